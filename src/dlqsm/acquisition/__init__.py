@@ -1,0 +1,1 @@
+"""The virtual head and the virtual scanner."""

@@ -1,0 +1,1 @@
+"""How well two maps, or two series of region values, agree."""

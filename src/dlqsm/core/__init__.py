@@ -1,0 +1,1 @@
+"""What every step speaks: units, scan geometry, transforms, operators, solvers, method tables. Knows no step."""

@@ -1,0 +1,89 @@
+"""Iterative solvers; each returns its solution and how it got there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+
+Map = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How a solver ended.
+
+    Parameters
+    ----------
+    converged
+        Whether the tolerance was reached.
+    n_iterations
+        Iterations done (0 for closed forms).
+    residual
+        The stopping measure at the end, relative.
+    tolerance
+        What the measure had to fall below.
+    history
+        The measure after each iteration.
+    """
+
+    converged: bool
+    n_iterations: int
+    residual: float
+    tolerance: float
+    history: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain numbers for a JSON file."""
+        return asdict(self)
+
+
+CLOSED_FORM = Convergence(converged=True, n_iterations=0, residual=0.0, tolerance=0.0)
+
+
+def conjugate_gradient(
+    normal: Map, right_side: torch.Tensor, *, start: torch.Tensor | None = None, tolerance: float, max_iterations: int
+) -> tuple[torch.Tensor, Convergence]:
+    """Solve N x = r for a Hermitian positive N by conjugate gradients, stopping at ||r - N x|| <= tolerance ||r||.
+
+    Parameters
+    ----------
+    normal
+        The map N.
+    right_side
+        r, real or complex, any shape; the inner product runs over all axes.
+    start
+        First guess; zero where absent.
+    tolerance, max_iterations
+        When to stop.
+
+    Returns
+    -------
+    The solution and its `Convergence`.
+
+    References
+    ----------
+    Hestenes & Stiefel, J Res Natl Bur Stand 49:409 (1952), doi:10.6028/jres.049.044.
+    """
+    x = torch.zeros_like(right_side) if start is None else start.clone()
+    r = right_side.clone() if start is None else right_side - normal(x)
+    p, rho, scale = r.clone(), _energy(r), _energy(right_side)
+    history: list[float] = []
+    if scale == 0.0:
+        return torch.zeros_like(right_side), Convergence(True, 0, 0.0, tolerance)
+    for _ in range(max_iterations):
+        q = normal(p)
+        alpha = rho / float((p.conj() * q).sum().real)
+        x, r = x + alpha * p, r - alpha * q
+        rho, previous = _energy(r), rho
+        history.append((rho / scale) ** 0.5)
+        if history[-1] <= tolerance:
+            break
+        p = r + (rho / previous) * p
+    residual = history[-1] if history else (rho / scale) ** 0.5
+    return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))
+
+
+def _energy(value: torch.Tensor) -> float:
+    return float((value.abs() ** 2).sum(dtype=torch.float64))

@@ -1,0 +1,1 @@
+"""From a susceptibility map and labels to region values."""

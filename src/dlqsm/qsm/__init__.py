@@ -1,0 +1,1 @@
+"""From multi-echo images to susceptibility."""

@@ -1,0 +1,1 @@
+"""From k-space to echo images and the lag sums that the field map needs."""

@@ -1,0 +1,1 @@
+"""Figures, methods text and the HTML page."""
