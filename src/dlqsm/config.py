@@ -1,0 +1,110 @@
+"""Which method each step uses, and with what options: one frozen object, read from TOML, unknown keys are errors."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.methods import choose, resolved_options
+from dlqsm.qsm.background import BACKGROUND_REMOVERS
+from dlqsm.qsm.inversion import INVERSIONS
+from dlqsm.qsm.mdi import FIELD_ESTIMATORS
+from dlqsm.qsm.unwrap import UNWRAPPERS
+from dlqsm.reconstruction import RECONSTRUCTIONS
+
+TABLES: Final[dict[str, Mapping[str, Any]]] = {
+    "reconstruction": RECONSTRUCTIONS,
+    "field": FIELD_ESTIMATORS,
+    "unwrap": UNWRAPPERS,
+    "background": BACKGROUND_REMOVERS,
+    "inversion": INVERSIONS,
+}
+"""Step to its table of methods."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A method by name, with the options that differ from its signature's defaults."""
+
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def bound(self, step: str) -> Any:
+        """The method of ``step`` with its options bound; unknown names raise `InputError`."""
+        return choose(step, TABLES[step], self.method, self.options)
+
+    def resolved(self, step: str) -> dict[str, Any]:
+        """Method and all its options with the values they have, for the record."""
+        return {"method": self.method, "parameters": resolved_options(self.bound(step))}
+
+
+@dataclass(frozen=True, slots=True)
+class QsmConfig:
+    """The steps from echo images to susceptibility.
+
+    Parameters
+    ----------
+    field, unwrap, background, inversion
+        Method and options of each step.
+    reference
+        Region whose mean is zero: ``brain`` (the eroded mask) or ``csf``; an external region comes as an array.
+    """
+
+    field: Step = Step("mdi")
+    unwrap: Step = Step("spun")
+    background: Step = Step("vsharp")
+    inversion: Step = Step("l1")
+    reference: str = "brain"
+
+    def __post_init__(self) -> None:
+        for name in STEPS:
+            getattr(self, name).bound(name)
+
+    def with_step(self, name: str, method: str | None, options: Mapping[str, Any]) -> QsmConfig:
+        """Copy with another method (its options start anew) or more options of one step."""
+        old: Step = getattr(self, name)
+        kept = old.options if method in (None, old.method) else {}
+        return replace(self, **{name: Step(method or old.method, {**kept, **options})})
+
+    def resolved(self) -> dict[str, Any]:
+        """Everything that runs, defaults filled in from the signatures."""
+        return {**{name: getattr(self, name).resolved(name) for name in STEPS}, "reference": self.reference}
+
+
+STEPS: Final = tuple(f.name for f in fields(QsmConfig) if f.name != "reference")
+
+
+def read_qsm_config(path: Path) -> QsmConfig:
+    """Read a `QsmConfig` from TOML: one table a step with ``method`` and its options, and ``reference``.
+
+    Raises
+    ------
+    InputError
+        If the file is no TOML, or names a step, method or option that does not exist.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected TOML, but it cannot be read ({error})") from None
+    config = QsmConfig()
+    for key, value in content.items():
+        try:
+            config = _with_entry(config, key, value)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return config
+
+
+def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
+    if key == "reference" and isinstance(value, str):
+        return replace(config, reference=value)
+    if key not in STEPS or not isinstance(value, dict):
+        raise InputError(f"unknown entry '{key}'; expected reference = \"...\" or a table [{'], ['.join(STEPS)}]")
+    options = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "method"}
+    return config.with_step(key, value.get("method"), options)

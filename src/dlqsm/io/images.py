@@ -1,0 +1,241 @@
+"""Magnitude and phase images of several echoes: files to arrays in radian, with every decision said.
+
+The unit of the phase is decided from, in this order: the caller's option, the sidecar's ``Units``, the vendor's scaling
+in sidecar and NIfTI header. It is never guessed from the data's range; the range only confirms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.scan import Grid, Scan, Vector
+from dlqsm.core.units import TWO_PI
+from dlqsm.io.nifti import Image, read_image, require_same_grid
+from dlqsm.io.outputs import read_json
+
+PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
+_LARGEST_PHASE_RAD = 10 * TWO_PI
+_SMALLEST_SPAN_RAD = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class EchoSeries:
+    """Images of one scan as the steps want them.
+
+    Parameters
+    ----------
+    magnitude, phase_rad
+        ``(echo, coil, x, y, z)``; one coil where combined. Values that were not finite are zero.
+    scan
+        Grid, echo times, field strength and B0 direction, as far as known.
+    n_not_finite
+        Voxels with a NaN or infinity in any echo.
+    not_finite
+        Those voxels, ``(x, y, z)`` bool.
+    decisions
+        What was decided, by what, in words.
+    """
+
+    magnitude: torch.Tensor
+    phase_rad: torch.Tensor
+    scan: Scan
+    not_finite: torch.Tensor
+    decisions: dict[str, str]
+
+    @property
+    def n_not_finite(self) -> int:
+        """Voxels with a NaN or infinity in any echo."""
+        return int(self.not_finite.sum())
+
+
+def read_echo_series(
+    magnitude: Sequence[Path],
+    phase: Sequence[Path],
+    *,
+    phase_unit: str | None,
+    echo_times_s: Sequence[float] | None,
+    field_strength_t: float | None,
+    b0_direction: Vector | None,
+) -> EchoSeries:
+    """Read one file per echo, or one 4-D file; a fifth axis is coils. Options override the sidecars.
+
+    Raises
+    ------
+    InputError
+        For shapes, grids or echo counts that disagree, echo times that are missing, unsorted or in ms, phase whose unit
+        nothing tells, and phase that is constant or outside what its unit allows.
+    """
+    images = {"magnitude": [read_image(p) for p in magnitude], "phase": [read_image(p) for p in phase]}
+    sidecars = [read_sidecar(p) for p in phase]
+    grid = images["phase"][0].grid
+    for image in images["magnitude"] + images["phase"]:
+        require_same_grid(image.path, image.grid, grid, str(phase[0]))
+    decisions: dict[str, str] = {}
+    radians = [_to_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
+    phase_values = _stack_echoes([i.path for i in images["phase"]], radians)
+    magnitude_values = _stack_echoes([i.path for i in images["magnitude"]], [i.values for i in images["magnitude"]])
+    if magnitude_values.shape != phase_values.shape:
+        raise InputError(
+            f"{magnitude[0]}: magnitude has {magnitude_values.shape[0]} echoes x {magnitude_values.shape[1]} coils; "
+            f"expected {phase_values.shape[0]} x {phase_values.shape[1]}, as the phase has"
+        )
+    times = _echo_times(phase, sidecars, echo_times_s, phase_values.shape[0], decisions)
+    order = np.arange(len(times)) if echo_times_s else np.argsort(times)
+    _require_one_timing(magnitude, phase, sidecars)
+    strength = _field_strength(sidecars, field_strength_t, decisions)
+    scan = Scan(grid, tuple(times[i] for i in order), strength, b0_direction or (0.0, 0.0, 0.0))
+    decisions["b0_direction"] = _b0_sentence(scan, given=b0_direction is not None)
+    decisions["phase_sign"] = "as stored: phase grows with time where the field is higher, exp(+i 2 pi f TE)"
+    bad = ~(np.isfinite(phase_values) & np.isfinite(magnitude_values)).all(axis=(0, 1))
+    both = [torch.from_numpy(np.where(bad, 0.0, v[order]).astype(v.dtype)) for v in (magnitude_values, phase_values)]
+    return EchoSeries(both[0], both[1], scan, torch.from_numpy(bad), decisions)
+
+
+def read_sidecar(path: Path) -> dict[str, object]:
+    """The JSON beside an image; empty where there is none."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    sidecar = path.with_name(f"{stem}.json")
+    return read_json(sidecar) if sidecar.is_file() else {}
+
+
+def _to_radian(
+    image: Image, sidecar: dict[str, object], option: str | None, decisions: dict[str, str]
+) -> NDArray[np.floating]:
+    """Phase in radian; says in ``decisions`` what settled the unit."""
+    unit, reason = (option, "the option --phase-unit") if option else _unit_from_headers(image, sidecar)
+    values = image.values
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if unit is None:
+        raise InputError(
+            f"{image.path}: neither the header nor a sidecar says in what unit the phase is stored "
+            f"(it spans {low:.6g} to {high:.6g}); give --phase-unit {PHASE_UNITS}"
+        )
+    scale, offset = _scale_of(unit)
+    span = (high - low) * scale
+    if low == high:
+        raise InputError(f"{image.path}: the phase is {low:g} in every voxel; expected wrapped phase images")
+    if span < _SMALLEST_SPAN_RAD or max(abs(low * scale + offset), abs(high * scale + offset)) > _LARGEST_PHASE_RAD:
+        raise InputError(
+            f"{image.path}: in the unit '{unit}' (from {reason}) the phase would span {low * scale + offset:.4g} to "
+            f"{high * scale + offset:.4g} rad; expected about -3.14 to 3.14: give the right --phase-unit"
+        )
+    decisions["phase_unit"] = f"{unit}, from {reason}"
+    return values * values.dtype.type(scale) + values.dtype.type(offset)
+
+
+def _unit_from_headers(image: Image, sidecar: dict[str, object]) -> tuple[str | None, str]:
+    """The unit that sidecar and header name, with what named it; (None, '') where they do not."""
+    units = str(sidecar.get("Units", "")).lower()
+    if units in ("rad", "radian", "radians"):
+        return "rad", "the sidecar's Units"
+    if units in ("mrad", "milliradian"):
+        return "mrad", "the sidecar's Units"
+    vendor = str(sidecar.get("Manufacturer", "")).lower()
+    intercept = sidecar.get("PhilipsRWVIntercept", sidecar.get("PhilipsRescaleIntercept"))
+    if "philips" in vendor and isinstance(intercept, int | float) and math.isclose(intercept, -3142, abs_tol=1):
+        # Philips stores milliradian by its rescale; dcm2niix divides by 1000 in the NIfTI header or leaves it.
+        for unit, factor in (("rad", 1e-3), ("mrad", 1.0)):
+            if math.isclose(image.intercept, intercept * factor, rel_tol=1e-3):
+                return unit, "the Philips rescale (milliradian) and the NIfTI scaling"
+    if "siemens" in vendor and (image.slope, image.intercept) == (2.0, -4096.0):
+        return "siemens", "the Siemens scaling (slope 2, intercept -4096)"
+    return None, ""
+
+
+def _scale_of(unit: str) -> tuple[float, float]:
+    """Factor and offset from stored values to radian."""
+    fixed = {"rad": 1.0, "mrad": 1e-3, "siemens": math.pi / 4096}
+    if unit in fixed:
+        return fixed[unit], 0.0
+    try:
+        kind, low, high = unit.split(":")
+        span = float(high) - float(low)
+    except ValueError:
+        raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS}") from None
+    if kind != "range" or not span > 0:
+        raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS} with LO below HI")
+    return TWO_PI / span, -math.pi - float(low) * TWO_PI / span
+
+
+def _stack_echoes(paths: list[Path], volumes: list[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """Stack files and trailing axes to ``(echo, coil, x, y, z)``."""
+    if len(volumes) == 1:
+        whole = volumes[0].reshape(*volumes[0].shape, *(1,) * (5 - volumes[0].ndim))
+        return np.ascontiguousarray(np.moveaxis(whole, (3, 4), (0, 1)))
+    for path, volume in zip(paths, volumes, strict=True):
+        if volume.ndim > 3 and volume.shape[3] != 1:
+            raise InputError(
+                f"{path}: with one file per echo each must be x, y, z (and 1, coil); got shape {volume.shape}"
+            )
+        if volume.shape != volumes[0].shape:
+            raise InputError(f"{path}: has shape {volume.shape}; expected {volumes[0].shape}, as {paths[0]} has")
+    whole = np.stack([v.reshape(*v.shape[:3], -1) for v in volumes])
+    return np.ascontiguousarray(np.moveaxis(whole, -1, 1))
+
+
+def _echo_times(
+    paths: Sequence[Path],
+    sidecars: list[dict[str, object]],
+    option: Sequence[float] | None,
+    n_echoes: int,
+    decisions: dict[str, str],
+) -> list[float]:
+    if option:
+        decisions["echo_times"] = "the option --echo-times or the scan file"
+        times = [float(t) for t in option]
+    else:
+        decisions["echo_times"] = "the sidecars' EchoTime"
+        stored = [s.get("EchoTime") for s in sidecars]
+        first = stored[0]
+        listed = first if len(paths) == 1 and isinstance(first, list) else stored
+        times = [float(t) for t in listed if isinstance(t, int | float)]
+        if len(set(times)) != len(times):
+            raise InputError(f"{paths[0]}: two echoes have one EchoTime in their sidecars ({times} s)")
+        if not times:
+            raise InputError(f"{paths[0]}: no sidecar tells the echo times; give --echo-times in seconds")
+    if len(times) != n_echoes:
+        raise InputError(f"{paths[0]}: the images have {n_echoes} echoes, but {len(times)} echo times are given")
+    return times
+
+
+def _require_one_timing(
+    magnitude: Sequence[Path], phase: Sequence[Path], phase_sidecars: list[dict[str, object]]
+) -> None:
+    """Magnitude and phase files must come in one order of echoes."""
+    if len(magnitude) != len(phase):
+        return
+    for m, p, told in zip(magnitude, phase, phase_sidecars, strict=True):
+        mine, theirs = read_sidecar(m).get("EchoTime"), told.get("EchoTime")
+        if mine is not None and theirs is not None and mine != theirs:
+            raise InputError(f"{m}: its EchoTime is {mine} s; expected {theirs} s, as {p} at the same place has")
+
+
+def _field_strength(sidecars: list[dict[str, object]], option: float | None, decisions: dict[str, str]) -> float | None:
+    stored = {float(v) for s in sidecars if isinstance(v := s.get("MagneticFieldStrength"), int | float)}
+    if option is not None:
+        decisions["field_strength"] = f"{option:g} T, from the option --field-strength or the scan file"
+        return option
+    if len(stored) > 1:
+        raise InputError(f"the sidecars name several field strengths ({sorted(stored)} T); give --field-strength")
+    if stored:
+        decisions["field_strength"] = f"{min(stored):g} T, from the sidecars' MagneticFieldStrength"
+    return stored.pop() if stored else None
+
+
+def _b0_sentence(scan: Scan, *, given: bool) -> str:
+    direction = ", ".join(f"{v:.4f}" for v in scan.b0_direction)
+    tilt = math.degrees(math.acos(min(1.0, max(abs(v) for v in scan.b0_direction))))
+    source = "the option --b0-direction or the scan file" if given else "the affine (scanner z)"
+    sentence = f"({direction}) along the array axes, {tilt:.1f} degrees off an axis, from {source}"
+    if not given and scan.grid.rotation == Grid(scan.grid.shape, scan.grid.voxel_size_mm).rotation:
+        sentence += "; the affine holds no rotation: if the images were resampled, give --b0-direction"
+    return sentence

@@ -1,0 +1,77 @@
+"""Tables as TSV with a JSON data dictionary beside, so that every column has its unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.labels import label_table
+from dlqsm.io.outputs import whole_file, write_json
+
+COLUMNS = {
+    "participant_id": "Participant, with the prefix sub-",
+    "arm": "Acquisition or reconstruction whose map was measured",
+    "roi": "Nucleus: Pu Ca GPe GPi RN SNc SNr",
+    "side": "left, right, or both (the voxels of both sides pooled)",
+    "mean_ppb": "Mean susceptibility over the label, relative to the reference [ppb]",
+    "sd_ppb": "Standard deviation over the voxels of the label [ppb]",
+    "median_ppb": "Median over the voxels of the label [ppb]",
+    "n_voxels": "Voxels of the label that were measured",
+    "volume_mm3": "Their volume [mm3]",
+}
+
+
+def write_table(path: Path, table: pd.DataFrame, about: dict[str, object] | None = None) -> None:
+    """Write a TSV and, beside it, a JSON with the description of each column and ``about``."""
+    with whole_file(path) as partial:
+        table.to_csv(partial, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+    columns = {name: COLUMNS[name] for name in table.columns if name in COLUMNS}
+    write_json(path.with_suffix(".json"), {**(about or {}), "columns": columns})
+
+
+def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+    """Read a TSV, or raise `InputError` naming the columns that are missing."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        table = pd.read_csv(path, sep="\t", na_values="n/a")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a tab-separated table, but it cannot be read ({error})") from None
+    missing = [name for name in required if name not in table.columns]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    return table
+
+
+def write_label_names(path: Path) -> None:
+    """Write the table of label numbers that `dlqsm simulate` uses."""
+    rows = [(index, f"{roi}_{side}", roi, side) for index, (roi, side) in label_table().items()]
+    with whole_file(path) as partial:
+        pd.DataFrame(rows, columns=["index", "name", "roi", "side"]).to_csv(partial, sep="\t", index=False)
+
+
+def read_label_names(path: Path) -> dict[int, tuple[str, str]]:
+    """Read label number to (roi, side) from a TSV.
+
+    Understood are the columns ``index roi side``, ``index abbreviation hemisphere``, and ``index name`` with names such
+    as ``Pu_left``, ``L Pu`` or ``Pu``; a name without a side counts as ``both``.
+    """
+    table = read_table(path, ("index",))
+    for roi, side in (("roi", "side"), ("abbreviation", "hemisphere")):
+        if {roi, side} <= set(table.columns):
+            pairs = [(str(a), str(b)) for a, b in zip(table[roi], table[side], strict=True)]
+            break
+    else:
+        if "name" not in table.columns:
+            raise InputError(f"{path}: expected the columns index, roi and side, or index and name")
+        pairs = [_split_name(str(name)) for name in table["name"]]
+    return {int(index): pair for index, pair in zip(table["index"], pairs, strict=True)}
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    words = name.replace("-", " ").replace("_", " ").split()
+    sides = {"l": "left", "left": "left", "lh": "left", "r": "right", "right": "right", "rh": "right"}
+    side = next((sides[word.lower()] for word in words if word.lower() in sides), "both")
+    return " ".join(word for word in words if word.lower() not in sides) or name, side

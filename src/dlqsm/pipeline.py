@@ -1,0 +1,169 @@
+"""The flow on one page: no files, no command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dlqsm.config import QsmConfig
+from dlqsm.core.lags import LagSums, lag_sums
+from dlqsm.core.scan import Scan
+from dlqsm.core.units import TWO_PI
+from dlqsm.qsm.mask import phase_quality, processing_mask
+from dlqsm.qsm.reference import Reference, csf_region, reference
+from dlqsm.qsm.relaxation import r2star
+
+Report = Callable[[str, float], None]
+"""Called with the name of a step and its seconds when it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class QsmMaps:
+    """What the chain from echo images to susceptibility makes; every map is ``(x, y, z)``.
+
+    Parameters
+    ----------
+    total_field_hz, local_field_hz, noise_hz
+        Fields and the standard deviation of the total field [Hz].
+    chi_ppm
+        Susceptibility, its mean over the reference region zero [ppm].
+    mask, eroded_mask
+        Voxels that entered, and those where the local field is valid.
+    r2star_hz, quality
+        Relaxation rate [1/s], None for one echo; phase quality in [0, 1].
+    references
+        Values of the regions that could be the reference, before referencing.
+    summary
+        Seconds of each step, convergence, and what was decided, as plain numbers and words.
+    """
+
+    total_field_hz: torch.Tensor
+    local_field_hz: torch.Tensor
+    noise_hz: torch.Tensor
+    chi_ppm: torch.Tensor
+    mask: torch.Tensor
+    eroded_mask: torch.Tensor
+    r2star_hz: torch.Tensor | None
+    quality: torch.Tensor
+    references: tuple[Reference, ...]
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def sums_of_images(magnitude: torch.Tensor, phase_rad: torch.Tensor, noise_sd: torch.Tensor | None = None) -> LagSums:
+    """`LagSums` of magnitude and phase images ``(echo, coil, x, y, z)`` or ``(echo, x, y, z)``."""
+    images = torch.polar(magnitude, phase_rad)
+    return lag_sums(images if images.ndim == 5 else images.unsqueeze(1), noise_sd)
+
+
+def map_susceptibility(
+    sums: LagSums,
+    scan: Scan,
+    config: QsmConfig | None = None,
+    *,
+    external_mask: torch.Tensor | None = None,
+    reference_region: torch.Tensor | None = None,
+    report: Report = lambda step, seconds: None,
+) -> QsmMaps:
+    """Susceptibility from the lag sums of multi-echo images.
+
+    Parameters
+    ----------
+    sums
+        Lag sums on the scan's grid.
+    scan
+        Echo times [s] and field strength [T] must be known.
+    config
+        Methods and options; the defaults where absent.
+    external_mask
+        Brain mask made elsewhere; replaces the brain extraction, not the check of phase quality.
+    reference_region
+        Region of mean zero instead of the configured one.
+    report
+        Called after each step.
+
+    Returns
+    -------
+    All maps, and how each step went.
+    """
+    config = config or QsmConfig()
+    seconds: dict[str, float] = {}
+    hz_per_ppm = scan.hz_per_ppm
+    magnitude = sums.power.sum(0).sqrt()
+    with _timed("field", seconds, report):
+        estimate = config.field.bound("field")(sums, scan)
+    with _timed("mask", seconds, report):
+        quality = phase_quality(estimate)
+        mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask)
+    with _timed("unwrap", seconds, report):
+        phase_rad = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, mask, scan, quality)
+        total_field_hz = phase_rad / (TWO_PI * estimate.spacing_s)
+    noise_ppm = estimate.noise_hz / hz_per_ppm
+    with _timed("background", seconds, report):
+        remove = config.background.bound("background")
+        local_field_ppm, eroded, background_convergence = remove(total_field_hz / hz_per_ppm, mask, scan, noise_ppm)
+    with _timed("inversion", seconds, report):
+        invert = config.inversion.bound("inversion")
+        chi_ppm, inversion_convergence = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
+    with _timed("reference", seconds, report):
+        r2star_hz = r2star_of(sums, scan) if len(scan.echo_times_s) > 1 else None
+        chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
+    summary = {
+        "seconds": seconds,
+        "convergence": {
+            "background": background_convergence.as_dict(),
+            "inversion": inversion_convergence.as_dict(),
+        },
+        "mask": mask_info,
+        "references": [r.as_dict() for r in references],
+        "methods": config.resolved(),
+    }
+    return QsmMaps(
+        total_field_hz,
+        local_field_ppm * hz_per_ppm,
+        estimate.noise_hz,
+        chi_ppm,
+        mask,
+        eroded,
+        r2star_hz,
+        quality,
+        references,
+        summary,
+    )
+
+
+def r2star_of(sums: LagSums, scan: Scan) -> torch.Tensor:
+    """R2* [1/s] from the power of the lag sums."""
+    return r2star(sums.power.sqrt(), scan.echo_times_s, sums.noise_sd)
+
+
+def _referenced(
+    chi_ppm: torch.Tensor,
+    mask: torch.Tensor,
+    scan: Scan,
+    config: QsmConfig,
+    r2star_hz: torch.Tensor | None,
+    region: torch.Tensor | None,
+) -> tuple[torch.Tensor, tuple[Reference, ...]]:
+    """Reference to the configured region; brain and CSF values are both told where they can be."""
+    regions = {"brain": mask}
+    if r2star_hz is not None:
+        regions["csf"] = csf_region(r2star_hz, mask, scan.grid)
+    if region is not None:
+        regions["external"] = region & mask
+    name = "external" if region is not None else config.reference
+    told = tuple(reference(chi_ppm, mask, r, name=n)[1] for n, r in regions.items() if bool(r.any()))
+    referenced, _ = reference(chi_ppm, mask, regions[name], name=name)
+    return referenced, told
+
+
+@contextmanager
+def _timed(step: str, seconds: dict[str, float], report: Report) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start
+    report(step, seconds[step])
