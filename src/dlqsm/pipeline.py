@@ -15,6 +15,7 @@ from dlqsm.core.lags import LagSums, lag_sums
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.mask import phase_quality, processing_mask
+from dlqsm.qsm.mdi import FieldEstimate
 from dlqsm.qsm.reference import Reference, csf_region, reference
 from dlqsm.qsm.relaxation import r2star
 
@@ -65,6 +66,8 @@ def map_susceptibility(
     scan: Scan,
     config: QsmConfig | None = None,
     *,
+    estimate: FieldEstimate | None = None,
+    usable: torch.Tensor | None = None,
     external_mask: torch.Tensor | None = None,
     reference_region: torch.Tensor | None = None,
     report: Report = lambda step, seconds: None,
@@ -79,6 +82,10 @@ def map_susceptibility(
         Echo times [s] and field strength [T] must be known.
     config
         Methods and options; the defaults where absent.
+    estimate
+        Field estimated elsewhere; replaces the configured estimator.
+    usable
+        Voxels that may enter the mask, ``(x, y, z)`` bool; all where absent.
     external_mask
         Brain mask made elsewhere; replaces the brain extraction, not the check of phase quality.
     reference_region
@@ -89,56 +96,41 @@ def map_susceptibility(
     Returns
     -------
     All maps, and how each step went.
+
+    Raises
+    ------
+    InputError
+        If echo times or field strength are unknown, or no voxel enters the mask.
     """
-    config = config or QsmConfig()
-    seconds: dict[str, float] = {}
-    hz_per_ppm = scan.hz_per_ppm
+    config, clock, hz_per_ppm = config or QsmConfig(), _Clock(report), scan.hz_per_ppm
     magnitude = sums.power.sum(0).sqrt()
-    with _timed("field", seconds, report):
-        estimate = config.field.bound("field")(sums, scan)
-    with _timed("mask", seconds, report):
-        quality = phase_quality(estimate)
+    with clock("field"):
+        estimate = estimate or config.field.bound("field")(sums, scan)
+        noise_ppm = estimate.noise_hz / hz_per_ppm
+    with clock("mask"):
+        quality = phase_quality(estimate) * (1.0 if usable is None else usable)
         mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask)
-    with _timed("unwrap", seconds, report):
+    with clock("unwrap"):
         phase_rad = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, mask, scan, quality)
         total_field_hz = phase_rad / (TWO_PI * estimate.spacing_s)
-    noise_ppm = estimate.noise_hz / hz_per_ppm
-    with _timed("background", seconds, report):
+    with clock("background"):
         remove = config.background.bound("background")
-        local_field_ppm, eroded, background_convergence = remove(total_field_hz / hz_per_ppm, mask, scan, noise_ppm)
-    with _timed("inversion", seconds, report):
+        local_field_ppm, eroded, removal = remove(total_field_hz / hz_per_ppm, mask, scan, noise_ppm)
+    with clock("inversion"):
         invert = config.inversion.bound("inversion")
-        chi_ppm, inversion_convergence = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
-    with _timed("reference", seconds, report):
-        r2star_hz = r2star_of(sums, scan) if len(scan.echo_times_s) > 1 else None
+        chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
+    with clock("reference"):
+        r2star_hz = r2star(sums.power, scan.echo_times_s, sums) if len(scan.echo_times_s) > 1 else None
         chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
     summary = {
-        "seconds": seconds,
-        "convergence": {
-            "background": background_convergence.as_dict(),
-            "inversion": inversion_convergence.as_dict(),
-        },
+        "seconds": clock.seconds,
+        "convergence": {"background": removal.as_dict(), "inversion": inversion.as_dict()},
         "mask": mask_info,
         "references": [r.as_dict() for r in references],
         "methods": config.resolved(),
     }
-    return QsmMaps(
-        total_field_hz,
-        local_field_ppm * hz_per_ppm,
-        estimate.noise_hz,
-        chi_ppm,
-        mask,
-        eroded,
-        r2star_hz,
-        quality,
-        references,
-        summary,
-    )
-
-
-def r2star_of(sums: LagSums, scan: Scan) -> torch.Tensor:
-    """R2* [1/s] from the power of the lag sums."""
-    return r2star(sums.power.sqrt(), scan.echo_times_s, sums.noise_sd)
+    fields = (total_field_hz, local_field_ppm * hz_per_ppm, estimate.noise_hz)
+    return QsmMaps(*fields, chi_ppm, mask, eroded, r2star_hz, quality, references, summary)
 
 
 def _referenced(
@@ -161,9 +153,16 @@ def _referenced(
     return referenced, told
 
 
-@contextmanager
-def _timed(step: str, seconds: dict[str, float], report: Report) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[step] = time.perf_counter() - start
-    report(step, seconds[step])
+class _Clock:
+    """Seconds of each step."""
+
+    def __init__(self, report: Report) -> None:
+        self.seconds: dict[str, float] = {}
+        self._report = report
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[step] = time.perf_counter() - start
+        self._report(step, self.seconds[step])

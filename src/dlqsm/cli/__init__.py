@@ -1,6 +1,83 @@
-"""The command line."""
+"""The command line: ``dlqsm COMMAND``. Nothing heavy is imported before a command is chosen."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+
+from dlqsm import __version__
+from dlqsm.cli.arguments import Parser, add_common_arguments
+from dlqsm.cli.failure import EXIT_UNUSABLE, one_sentence
+
+COMMANDS = {
+    "demo": "one virtual participant through the whole line, with a page",
+    "simulate": "a virtual cohort as a BIDS dataset, with raw k-space and truth",
+    "sampling": "a (ky, kz) sampling mask with an exact number of samples",
+    "undersample": "retrospective undersampling of raw data",
+    "recon": "raw k-space to magnitude, phase and lag sums",
+    "qsm": "echo images to susceptibility",
+    "unwrap": "one step: phase unwrapping",
+    "background": "one step: background field removal",
+    "invert": "one step: dipole inversion",
+    "nuclei": "susceptibility and labels to a table of nucleus values",
+    "compare": "agreement of two maps",
+    "report": "rebuild the HTML page",
+}
+"""Command to what it does; the module of the same name in this package runs it."""
 
 
-def main() -> int:
-    """Run dlqsm."""
-    return 0
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``dlqsm`` and return the exit code: 0 done, 1 some participants failed, 2 unusable input or arguments."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else EXIT_UNUSABLE
+    if words[0] == "--version":
+        print(f"dlqsm {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"dlqsm: unknown command '{words[0]}'; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return EXIT_UNUSABLE
+    return _run(words[0], words[1:])
+
+
+def _run(name: str, words: list[str]) -> int:
+    command = importlib.import_module(f"dlqsm.cli.{name}")
+    parser = Parser(prog=f"dlqsm {name}", description=command.__doc__)
+    try:
+        command.add_arguments(parser, words)
+        add_common_arguments(parser)
+        arguments = parser.parse_args(words)
+        return int(command.run(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print(f"dlqsm {name}: interrupted; finished files are kept, unfinished ones were removed", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        sentence = one_sentence(error)
+        if sentence is None:
+            raise
+        print(f"dlqsm {name}: {sentence}", file=sys.stderr)
+        return EXIT_UNUSABLE
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: dlqsm COMMAND ...",
+            "",
+            "Accelerated multi-echo GRE k-space to susceptibility values of the deep brain nuclei.",
+            "Research software, not a medical device.",
+            "",
+            *lines,
+            "",
+            "dlqsm COMMAND --help tells the options of a command, with units. dlqsm --version tells the version.",
+        ]
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dlqsm.core.checks import InputError
@@ -10,6 +11,34 @@ from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.io.outputs import read_json, write_json
 
 _KNOWN = {"echo_times_s", "field_strength_t", "b0_direction", "voxel_size_mm", "shape"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScanFile:
+    """Content of a ``scan.json``; what it does not say is None, ``about`` holds all that is not geometry or timing."""
+
+    path: Path
+    echo_times_s: tuple[float, ...] | None
+    field_strength_t: float | None
+    b0_direction: Vector | None
+    shape: tuple[int, ...] | None
+    about: dict[str, object]
+
+    def scan(self, grid: Grid) -> Scan:
+        """The `Scan` on the grid of its images.
+
+        Raises
+        ------
+        InputError
+            If the file describes images of another shape, or its values cannot be used.
+        """
+        if self.shape is not None and self.shape != grid.shape:
+            raise InputError(f"{self.path}: describes a scan of shape {self.shape}; the images have shape {grid.shape}")
+        direction = self.b0_direction or (0.0, 0.0, 0.0)
+        try:
+            return Scan(grid, self.echo_times_s or (), self.field_strength_t, direction)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
 
 
 def write_scan(path: Path, scan: Scan, more: Mapping[str, object]) -> None:
@@ -25,31 +54,19 @@ def write_scan(path: Path, scan: Scan, more: Mapping[str, object]) -> None:
     write_json(path, content)
 
 
-def read_scan(path: Path, grid: Grid) -> tuple[Scan, dict[str, object]]:
-    """Read a scan on the grid of its images; the rest of the file comes back as a dict.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or its shape is another than the images'.
-    """
+def read_scan(path: Path) -> ScanFile:
+    """Read a ``scan.json``, or raise `InputError` naming the entry that cannot be used."""
     content = read_json(path)
-    shape = content.get("shape")
-    if shape is not None and tuple(_numbers(path, "shape", shape)) != grid.shape:
-        raise InputError(f"{path}: describes a scan of shape {shape}; the images have shape {list(grid.shape)}")
-    echo_times = tuple(_numbers(path, "echo_times_s", content.get("echo_times_s", [])))
-    strength = content.get("field_strength_t")
-    b0 = content.get("b0_direction")
-    try:
-        scan = Scan(
-            grid,
-            echo_times,
-            None if strength is None else _numbers(path, "field_strength_t", [strength])[0],
-            (0.0, 0.0, 0.0) if b0 is None else _vector(path, b0),
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return scan, {key: value for key, value in content.items() if key not in _KNOWN}
+    shape, times = content.get("shape"), content.get("echo_times_s")
+    strength, b0 = content.get("field_strength_t"), content.get("b0_direction")
+    return ScanFile(
+        path,
+        None if not times else tuple(_numbers(path, "echo_times_s", times)),
+        None if strength is None else _numbers(path, "field_strength_t", [strength])[0],
+        None if b0 is None else _vector(path, b0),
+        None if shape is None else tuple(int(n) for n in _numbers(path, "shape", shape)),
+        {key: value for key, value in content.items() if key not in _KNOWN},
+    )
 
 
 def _numbers(path: Path, key: str, values: object) -> list[float]:

@@ -1,0 +1,116 @@
+"""Arguments that commands share, and options made from the signatures of methods."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dlqsm.cli.failure import EXIT_UNUSABLE
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one sentence, without a page of usage, and that takes no abbreviations."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one sentence and exit with 2."""
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(EXIT_UNUSABLE)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes."""
+    group = parser.add_argument_group("common")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where volumes are computed")
+    group.add_argument("--threads", type=int, metavar="N", help="processor threads (default: all)")
+    group.add_argument("--quiet", action="store_true", help="print nothing but results and errors")
+    group.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_method_options(
+    parser: argparse.ArgumentParser,
+    options: Mapping[str, Any],
+    *,
+    title: str,
+    prefix: str = "",
+) -> None:
+    """Add one option for each keyword-only parameter of a method; absent ones keep the signature's default.
+
+    Parameters
+    ----------
+    options
+        What `dlqsm.core.methods.options_of` returns.
+    title
+        Heading in the help.
+    prefix
+        Put before each name, as in ``--inversion-strength``.
+    """
+    group = parser.add_argument_group(title)
+    for name, option in options.items():
+        flag = f"--{prefix}{name.replace('_', '-')}"
+        described = f"{_percent(option.help)} (default: {_shown(option.default)})"
+        keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": described, "dest": _key(prefix, name)}
+        if option.kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **keywords)
+        elif option.kind is tuple:
+            group.add_argument(flag, nargs="+", type=float, metavar="X", **keywords)
+        else:
+            metavar = {int: "N", float: "X"}.get(option.kind, "S")
+            group.add_argument(flag, type=option.kind, metavar=metavar, **keywords)
+
+
+def method_options(arguments: argparse.Namespace, options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options of a method that the user gave."""
+    given = {name: getattr(arguments, _key(prefix, name)) for name in options if hasattr(arguments, _key(prefix, name))}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def peek(words: list[str], flag: str, default: str) -> str:
+    """The value of ``flag`` in unparsed words: the method decides which options exist."""
+    for index, word in enumerate(words):
+        if word == flag and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return default
+
+
+def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Argument type: a finite number above zero."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number above zero; got '{text}'") from None
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected a number above zero; got '{text}'")
+        return value
+
+    return convert
+
+
+def path(text: str) -> Path:
+    """Argument type: a path, with ~ understood."""
+    return Path(text).expanduser()
+
+
+def _key(prefix: str, name: str) -> str:
+    return f"option_{prefix.replace('-', '_')}{name}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _percent(text: str) -> str:
+    """Argparse formats help with %."""
+    return text.replace("%", "%%")

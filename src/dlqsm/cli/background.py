@@ -1,0 +1,56 @@
+"""Remove the background field: total field in, local field out in the same unit, with the mask where it is valid."""
+
+from __future__ import annotations
+
+import argparse
+
+from dlqsm.cli.arguments import path
+from dlqsm.cli.console import start
+from dlqsm.cli.single_step import (
+    add_b0_argument,
+    add_step_arguments,
+    bound_method,
+    read_beside,
+    read_masked,
+    record,
+    require_free,
+    scan_of,
+    sidecar_of,
+)
+from dlqsm.config import QsmConfig
+from dlqsm.io.nifti import write_volume
+from dlqsm.io.outputs import write_json
+from dlqsm.qsm.background import BACKGROUND_REMOVERS
+
+DEFAULT = QsmConfig().background.method
+
+
+def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare the arguments."""
+    parser.add_argument("field", type=path, metavar="FIELD", help="total field, unwrapped")
+    parser.add_argument("out", type=path, metavar="OUT", help="local field, in the unit of FIELD")
+    parser.add_argument("--mask-out", type=path, metavar="F", required=True, help="mask where the result is valid")
+    parser.add_argument("--unit", choices=("hz", "ppm"), required=True, help="unit of FIELD, --noise and OUT")
+    parser.add_argument("--noise", type=path, metavar="F", help="standard deviation of the field, in its unit")
+    add_b0_argument(parser)
+    add_step_arguments(parser, words, "background", BACKGROUND_REMOVERS, DEFAULT)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; every method is homogeneous of degree one, so the unit passes through."""
+    talk, device = start(arguments)
+    for target in (arguments.out, arguments.mask_out):
+        require_free(target, overwrite=arguments.overwrite)
+    method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
+    values, mask, grid = read_masked(arguments, arguments.field, device)
+    noise = read_beside(arguments.noise, grid, arguments.field, device)
+    scan = scan_of(arguments, grid)
+    with talk.working(arguments.method):
+        local, valid, convergence = method(values, mask, scan, noise)
+    write_volume(arguments.out, local, grid)
+    write_volume(arguments.mask_out, valid, grid)
+    kept = float(valid.sum() / mask.sum())
+    content = record(method, arguments.method, scan, convergence, Units=arguments.unit, MaskKept=kept)
+    write_json(sidecar_of(arguments.out), content)
+    talk.say(f"mask kept: {100 * kept:.1f} %")
+    return 0

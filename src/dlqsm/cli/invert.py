@@ -1,0 +1,75 @@
+"""Invert a local field to susceptibility [ppm]; the result is not referenced.
+
+With --unit hz the field strength must be known, with --unit rad the echo time too.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from dlqsm.cli.arguments import path, positive
+from dlqsm.cli.console import start
+from dlqsm.cli.single_step import (
+    add_b0_argument,
+    add_step_arguments,
+    bound_method,
+    read_beside,
+    read_masked,
+    record,
+    require_free,
+    scan_of,
+    sidecar_of,
+)
+from dlqsm.config import QsmConfig
+from dlqsm.core import units
+from dlqsm.core.checks import InputError
+from dlqsm.io.nifti import write_volume
+from dlqsm.io.outputs import write_json
+from dlqsm.qsm.inversion import INVERSIONS
+
+DEFAULT = QsmConfig().inversion.method
+
+
+def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare the arguments."""
+    parser.add_argument("field", type=path, metavar="FIELD", help="local field")
+    parser.add_argument("out", type=path, metavar="OUT", help="susceptibility [ppm]")
+    parser.add_argument("--unit", choices=("ppm", "hz", "rad"), required=True, help="unit of FIELD and --noise")
+    parser.add_argument("--field-strength", type=positive(float), metavar="T", help="main field [T]")
+    parser.add_argument("--echo-time", type=positive(float), metavar="S", help="echo time of a phase in rad [s]")
+    parser.add_argument("--magnitude", type=path, metavar="F", help="for the edge mask")
+    parser.add_argument("--noise", type=path, metavar="F", help="standard deviation of the field, in its unit")
+    add_b0_argument(parser)
+    add_step_arguments(parser, words, "inversion", INVERSIONS, DEFAULT)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    talk, device = start(arguments)
+    require_free(arguments.out, overwrite=arguments.overwrite)
+    method = bound_method(arguments, "inversion", INVERSIONS)
+    per_ppm = _unit_per_ppm(arguments)
+    values, mask, grid = read_masked(arguments, arguments.field, device)
+    noise = read_beside(arguments.noise, grid, arguments.field, device)
+    magnitude = read_beside(arguments.magnitude, grid, arguments.field, device)
+    scan = scan_of(arguments, grid)
+    noise_ppm = None if noise is None else noise / per_ppm
+    with talk.working(arguments.method):
+        chi_ppm, convergence = method(values / per_ppm, mask, scan, noise_ppm, magnitude)
+    write_volume(arguments.out, chi_ppm, grid)
+    content = record(method, arguments.method, scan, convergence, Units="ppm", Reference="none")
+    write_json(sidecar_of(arguments.out), content)
+    return 0
+
+
+def _unit_per_ppm(arguments: argparse.Namespace) -> float:
+    """How much of the field's unit one ppm is."""
+    if arguments.unit == "ppm":
+        return 1.0
+    if arguments.field_strength is None:
+        raise InputError(f"--unit {arguments.unit} needs --field-strength in tesla")
+    if arguments.unit == "hz":
+        return units.hz_per_ppm(arguments.field_strength)
+    if arguments.echo_time is None:
+        raise InputError("--unit rad needs --echo-time in seconds")
+    return units.rad_per_ppm(arguments.field_strength, arguments.echo_time)

@@ -1,0 +1,100 @@
+"""Reconstruct raw k-space (ISMRMRD): magnitude and phase of each echo, and the lag sums for the field map.
+
+Writes magnitude.nii.gz and phase.nii.gz (x, y, z, echo; rad), mdi.h5 and scan.json. Echo times and field strength are
+not needed here; what the raw file lacks is said in scan.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
+from dlqsm.cli.console import Talk, peak_memory_mb, start
+from dlqsm.core.checks import require_choice
+from dlqsm.core.methods import options_of
+from dlqsm.core.raw import RawData
+from dlqsm.io.mdi_file import write_lag_sums
+from dlqsm.io.nifti import write_volume
+from dlqsm.io.outputs import output_folder, write_json
+from dlqsm.io.raw import read_raw
+from dlqsm.io.scan_json import write_scan
+from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct
+
+SUMMARY = "scan.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare the arguments."""
+    method = peek(words, "--method", "sense")
+    require_choice("reconstruction method", method, RECONSTRUCTIONS)
+    parser.add_argument("raw", type=path, metavar="RAW.h5", help="ISMRMRD file, 3-D Cartesian")
+    parser.add_argument("out", type=path, metavar="OUT_DIR")
+    parser.add_argument("--method", choices=tuple(RECONSTRUCTIONS), default="sense", help="(default: sense)")
+    parser.add_argument(
+        "--virtual-coils", type=positive(int), metavar="N", help="coils after compression (default: at most 12)"
+    )
+    parser.add_argument("--uncombined", action="store_true", help="write the image of each coil too")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise replica (default: 0)")
+    add_method_options(parser, options_of(RECONSTRUCTIONS[method]), title=f"options of {method}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    talk, device = start(arguments)
+    raw = read_raw(arguments.raw)
+    options = method_options(arguments, options_of(RECONSTRUCTIONS[arguments.method]))
+    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,)) as folder:
+        images = reconstruct_raw(
+            raw,
+            arguments.method,
+            options,
+            talk,
+            device,
+            virtual_coils=arguments.virtual_coils,
+            seed=arguments.seed,
+            uncombined=arguments.uncombined,
+        )
+        save_images(folder, raw, arguments.method, images)
+    talk.say(f"{arguments.method}: net acceleration {raw.header.acceleration:.3f}, in {arguments.out}")
+    return 0
+
+
+def reconstruct_raw(
+    raw: RawData, method: str, options: dict[str, object], talk: Talk, device: torch.device, **more: object
+) -> ReconstructedImages:
+    """Reconstruct with progress shown, and say what the raw data lacked."""
+    for sentence in raw.header.missing:
+        talk.say(f"  note: {sentence}")
+    with talk.working(f"recon {method}") as advance:
+        return reconstruct(raw, method, options, progress=advance, device=device, **more)  # type: ignore[arg-type]
+
+
+def save_images(folder: Path, raw: RawData, method: str, images: ReconstructedImages) -> None:
+    """Write the files of ``dlqsm recon``; scan.json last, so that its presence says the folder is complete."""
+    grid = raw.header.grid
+    values = torch.movedim(images.images, 0, -1).cpu()
+    write_volume(folder / "magnitude.nii.gz", values.abs(), grid)
+    write_json(folder / "magnitude.json", {"Units": "arbitrary", "Axes": "x y z echo"})
+    write_volume(folder / "phase.nii.gz", values.angle(), grid)
+    write_json(folder / "phase.json", {"Units": "rad", "Axes": "x y z echo"})
+    if images.uncombined is not None:
+        coils = torch.movedim(images.uncombined, (0, 1), (-2, -1)).cpu()
+        write_volume(folder / "magnitude_uncombined.nii.gz", coils.abs(), grid)
+        write_volume(folder / "phase_uncombined.nii.gz", coils.angle(), grid)
+        write_json(folder / "phase_uncombined.json", {"Units": "rad", "Axes": "x y z echo coil"})
+    write_lag_sums(folder / "mdi.h5", images.lag_sums, grid)
+    about = {
+        "method": method,
+        "acceleration": raw.header.acceleration,
+        "repetition_time_s": raw.header.repetition_time_s,
+        "flip_angle_deg": raw.header.flip_angle_deg,
+        "phase_sign": "exp(+i 2 pi f TE): positive phase is a higher field",
+        "missing": list(raw.header.missing),
+        "decisions": images.decisions,
+        "peak_memory_mb": round(peak_memory_mb()),
+    }
+    write_scan(folder / SUMMARY, raw.header.scan, about)

@@ -1,0 +1,87 @@
+"""What the single-step commands share: one NIfTI in, one NIfTI out, a mask, and the methods of one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlqsm.cli.arguments import add_method_options, method_options, path, peek
+from dlqsm.core.checks import InputError, require_choice, require_finite
+from dlqsm.core.methods import choose, options_of, resolved_options
+from dlqsm.core.scan import Grid, Scan
+from dlqsm.core.solvers import Convergence
+from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
+
+
+def add_step_arguments(
+    parser: argparse.ArgumentParser, words: list[str], step: str, table: Mapping[str, Any], default: str
+) -> None:
+    """Declare the method of a step and the options that this method has."""
+    method = peek(words, "--method", default)
+    require_choice(f"{step} method", method, table)
+    parser.add_argument("--mask", type=path, metavar="F", required=True, help="non-zero inside")
+    parser.add_argument("--method", choices=tuple(table), default=default, help=f"(default: {default})")
+    add_method_options(parser, options_of(table[method]), title=f"options of {method}")
+
+
+def add_b0_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the direction of B0."""
+    text = "direction of B0 along the array axes (default: from the affine)"
+    parser.add_argument("--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help=text)
+
+
+def bound_method(arguments: argparse.Namespace, step: str, table: Mapping[str, Any]) -> Any:
+    """The chosen method with the options that were given."""
+    return choose(step, table, arguments.method, method_options(arguments, options_of(table[arguments.method])))
+
+
+def require_free(target: Path, *, overwrite: bool) -> None:
+    """Raise `InputError` if an output exists and may not be replaced."""
+    if target.exists() and not overwrite:
+        raise InputError(f"{target}: exists already; give --overwrite to replace it")
+
+
+def read_beside(source: Path | None, grid: Grid, whose: Path, device: torch.device) -> torch.Tensor | None:
+    """Read an optional volume that must lie on the grid of the input."""
+    if source is None:
+        return None
+    values, own = read_volume(source)
+    require_same_grid(source, own, grid, str(whose))
+    require_finite(str(source), values)
+    return values.to(device)
+
+
+def read_masked(
+    arguments: argparse.Namespace, field: Path, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, Grid]:
+    """Read a field and its mask; voxels that are not finite leave the mask and become zero."""
+    values, grid = read_volume(field)
+    mask = read_mask(arguments.mask, grid, str(field))
+    mask &= torch.isfinite(values)
+    if not bool(mask.any()):
+        raise InputError(f"{arguments.mask}: is empty where {field} is finite; expected voxels inside")
+    return values.nan_to_num(0.0, 0.0, 0.0).to(device), mask.to(device), grid
+
+
+def scan_of(arguments: argparse.Namespace, grid: Grid) -> Scan:
+    """The scan of a single step: B0 from the affine unless given."""
+    direction = tuple(arguments.b0_direction) if arguments.b0_direction else (0.0, 0.0, 0.0)
+    return Scan(grid, b0_direction=direction)
+
+
+def record(method: Any, name: str, scan: Scan, convergence: Convergence | None, **more: Any) -> dict[str, Any]:
+    """Sidecar of a single step's output."""
+    content = {"Method": name, "Parameters": resolved_options(method), "B0Direction": list(scan.b0_direction), **more}
+    if convergence is not None:
+        content["Convergence"] = convergence.as_dict()
+    return json.loads(json.dumps(content))
+
+
+def sidecar_of(target: Path) -> Path:
+    """The JSON beside a NIfTI file."""
+    return target.with_name(target.name.removesuffix(".gz").removesuffix(".nii") + ".json")
