@@ -1,0 +1,60 @@
+"""Noise of the images, where neither a noise scan nor the reconstruction tells it."""
+
+import torch
+
+from dlqsm.core.lags import LagSums
+
+MAD_OF_NORMAL = 0.674489750196
+"""Median absolute deviation of a normal variable of unit standard deviation."""
+
+
+def image_noise_sd(sums: LagSums) -> torch.Tensor:
+    """Noise of one component of one channel: the one that is known, or an estimate by `estimate_noise_sd`.
+
+    Returns
+    -------
+    sigma, ``(x, y, z)`` or a scalar tensor, in the units of the images.
+    """
+    if sums.noise_sd is not None:
+        return sums.noise_sd
+    return estimate_noise_sd(sums.power)
+
+
+def estimate_noise_sd(power: torch.Tensor) -> torch.Tensor:
+    """Estimate the noise from the finest diagonal detail of the magnitude images.
+
+    sigma = min over echoes of median |d| / 0.6745, where d is the magnitude differenced along all three axes
+    (Haar, orthonormal) and the median runs over the brighter half of the voxels with signal: there a magnitude image
+    holds Gaussian noise of sigma, whatever the number of channels, and what was zeroed outside the head does not count.
+    Sharp structure makes it too large, hence the smallest of the echoes; interpolation in k-space makes it too small.
+
+    Parameters
+    ----------
+    power
+        sum_c |S(e, c)|^2, ``(n_echoes, x, y, z)``.
+
+    Returns
+    -------
+    sigma as a scalar tensor in the units of the images; 0 where no voxel has signal.
+
+    References
+    ----------
+    Donoho & Johnstone, Biometrika 81:425 (1994), doi:10.1093/biomet/81.3.425.
+    """
+    estimates = [_noise_of_echo(torch.nan_to_num(echo).clamp_min(0.0).sqrt()) for echo in power]
+    return torch.stack(estimates).amin()
+
+
+def _noise_of_echo(magnitude: torch.Tensor) -> torch.Tensor:
+    detail, signal = magnitude, magnitude > 0
+    for axis in range(3):
+        if magnitude.shape[axis] < 2:
+            continue
+        n = magnitude.shape[axis] - 1
+        detail = (detail.narrow(axis, 1, n) - detail.narrow(axis, 0, n)) / 2**0.5
+        signal = signal.narrow(axis, 1, n) & signal.narrow(axis, 0, n)
+        magnitude = torch.maximum(magnitude.narrow(axis, 1, n), magnitude.narrow(axis, 0, n))
+    if not bool(signal.any()):
+        return magnitude.new_zeros(())
+    bright = signal & (magnitude >= magnitude[signal].median())
+    return detail[bright].abs().median() / MAD_OF_NORMAL
