@@ -69,19 +69,18 @@ def conjugate_gradient(
     x = torch.zeros_like(right_side) if start is None else start.clone()
     r = right_side.clone() if start is None else right_side - normal(x)
     p, rho, scale = r.clone(), _energy(r), _energy(right_side)
-    history: list[float] = []
     if scale == 0.0:
         return torch.zeros_like(right_side), Convergence(True, 0, 0.0, tolerance)
-    for _ in range(max_iterations):
+    residual = (rho / scale) ** 0.5
+    history: list[float] = []
+    while residual > tolerance and len(history) < max_iterations:
         q = normal(p)
         alpha = rho / float((p.conj() * q).sum().real)
         x, r = x + alpha * p, r - alpha * q
         rho, previous = _energy(r), rho
-        history.append((rho / scale) ** 0.5)
-        if history[-1] <= tolerance:
-            break
+        residual = (rho / scale) ** 0.5
+        history.append(residual)
         p = r + (rho / previous) * p
-    residual = history[-1] if history else (rho / scale) ** 0.5
     return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))
 
 
