@@ -68,7 +68,8 @@ class QsmConfig:
         """Copy with another method (its options start anew) or more options of one step."""
         old: Step = getattr(self, name)
         kept = old.options if method in (None, old.method) else {}
-        return replace(self, **{name: Step(method or old.method, {**kept, **options})})
+        changed: dict[str, Any] = {name: Step(method or old.method, {**kept, **options})}
+        return replace(self, **changed)
 
     def resolved(self) -> dict[str, Any]:
         """Everything that runs, defaults filled in from the signatures."""

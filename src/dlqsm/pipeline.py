@@ -120,7 +120,7 @@ def map_susceptibility(
         invert = config.inversion.bound("inversion")
         chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
     with clock("reference"):
-        r2star_hz = r2star(sums.power, scan.echo_times_s, sums) if len(scan.echo_times_s) > 1 else None
+        r2star_hz = _r2star(sums, scan) if len(scan.echo_times_s) > 1 else None
         chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
     summary = {
         "seconds": clock.seconds,
@@ -131,6 +131,10 @@ def map_susceptibility(
     }
     fields = (total_field_hz, local_field_ppm * hz_per_ppm, estimate.noise_hz)
     return QsmMaps(*fields, chi_ppm, mask, eroded, r2star_hz, quality, references, summary)
+
+
+def _r2star(sums: LagSums, scan: Scan) -> torch.Tensor:
+    return r2star(sums.power.sqrt(), scan.echo_times_s, sums.noise_sd, n_channels=sums.n_channels)
 
 
 def _referenced(

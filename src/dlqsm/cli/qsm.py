@@ -8,7 +8,7 @@ decision, the seconds of each step and how the solvers converged.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Input:
     decisions: dict[str, Any]
     usable: torch.Tensor | None = None
     estimate: FieldEstimate | None = None
+    sources: dict[str, Any] = field(default_factory=dict)
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -149,11 +150,11 @@ def save_maps(folder: Path, maps: QsmMaps, source: Input, config: QsmConfig) -> 
         "MagneticFieldStrength": source.scan.field_strength_t,
         "B0_dir": list(source.scan.b0_direction),
     }
-    field = {**common, "EstimationAlgorithm": methods["field"], "Unwrapping": methods["unwrap"]}
-    local = {**field, "BackgroundRemoval": methods["background"]}
+    total = {**common, "EstimationAlgorithm": methods["field"], "Unwrapping": methods["unwrap"]}
+    local = {**total, "BackgroundRemoval": methods["background"]}
     sidecars = {stem: dict(common) for stem in volumes} | {
-        "fieldmap_desc-total": field,
-        "fieldmap_desc-noise": field,
+        "fieldmap_desc-total": total,
+        "fieldmap_desc-noise": total,
         "fieldmap_desc-local": local,
         "Chimap": {**local, "DipoleInversion": methods["inversion"], "Reference": maps.summary["references"]},
     }
@@ -162,6 +163,7 @@ def save_maps(folder: Path, maps: QsmMaps, source: Input, config: QsmConfig) -> 
         "software": {"dlqsm": dlqsm.__version__, "torch": torch.__version__},
         "scan": {**common, "voxel_size_mm": list(grid.voxel_size_mm), "shape": list(grid.shape)},
         "decisions": source.decisions,
+        "sources": source.sources,
         "peak_memory_mb": round(peak_memory_mb()),
         "threads": torch.get_num_threads(),
     }
@@ -229,11 +231,18 @@ def _read_images(arguments: argparse.Namespace, told: ScanFile) -> Input:
     decisions: dict[str, Any] = dict(series.decisions)
     if series.n_not_finite:
         decisions["not_finite"] = f"{series.n_not_finite} voxels hold NaN or infinity in some echo and leave the mask"
+    sources = {
+        "magnitude": [str(f.resolve()) for f in arguments.magnitude],
+        "phase": [str(f.resolve()) for f in arguments.phase],
+        "phase_unit": arguments.phase_unit,
+        "echo_times_s": told.echo_times_s,
+    }
     sums = sums_of_images(series.magnitude, series.phase_rad)
     if len(series.scan.echo_times_s) > 1:
-        return Input(sums, series.scan, decisions, ~series.not_finite)
+        return Input(sums, series.scan, decisions, ~series.not_finite, sources=sources)
     if series.magnitude.shape[1] > 1:
         raise InputError(f"{arguments.phase[0]}: one echo of several coils cannot be combined; give two echoes or more")
     decisions["single_echo"] = "field from the phase of one echo over its echo time; its offset counts as background"
     image = torch.polar(series.magnitude, series.phase_rad)[0, 0]
-    return Input(sums, series.scan, decisions, ~series.not_finite, single_echo(image, series.scan))
+    estimate = single_echo(image, series.scan)
+    return Input(sums, series.scan, decisions, ~series.not_finite, estimate, sources)

@@ -114,7 +114,7 @@ def raw_path(root: Path, label: str, arm: str) -> Path:
 
 
 def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
-    """Truth of one arm, without file suffix: ``Chimap``, ``dseg``, ``mask``, ``R2starmap`` or ``desc-local_fieldmap``."""
+    """Truth of one arm, without file suffix, for example ``Chimap``, ``dseg`` or ``desc-local_fieldmap``."""
     folder = "fmap" if suffix.endswith("fieldmap") else "anat"
     return root / TRUTH / f"sub-{label}" / folder / f"sub-{label}_acq-{arm}_{suffix}"
 

@@ -1,0 +1,147 @@
+"""One virtual participant through the whole line: raw k-space of four scans, susceptibility, seven nuclei, a page.
+
+The scans are parallel imaging at AF 2 (PI2) and Poisson-disk sampling at AF 3, 4 and 5 (DL3, DL4, DL5), each with its
+own noise, head position, drift and shim. OUT receives the BIDS dataset with its truth, the maps, tables and
+report.html. No network is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dlqsm.acquisition.head import draw_participants
+from dlqsm.agreement.similarity import compare_maps
+from dlqsm.cli.arguments import path
+from dlqsm.cli.console import Talk, start
+from dlqsm.cli.qsm import read_recon, run_chain, save_maps
+from dlqsm.cli.recon import reconstruct_raw, save_images
+from dlqsm.cli.report import build_page
+from dlqsm.cli.simulate import (
+    describe_dataset,
+    raw_path,
+    read_protocol,
+    simulate_participant,
+    truth_path,
+)
+from dlqsm.config import QsmConfig
+from dlqsm.core.labels import NUCLEI, label_table
+from dlqsm.core.scan import Grid
+from dlqsm.io.anatomy import load_anatomy
+from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
+from dlqsm.io.nifti import read_volume
+from dlqsm.io.outputs import output_folder
+from dlqsm.io.raw import read_raw
+from dlqsm.io.tables import write_table
+from dlqsm.nuclei.regions import measure_regions
+
+ARMS = ("PI2", "DL3", "DL4", "DL5")
+METHOD = "sense"
+
+
+def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare the arguments."""
+    del words
+    default = Path("dlqsm_demo")
+    parser.add_argument(
+        "out", type=path, metavar="OUT", nargs="?", default=default, help=f"folder (default: {default})"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the participant and all noise (default: 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    talk, device = start(arguments)
+    config = QsmConfig()
+    produces = ("report.html", "bids")
+    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:
+        label = _simulate(folder / "bids", arguments.seed, talk)
+        tables = [_arm(folder, label, arm, config, talk, device) for arm in ARMS]
+        regions = pd.concat([table for table, _ in tables], ignore_index=True)
+        similarity = pd.DataFrame([figures for _, figures in tables])
+        write_table(folder / "nuclei.tsv", regions, {"Reference": "mean over the eroded brain mask of each arm"})
+        write_table(folder / "similarity.tsv", similarity, {"Reference": "true susceptibility of each arm"})
+        write_manifest(folder, _manifest(folder, label))
+        with talk.working("report"):
+            page = build_page(folder)
+    print(nuclei_text(regions))
+    print(f"\n{page}")
+    return 0
+
+
+def nuclei_text(regions: pd.DataFrame) -> str:
+    """The seven nuclei x arms as text: measured [ppb], and the difference from truth in brackets."""
+    both = regions[regions["side"] == "both"].set_index(["roi", "arm"])
+    arms = list(dict.fromkeys(regions["arm"]))
+    lines = [f"Susceptibility in ppb (difference from truth), relative to the brain; reconstruction: {METHOD}", ""]
+    lines.append(f"{'':<6}" + "".join(f"{arm:>17}" for arm in arms))
+    for roi in NUCLEI:
+        cells = [both.loc[(roi, arm)] for arm in arms]
+        shown = [f"{c['mean_ppb']:8.1f} ({c['mean_ppb'] - c['truth_ppb']:+5.1f})" for c in cells]
+        lines.append(f"{roi:<6}" + "".join(f"{text:>17}" for text in shown))
+    errors = (both["mean_ppb"] - both["truth_ppb"]).abs().groupby("arm").mean()
+    lines.append(f"{'mean':<6}" + "".join(f"{f'|{errors[arm]:.1f}|':>17}" for arm in arms))
+    return "\n".join(lines)
+
+
+def _simulate(root: Path, seed: int, talk: Talk) -> str:
+    protocol = read_protocol("small")
+    (participant,) = draw_participants(1, seed)
+    simulate_participant(root, load_anatomy(), participant, protocol, ARMS, seed, talk)
+    describe_dataset(root, [participant], protocol, seed)
+    return participant.label
+
+
+def _arm(
+    folder: Path, label: str, arm: str, config: QsmConfig, talk: Talk, device: torch.device
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Raw data of one arm to maps, region values and similarity to truth."""
+    talk.say(f"{arm}:")
+    recon, qsm = folder / f"acq-{arm}" / "recon", folder / f"acq-{arm}" / "qsm"
+    raw = read_raw(raw_path(folder / "bids", label, arm))
+    save_images(recon, raw, METHOD, reconstruct_raw(raw, METHOD, {}, talk, device))
+    source = read_recon(recon)
+    maps = run_chain(source, config, talk, device)
+    save_maps(qsm, maps, source, config)
+    grid = source.scan.grid
+    return _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), maps.eroded_mask.cpu(), grid)
+
+
+def _judge(
+    root: Path, label: str, arm: str, chi_ppm: torch.Tensor, mask: torch.Tensor, grid: Grid
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """Region values beside the true ones, and similarity to the true map; both maps lose their mean in one mask."""
+    truth_ppm, _ = read_volume(_nifti(truth_path(root, label, arm, "Chimap")))
+    labels, _ = read_volume(_nifti(truth_path(root, label, arm, "dseg")))
+    truth_ppm = truth_ppm - truth_ppm[mask].mean()
+    inside = torch.where(mask, labels, torch.zeros_like(labels))
+    names = label_table()
+    participant = f"sub-{label}"
+    table = measure_regions(chi_ppm, inside, names, grid, participant=participant, arm=arm)
+    true = measure_regions(truth_ppm, inside, names, grid, participant=participant, arm=arm)
+    figures = compare_maps(chi_ppm, truth_ppm, mask, grid)
+    return table.assign(truth_ppb=true["mean_ppb"]), {"arm": arm, **figures}
+
+
+def _manifest(folder: Path, label: str) -> Manifest:
+    def relative(path: Path) -> str:
+        return str(_nifti(path).relative_to(folder))
+
+    arms = tuple(
+        ArmFolders(
+            name=arm,
+            qsm=f"acq-{arm}/qsm",
+            recon=f"acq-{arm}/recon",
+            truth_chi=relative(truth_path(folder / "bids", label, arm, "Chimap")),
+            labels=relative(truth_path(folder / "bids", label, arm, "dseg")),
+        )
+        for arm in ARMS
+    )
+    return Manifest(f"sub-{label}", arms, "nuclei.tsv", "similarity.tsv", ARMS[0])
+
+
+def _nifti(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.nii.gz")
