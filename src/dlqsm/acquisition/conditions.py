@@ -1,0 +1,103 @@
+"""The arms of a study, and what differs between two scans of one person: pose, drift and shim."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dlqsm.acquisition.participants import Pose
+from dlqsm.acquisition.protocols import Protocol
+from dlqsm.acquisition.sampling import Sampling, full, poisson, uniform
+from dlqsm.core.checks import require_choice
+from dlqsm.core.scan import Vector
+from dlqsm.core.units import hz_per_ppm
+
+DRIFT_TIME_S: Final = 420.0
+"""Seven minutes: the time that drifts are quoted for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One scan of a study.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    acceleration
+        Net acceleration factor.
+    kind
+        ``full``, ``uniform`` or ``poisson``.
+    moved
+        Whether the head has moved since the reference scan.
+    """
+
+    name: str
+    acceleration: float
+    kind: str
+    moved: bool
+
+    def sampling(self, shape: tuple[int, int], seed: int) -> Sampling:
+        """The lines it acquires of a ``(ny, nz)`` grid."""
+        if self.kind == "full":
+            return full(shape)
+        return (uniform if self.kind == "uniform" else poisson)(shape, self.acceleration, seed)
+
+
+ARMS: Final = {
+    arm.name: arm
+    for arm in (
+        Arm("FULL", 1.0, "full", moved=False),
+        Arm("PI2", 2.0, "uniform", moved=False),
+        Arm("PI2rep", 2.0, "uniform", moved=True),
+        *(Arm(f"DL{factor}", float(factor), "poisson", moved=True) for factor in range(3, 9)),
+    )
+}
+"""FULL is fully sampled; PI is parallel imaging, PI2rep its repetition; DL is Poisson-disk sampling."""
+
+
+def parse_arm(name: str) -> Arm:
+    """Return the arm of that name; raises `InputError` where there is none."""
+    require_choice("arm", name, ARMS)
+    return ARMS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What one scan has of its own.
+
+    Parameters
+    ----------
+    pose
+        Motion of the head against the reference scan.
+    drift_hz_per_s
+        Linear drift of the field [Hz/s].
+    """
+
+    pose: Pose
+    drift_hz_per_s: float
+
+    def drift_hz(self, n_lines: int, repetition_time_s: float) -> np.ndarray:
+        """Field offset [Hz] when each line is acquired, one a TR, from zero on; ``(n_lines,)``."""
+        return np.arange(n_lines) * repetition_time_s * self.drift_hz_per_s
+
+
+def draw_conditions(protocol: Protocol, arm: Arm, rng: np.random.Generator, pose: Pose | None) -> Conditions:
+    """Draw pose and drift of one scan from the protocol's spreads; a given pose is taken as it is.
+
+    Rotation vector and translation are normal with the protocol's root mean square length.
+    """
+    rotation = _vector(rng, protocol.pose_rotation_sd_deg)
+    translation = _vector(rng, protocol.pose_translation_sd_mm)
+    if pose is None:
+        pose = Pose(rotation, translation) if arm.moved else Pose()
+    drift_ppm = float(rng.uniform(*protocol.drift_ppm) * rng.choice((-1.0, 1.0)))
+    return Conditions(pose, drift_ppm * hz_per_ppm(protocol.field_strength_t) / DRIFT_TIME_S)
+
+
+def _vector(rng: np.random.Generator, rms_length: float) -> Vector:
+    x, y, z = (float(value) for value in rng.standard_normal(3) * rms_length / math.sqrt(3.0))
+    return x, y, z
