@@ -19,7 +19,8 @@ import dlqsm
 from dlqsm.acquisition.head import Head, Participant, draw_participants, make_head
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol, protocol_from
 from dlqsm.acquisition.t1w import t1w_image
-from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire, parse_arm
+from dlqsm.acquisition.conditions import parse_arm
+from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk, start
 from dlqsm.core.anatomy import Anatomy
@@ -161,4 +162,4 @@ def _write_truth(root: Path, label: str, arm: str, truth: Truth, protocol: Proto
         sidecar = {"Units": unit, "Description": _TRUTH_NOTE, "SkullStripped": suffix != "desc-total_fieldmap"}
         write_json(stem.with_name(f"{stem.name}.json"), sidecar)
     scan = truth_path(root, label, arm, "scan")
-    write_json(scan.with_name(f"{scan.name}.json"), {"protocol": asdict(protocol), "realised": truth.realised})
+    write_json(scan.with_name(f"{scan.name}.json"), {"protocol": asdict(protocol), "conditions": truth.conditions})

@@ -1,0 +1,152 @@
+"""``dlqsm qsm`` on images: what it writes, what overrides what, what it refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dlqsm.cli import main
+from dlqsm.io.images import read_sidecar
+from dlqsm.io.maps import UNITS
+from dlqsm.io.nifti import read_image, read_volume, write_volume
+
+Refused = Callable[..., str]
+
+
+def _images(phantom: Path) -> list[object]:
+    return ["--magnitude", phantom / "magnitude.nii.gz", "--phase", phantom / "phase.nii.gz"]
+
+
+@pytest.fixture(scope="module")
+def mapped(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("qsm") / "out"
+    words = ["qsm", out, *_images(phantom), "--mask", phantom / "mask.nii.gz", "--background", "pdf", "--quiet"]
+    assert main([str(w) for w in words]) == 0
+    return out
+
+
+def test_every_map_has_its_unit_beside_it(mapped: Path) -> None:
+    for stem, unit in UNITS.items():
+        assert (mapped / f"{stem}.nii.gz").is_file()
+        assert json.loads((mapped / f"{stem}.json").read_text())["Units"] == unit
+    assert not [p for p in mapped.iterdir() if p.name.startswith(".")]
+
+
+def test_chi_of_the_spheres(phantom: Path, mapped: Path) -> None:
+    chi, labels = read_volume(mapped / "Chimap.nii.gz")[0], read_volume(phantom / "labels.nii.gz")[0]
+    mask = read_volume(mapped / "mask_desc-eroded.nii.gz")[0] > 0
+    outside = float(chi[mask & (labels == 0)].mean())
+    assert float(chi[labels == 1].mean()) - outside == pytest.approx(0.12, abs=0.02)
+    assert float(chi[labels == 2].mean()) - outside == pytest.approx(0.08, abs=0.02)
+    assert abs(float(chi[mask].mean())) < 1e-6
+    assert float(chi[~mask].abs().max()) == 0
+
+
+def test_summary_tells_decisions_seconds_and_convergence(mapped: Path) -> None:
+    summary = json.loads((mapped / "qsm.json").read_text())
+    assert summary["decisions"]["phase_unit"].startswith("rad, from the sidecar")
+    assert set(summary["seconds"]) == {"field", "mask", "unwrap", "background", "inversion", "reference"}
+    assert summary["convergence"]["inversion"]["n_iterations"] > 0
+    assert summary["methods"]["background"]["method"] == "pdf"
+    assert {r["name"] for r in summary["references"]} >= {"brain"}
+
+
+def test_options_override_sidecars_and_config(phantom: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(
+        'reference = "brain"\n[inversion]\nmethod = "tkd"\nthreshold = 0.3\n[background]\nmethod = "pdf"\n'
+    )
+    scan = tmp_path / "scan.json"
+    scan.write_text(json.dumps({"field_strength_t": 7.0, "b0_direction": [0, 1, 0]}))
+    words = ["qsm", tmp_path / "o", *_images(phantom), "--mask", phantom / "mask.nii.gz", "--config", config]
+    words += ["--scan", scan, "--field-strength", 3, "--inversion-threshold", 0.2, "--quiet"]
+    assert main([str(w) for w in words]) == 0
+    summary = json.loads((tmp_path / "o" / "qsm.json").read_text())
+    assert summary["scan"]["MagneticFieldStrength"] == 3
+    assert summary["scan"]["B0_dir"] == [0, 1, 0]
+    assert summary["methods"]["inversion"] == {"method": "tkd", "parameters": {"threshold": 0.2}}
+
+
+def test_single_echo(phantom: Path, tmp_path: Path) -> None:
+    for name in ("magnitude", "phase"):
+        image = read_image(phantom / f"{name}.nii.gz")
+        write_volume(tmp_path / f"{name}.nii.gz", torch.from_numpy(image.values[..., 2].copy()), image.grid)
+    words = ["qsm", tmp_path / "o", "--magnitude", tmp_path / "magnitude.nii.gz", "--phase", tmp_path / "phase.nii.gz"]
+    words += ["--phase-unit", "rad", "--echo-times", 0.0095, "--field-strength", 3, "--mask", phantom / "mask.nii.gz"]
+    assert main([str(w) for w in [*words, "--background", "pdf", "--quiet"]]) == 0
+    chi, labels = read_volume(tmp_path / "o" / "Chimap.nii.gz")[0], read_volume(phantom / "labels.nii.gz")[0]
+    assert float(chi[labels == 1].mean()) > 0.06
+    assert not (tmp_path / "o" / "R2starmap.nii.gz").exists()
+
+
+def test_nan_voxels_stay_local(phantom: Path, tmp_path: Path) -> None:
+    image = read_image(phantom / "phase.nii.gz")
+    values = torch.from_numpy(image.values.copy())
+    values[14, 10, 12, 1] = float("nan")
+    write_volume(tmp_path / "phase.nii.gz", values, image.grid)
+    (tmp_path / "phase.json").write_text(json.dumps(read_sidecar(phantom / "phase.nii.gz")))
+    words = ["qsm", tmp_path / "o", "--magnitude", phantom / "magnitude.nii.gz", "--phase", tmp_path / "phase.nii.gz"]
+    assert main([str(w) for w in [*words, "--mask", phantom / "mask.nii.gz", "--quiet"]]) == 0
+    summary = json.loads((tmp_path / "o" / "qsm.json").read_text())
+    assert summary["decisions"]["not_finite"].startswith("1 voxels")
+    assert bool(torch.isfinite(read_volume(tmp_path / "o" / "Chimap.nii.gz")[0]).all())
+    assert not bool(read_volume(tmp_path / "o" / "mask.nii.gz")[0][14, 10, 12])
+
+
+def test_page_of_one_scan(mapped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(mapped)]) == 0
+    page = (mapped / "report.html").read_text()
+    assert "data:image/" in page
+    assert str(mapped / "report.html") in capsys.readouterr().out
+
+
+def test_what_qsm_refuses(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    out, images = tmp_path / "o", _images(phantom)
+    assert "either --recon DIR, or both" in refused("qsm", out, "--magnitude", phantom / "magnitude.nii.gz")
+    assert "4 echoes, but 2 echo times" in refused("qsm", out, *images, "--echo-times", 0.003, 0.006)
+    assert "milliseconds" in refused("qsm", out, *images, "--echo-times", 3.3, 6.4, 9.5, 12.6)
+    assert "ascend" in refused("qsm", out, *images, "--echo-times", 0.004, 0.003, 0.005, 0.006)
+    assert "no such file" in refused("qsm", out, "--recon", tmp_path / "absent")
+    assert "unknown unwrap method" in refused("qsm", out, *images, "--unwrap", "magic")
+    assert "B0 direction" in refused("qsm", out, *images, "--b0-direction", "nan", 0, 1)
+    for text, says in (
+        ("[inversion]\nmethd = 1\n", "no option 'methd'"),
+        ("[x]\n", "unknown entry 'x'"),
+        ("=", "TOML"),
+    ):
+        (tmp_path / "c.toml").write_text(text)
+        assert says in refused("qsm", out, *images, "--config", tmp_path / "c.toml")
+    empty = tmp_path / "empty.nii.gz"
+    image = read_image(phantom / "mask.nii.gz")
+    write_volume(empty, torch.zeros(image.grid.shape), image.grid)
+    assert "empty" in refused("qsm", out, *images, "--mask", empty)
+    constant = tmp_path / "constant.nii.gz"
+    write_volume(constant, torch.full((*image.grid.shape, 4), 0.5), image.grid)
+    words = [
+        "--magnitude",
+        phantom / "magnitude.nii.gz",
+        "--phase",
+        constant,
+        "--echo-times",
+        0.003,
+        0.006,
+        0.009,
+        0.012,
+    ]
+    assert "in every voxel" in refused("qsm", out, *words, "--phase-unit", "rad", "--field-strength", 3)
+    words = ["--magnitude", phantom / "magnitude.nii.gz", "--phase", phantom / "phase.nii.gz"]
+    (tmp_path / "scan.json").write_text(json.dumps({"shape": [1, 2, 3]}))
+    assert "(1, 2, 3)" in refused("qsm", out, *words, "--scan", tmp_path / "scan.json")
+    assert not out.exists()
+
+
+def test_no_field_strength(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    image = read_image(phantom / "phase.nii.gz")
+    write_volume(tmp_path / "phase.nii.gz", torch.from_numpy(np.array(image.values)), image.grid)
+    words = ["--magnitude", phantom / "magnitude.nii.gz", "--phase", tmp_path / "phase.nii.gz", "--phase-unit", "rad"]
+    words += ["--echo-times", 0.0033, 0.0064, 0.0095, 0.0126]
+    assert "give --field-strength" in refused("qsm", tmp_path / "o", *words)
+    assert not (tmp_path / "o").exists()
