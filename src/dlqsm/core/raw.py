@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
 
 Readouts = NDArray[np.complex64]
+CALIBRATION_WINDOW = 6
+"""Edge [lines] of the smallest square block that counts as fully sampled."""
+_LINES_BRIDGED = 8
 
 
 @dataclass(frozen=True)
@@ -103,3 +108,98 @@ def iterate_readouts(raw: RawData, max_bytes: int = 256 * 2**20) -> Iterator[tup
     step = max(1, max_bytes // line_bytes)
     for first in range(0, len(header.lines), step):
         yield first, raw.readouts(first, min(first + step, len(header.lines)))
+
+
+def calibration_region(sampling_mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the fully sampled cells round the k-space centre, of any outline.
+
+    All cells under square windows of `CALIBRATION_WINDOW` lines that are fully sampled (a morphological opening),
+    as far as they hang together with the centre ``n // 2``.
+
+    Parameters
+    ----------
+    sampling_mask
+        Sampled cells ``(ny, nz)``, centre at ``n // 2``.
+
+    Returns
+    -------
+    Boolean ``(ny, nz)``; empty where no such window covers the centre.
+    """
+    window = np.ones([min(CALIBRATION_WINDOW, n) for n in sampling_mask.shape], dtype=bool)
+    opened = ndimage.binary_opening(sampling_mask, structure=window)
+    pieces, _ = ndimage.label(opened)
+    centre = pieces[sampling_mask.shape[0] // 2, sampling_mask.shape[1] // 2]
+    return np.asarray(pieces == centre) if centre else np.zeros_like(sampling_mask)
+
+
+def require_calibration(calibration: NDArray[np.bool_], name: str) -> None:
+    """Raise `InputError` where the region found by `calibration_region` is empty."""
+    if not calibration.any():
+        block = " x ".join(str(min(CALIBRATION_WINDOW, n)) for n in calibration.shape)
+        raise InputError(
+            f"{name} has no calibration region: at least {block} fully sampled lines round the k-space centre are "
+            "needed for the coil sensitivities; acquire with calibration lines, or add them to the file"
+        )
+
+
+def read_lines(raw: RawData, chosen: NDArray[np.int64]) -> Readouts:
+    """Read the lines with the given ascending indices; neighbours are read together, small gaps included."""
+    if not len(chosen):
+        header = raw.header
+        return np.zeros((0, header.n_echoes, header.n_coils, header.n_readout), np.complex64)
+    runs = np.split(chosen, np.flatnonzero(np.diff(chosen) > _LINES_BRIDGED) + 1)
+    parts = [raw.readouts(int(run[0]), int(run[-1]) + 1)[run - run[0]] for run in runs]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class SelectedRaw:
+    """Some lines of other raw data; ``chosen`` holds their ascending indices there."""
+
+    header: RawHeader
+    source: RawData
+    chosen: NDArray[np.int64]
+
+    def readouts(self, first: int, last: int) -> Readouts:
+        """Return lines ``first`` to ``last - 1`` of the chosen ones."""
+        return read_lines(self.source, self.chosen[first:last])
+
+
+def undersample(
+    raw: RawData, keep_mask: NDArray[np.bool_], calibration: NDArray[np.bool_] | None = None
+) -> SelectedRaw:
+    """Leave out all lines outside ``keep_mask``, as if they had not been acquired.
+
+    Parameters
+    ----------
+    raw
+        Raw data, fully sampled or not; nothing is read from it here.
+    keep_mask
+        Cells to keep, ``(ny, nz)``, centre at ``n // 2``.
+    calibration
+        Cells of the calibration region; found by `calibration_region` where None.
+
+    Returns
+    -------
+    Raw data of the lines that are both there and kept, in their old order, with a new calibration region.
+
+    Raises
+    ------
+    InputError
+        If the shapes disagree, a kept cell was not acquired, or no calibration region is left.
+    """
+    header = raw.header
+    if keep_mask.shape != header.grid.shape[1:]:
+        raise InputError(
+            f"the sampling mask has shape {keep_mask.shape}; expected {header.grid.shape[1:]}, the (ky, kz) grid"
+        )
+    absent = int((keep_mask & ~header.sampling_mask).sum())
+    if absent:
+        raise InputError(
+            f"the sampling mask keeps {absent} (ky, kz) cells that were not acquired; choose among the acquired ones"
+        )
+    region = calibration_region(keep_mask) if calibration is None else calibration & keep_mask
+    require_calibration(region, "the sampling mask")
+    chosen = np.flatnonzero(keep_mask[header.lines[:, 0], header.lines[:, 1]])
+    lines = header.lines[chosen]
+    return SelectedRaw(replace(header, lines=lines, calibration=region[lines[:, 0], lines[:, 1]]), raw, chosen)

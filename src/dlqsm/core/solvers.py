@@ -86,3 +86,46 @@ def conjugate_gradient(
 
 def _energy(value: torch.Tensor) -> float:
     return float((value.abs() ** 2).sum(dtype=torch.float64))
+
+
+def conjugate_gradient_of_each(
+    normal: Map, right_side: torch.Tensor, *, n_batch_axes: int, tolerance: float, max_iterations: int
+) -> tuple[torch.Tensor, Convergence]:
+    """Solve many independent systems N x = r at once; as `conjugate_gradient`, but each with its own step lengths.
+
+    Parameters
+    ----------
+    normal
+        The map N, Hermitian positive, which does not mix the items.
+    right_side
+        r, real or complex; the leading axes count the items, inner products run over the others.
+    n_batch_axes
+        Number of leading axes.
+    tolerance, max_iterations
+        When to stop: when the item with the largest relative residual has reached the tolerance.
+
+    Returns
+    -------
+    The solutions, and the `Convergence` of the worst item.
+    """
+    axes = tuple(range(n_batch_axes, right_side.ndim))
+
+    def inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a.conj() * b).real.sum(axes, keepdim=True)
+
+    tiny = torch.finfo(right_side.real.dtype).tiny
+    x, r, p = torch.zeros_like(right_side), right_side.clone(), right_side.clone()
+    rho = scale = inner(r, r)
+    scale = scale.clamp_min(tiny)
+    history: list[float] = []
+    for _ in range(max_iterations):
+        if history and history[-1] <= tolerance:
+            break
+        q = normal(p)
+        alpha = rho / inner(p, q).clamp_min(tiny)
+        x, r = x + alpha * p, r - alpha * q
+        rho, previous = inner(r, r), rho
+        history.append(float((rho / scale).max()) ** 0.5)
+        p = r + (rho / previous.clamp_min(tiny)) * p
+    residual = history[-1] if history else float(bool((rho > 0).any()))
+    return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))

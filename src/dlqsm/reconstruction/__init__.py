@@ -1,1 +1,10 @@
 """From k-space to echo images and the lag sums that the field map needs."""
+
+from typing import Final
+
+from dlqsm.core.methods import Reconstruction
+from dlqsm.reconstruction.linear import sense, zero
+
+RECONSTRUCTIONS: Final[dict[str, Reconstruction]] = {"zero": zero, "sense": sense}
+
+__all__ = ["RECONSTRUCTIONS"]

@@ -1,0 +1,68 @@
+"""Noise of reconstructed images: standard deviation of one component (real or imaginary) at each voxel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from dlqsm.core.methods import Reconstruction
+
+BOX_VOXELS = 7
+
+
+def zero_filled_noise(sampling_mask: torch.Tensor, noise: float) -> float:
+    """Noise SD of zero-filled coil images, everywhere: noise * sqrt(sampled / all), since the FFT is unitary."""
+    return noise * float(sampling_mask.double().mean()) ** 0.5
+
+
+def replica_slab(
+    method: Reconstruction,
+    sampling_mask: torch.Tensor,
+    sensitivity_maps: torch.Tensor,
+    noise: float,
+    planes: range,
+    seed: int,
+) -> torch.Tensor:
+    """Reconstruct one echo of pure noise, the pseudo-replica of a linear method.
+
+    Each x-plane draws from a generator of its own, so that the size of the slabs does not matter.
+
+    Parameters
+    ----------
+    method
+        The reconstruction, linear in the data.
+    sampling_mask, sensitivity_maps, noise
+        As for the method.
+    planes
+        x-planes of the slab.
+    seed
+        Seed of the scan.
+
+    Returns
+    -------
+    Image of noise, ``(x, y, z)`` complex; for methods that leave coils apart the first channel.
+
+    References
+    ----------
+    Robson et al., Magn Reson Med 60:895 (2008), doi:10.1002/mrm.21728.
+    """
+    n_coils = sensitivity_maps.shape[0]
+    shape = (n_coils, *sampling_mask.shape, 2)
+    drawn = [np.random.default_rng([seed, plane]).standard_normal(shape, dtype=np.float32) for plane in planes]
+    samples = torch.view_as_complex(torch.from_numpy(np.stack(drawn, axis=1))).to(sensitivity_maps) * noise
+    return method((samples * sampling_mask).unsqueeze(0), sampling_mask, sensitivity_maps, noise)[0, 0]
+
+
+def local_noise_sd(replica: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of one component of a noise image in a box of 7 voxels, over its voxels that are not zero."""
+    power = _box_mean(replica.abs().square())
+    share = _box_mean((replica != 0).to(power.dtype))
+    return torch.where(replica != 0, (power / (2.0 * share.clamp_min(1e-6))).sqrt(), torch.zeros_like(power))
+
+
+def _box_mean(volume: torch.Tensor) -> torch.Tensor:
+    """Mean over the part of the box that is inside the volume."""
+    return functional.avg_pool3d(
+        volume[None, None], BOX_VOXELS, stride=1, padding=BOX_VOXELS // 2, count_include_pad=False
+    )[0, 0]

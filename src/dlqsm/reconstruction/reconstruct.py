@@ -1,0 +1,202 @@
+"""Raw data to echo images: calibrate, make hybrid data, reconstruct slab by slab, gather what the field map needs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlqsm.core.lags import LagSums, lag_sums
+from dlqsm.core.methods import Reconstruction, choose, resolved_options
+from dlqsm.core.raw import RawData
+from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction.combine import roemer
+from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
+from dlqsm.reconstruction.noise import local_noise_sd, replica_slab, zero_filled_noise
+from dlqsm.reconstruction.sensitivity import CoilMaps, espirit
+
+NOISE_SD = 1.0
+"""Of one component of the hybrid data, by whitening."""
+_BUFFERS = 4
+_PREPARED = 0.25
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class ReconstructedImages:
+    """Images of all echoes, in units of the noise of one whitened channel.
+
+    Parameters
+    ----------
+    images
+        Combined, phase-true, ``(echo, x, y, z)`` complex64.
+    lag_sums
+        `LagSums` over the channels that the method leaves (coils for ``zero``, one for ``sense``).
+    noise_sd
+        Standard deviation of one component of one such channel, ``(x, y, z)``.
+    uncombined
+        ``(echo, coil, x, y, z)`` where asked for and the method leaves coils apart; else None.
+    decisions
+        What was decided and assumed, with timings [s]; plain values for a JSON file.
+    """
+
+    images: torch.Tensor
+    lag_sums: LagSums
+    noise_sd: torch.Tensor
+    uncombined: torch.Tensor | None
+    decisions: dict[str, Any]
+
+
+def reconstruct(
+    raw: RawData,
+    method: str = "sense",
+    options: Mapping[str, Any] | None = None,
+    *,
+    virtual_coils: int | None = None,
+    seed: int = 0,
+    uncombined: bool = False,
+    progress: Progress | None = None,
+    device: torch.device | str = "cpu",
+    scratch_folder: Path | None = None,
+    slab_bytes: int = 2**29,
+) -> ReconstructedImages:
+    """Reconstruct raw data with a method of the table `RECONSTRUCTIONS`.
+
+    Memory holds one slab with all echoes and coils, the combined images and the lag sums; hybrid data beyond 2 GiB
+    go to a scratch file.
+
+    Parameters
+    ----------
+    raw
+        Raw data, in memory or a file.
+    method, options
+        Name in the table, and values of that method's keyword-only parameters.
+    virtual_coils
+        Channels after compression; 12 (or all, if fewer) where None.
+    seed
+        Of the noise replica that the noise map of combining methods is made from.
+    uncombined
+        Keep the image of each virtual coil, if the method leaves coils apart.
+    progress
+        Called with the fraction done.
+    device
+        Where slabs are reconstructed; results are on the CPU.
+    scratch_folder
+        Where a scratch file goes if one is needed; the system's temporary folder where None.
+    slab_bytes
+        Memory for one slab.
+
+    Raises
+    ------
+    InputError
+        If the method, an option or the number of virtual coils is unknown or out of range, or calibration lines are
+        absent.
+    """
+    run = choose("reconstruction", RECONSTRUCTIONS, method, options)
+    report: Progress = progress or (lambda fraction: None)
+    watch = _Watch()
+    calibration = calibrate(raw, virtual_coils=virtual_coils)
+    watch.lap("calibration")
+    maps = espirit(calibration.kspace, calibration.lines, raw.header.grid.shape)
+    watch.lap("sensitivities")
+    report(_PREPARED / 2)
+    hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder)
+    watch.lap("hybrid")
+    report(_PREPARED)
+    plan = _Plan(run, maps, hybrid, method == "zero", uncombined, seed, torch.device(device), slab_bytes)
+    images, sums, coil_images = _reconstruct_slabs(plan, report)
+    watch.lap("reconstruction")
+    decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
+    noise_sd = torch.zeros_like(sums.power[0]) if sums.noise_sd is None else sums.noise_sd
+    return ReconstructedImages(images, sums, noise_sd, coil_images, decisions)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    run: Reconstruction
+    maps: CoilMaps
+    hybrid: HybridData
+    exact_noise: bool
+    keep_coils: bool
+    seed: int
+    device: torch.device
+    slab_bytes: int
+
+    def slabs(self) -> list[range]:
+        """x-planes of each slab."""
+        n_planes, n_echoes, n_coils, _ = self.hybrid.samples.shape
+        plane_bytes = 8 * n_echoes * n_coils * math.prod(self.hybrid.plane_shape) * _BUFFERS
+        step = max(1, self.slab_bytes // plane_bytes)
+        return [range(first, min(first + step, n_planes)) for first in range(0, n_planes, step)]
+
+
+def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, LagSums, torch.Tensor | None]:
+    """Combined images, lag sums with noise, and the coil images if they are kept."""
+    hybrid, keep = plan.hybrid, plan.hybrid.sampling_mask.to(plan.device)
+    shape = (hybrid.n_planes, *hybrid.plane_shape)
+    n_echoes = hybrid.samples.shape[1]
+    images = torch.empty((n_echoes, *shape), dtype=torch.complex64)
+    lags = torch.empty((n_echoes - 1, *shape), dtype=torch.complex64)
+    power = torch.empty((n_echoes, *shape))
+    replica = torch.zeros(shape, dtype=torch.complex64)
+    coil_images: torch.Tensor | None = None
+    n_channels = 1
+    for planes in plan.slabs():
+        where = slice(planes.start, planes.stop)
+        maps = plan.maps.slab(planes.start, planes.stop).to(plan.device)
+        channels = plan.run(hybrid.slab(planes.start, planes.stop).to(plan.device), keep, maps, NOISE_SD)
+        n_channels = channels.shape[1]
+        sums = lag_sums(channels, None)
+        lags[:, where], power[:, where] = sums.lags.cpu(), sums.power.cpu()
+        images[:, where] = (channels[:, 0] if n_channels == 1 else roemer(channels, maps)).cpu()
+        if not plan.exact_noise:
+            replica[where] = replica_slab(plan.run, keep, maps, NOISE_SD, planes, plan.seed).cpu()
+        if plan.keep_coils and n_channels > 1:
+            coil_images = (
+                torch.empty((n_echoes, n_channels, *shape), dtype=torch.complex64)
+                if coil_images is None
+                else coil_images
+            )
+            coil_images[:, :, where] = channels.cpu()
+        report(_PREPARED + (1.0 - _PREPARED) * planes.stop / hybrid.n_planes)
+    exact = torch.full(shape, zero_filled_noise(keep, NOISE_SD))
+    noise_sd = exact if plan.exact_noise else local_noise_sd(replica)
+    return images, LagSums(lags, power, noise_sd, n_channels), coil_images
+
+
+def _decisions(
+    raw: RawData, method: str, run: Reconstruction, calibration: Calibration, n_channels: int
+) -> dict[str, Any]:
+    header = raw.header
+    return {
+        "method": method,
+        "options": resolved_options(run),
+        "acceleration": header.acceleration,
+        "n_lines": len(header.lines),
+        "n_calibration_lines": int(header.calibration.sum()),
+        "n_coils": header.n_coils,
+        "n_virtual_coils": len(calibration.matrix),
+        "energy_kept": calibration.energy_kept,
+        "n_channels": n_channels,
+        "whitening": calibration.noise_source,
+        "image_unit": "noise SD of one component of one whitened channel",
+        "missing": list(header.missing),
+    }
+
+
+class _Watch:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now
