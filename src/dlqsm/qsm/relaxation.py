@@ -12,59 +12,70 @@ def r2star(
     echo_times_s: tuple[float, ...],
     noise_sd: torch.Tensor | None = None,
     *,
-    n_passes: int = 3,
+    n_channels: int = 1,
+    least_snr: float = 3.0,
     largest_hz: float = 1000.0,
 ) -> torch.Tensor:
-    """Fit R2* by a weighted straight line through the logarithm of the noise-corrected magnitude.
+    """Fit R2* by a weighted straight line through the logarithm of the magnitude.
 
-    log s_e = a - R2* TE_e with s_e^2 = |S_e|^2 - 2 sigma^2, since the square of a magnitude image holds the noise power
-    2 sigma^2. Weights are the inverse variance of log s_e, s_e^2, in the first pass from the data, then from the fit, for
-    weights that share the noise of the data bias the slope. Echoes at or below the noise do not count.
+    log s_e = a - R2* TE_e, s_e^2 = |S_e|^2 - 2 sigma^2 (n_channels - 1). The noise power of one channel, 2 sigma^2, is
+    not subtracted: E log|S|^2 = log s^2 + E_1(s^2 / (2 sigma^2)) for a Rician magnitude, so its logarithm is unbiased
+    but for a term that is below 0.003 from an SNR of 3 on, whereas subtraction makes the decay too steep. Weights are
+    s_e^2, the inverse variance of log s_e: from the data in a first fit, then from that fit, since weights that share
+    the noise of the data bias the slope.
 
     Parameters
     ----------
     magnitude
-        Magnitude of the echoes, coils combined, ``(echo, x, y, z)``.
+        Magnitude of the echoes, root sum of squares over channels, ``(echo, x, y, z)``.
     echo_times_s
         Echo times [s].
     noise_sd
-        sigma, noise of one component of the combined images, in their units; no correction where absent.
-    n_passes
-        Number of fits; weights come from the fit before from the second on.
+        sigma, noise of one component of one channel, in the units of the images; taken as 0 where absent.
+    n_channels
+        Channels in the root sum of squares; 1 for combined images.
+    least_snr
+        Echoes from the third on count only where the fit is above this many sigma.
     largest_hz
         Values are limited to 0 .. this [1/s].
 
     Returns
     -------
-    R2* [1/s], ``(x, y, z)``; 0 where fewer than two echoes are above the noise.
+    R2* [1/s], ``(x, y, z)``; 0 where fewer than two echoes have signal.
 
     Raises
     ------
     InputError
         If there are fewer than two echoes, or not one image for each echo time.
+
+    References
+    ----------
+    Gudbjartsson & Patz, Magn Reson Med 34:910 (1995), doi:10.1002/mrm.1910340618, the Rician distribution.
     """
-    if len(echo_times_s) < 2:
-        raise InputError(f"R2* needs two echoes or more; got {len(echo_times_s)}")
-    require_shape("magnitude", magnitude, (len(echo_times_s), *magnitude.shape[1:]), "echo_times_s: one image per echo")
-    variance = 0.0 if noise_sd is None else noise_sd**2
-    power = torch.nan_to_num(magnitude, posinf=0.0, neginf=0.0) ** 2 - 2.0 * variance
-    usable = power > variance
-    usable &= (usable.sum(0) > 1) & (power > 0)
+    n_echoes = len(echo_times_s)
+    if n_echoes < 2:
+        raise InputError(f"R2* needs two echoes or more; got {n_echoes}")
+    require_shape("magnitude", magnitude, (n_echoes, *magnitude.shape[1:]), "echo_times_s: one image per echo time")
+    sigma = magnitude.new_zeros(()) if noise_sd is None else noise_sd.to(magnitude)
+    power = torch.nan_to_num(magnitude, posinf=0.0, neginf=0.0) ** 2 - 2.0 * (n_channels - 1) * sigma**2
+    usable = power > 0
     log_signal = 0.5 * torch.where(usable, power, torch.ones_like(power)).log()
     times = power.new_tensor(echo_times_s)[:, None, None, None]
-    weights = torch.where(usable, power, torch.zeros_like(power))
-    for _ in range(n_passes):
-        slope, level = _line(log_signal, times, weights)
-        # Relative to the fit at the mean time: only ratios of weights matter, and this cannot overflow.
-        weights = torch.where(usable, (2.0 * (slope * times + level).clamp(-40.0, 40.0)).exp(), torch.zeros_like(power))
-    return torch.nan_to_num(-slope).clamp(0.0, largest_hz)
+    slope, level = _line(log_signal, times, power.clamp_min(0.0))
+    fitted = torch.where(usable, level + slope * times, torch.full_like(power, -torch.inf))
+    # Relative to the largest, since only ratios of weights matter and an exponential can overflow.
+    weights = (2.0 * (fitted - fitted.amax(0).clamp_min(torch.finfo(power.dtype).min))).exp()
+    weights[2:] *= fitted[2:] > (least_snr * sigma).log()
+    slope, _ = _line(log_signal, times, weights)
+    return (0.0 - slope).clamp(0.0, largest_hz)
 
 
 def _line(values: torch.Tensor, times: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slope and intercept of the weighted straight line through ``values`` over ``times``, along the first axis."""
-    total = weights.sum(0).clamp_min(torch.finfo(weights.dtype).tiny)
+    """Slope and intercept of the weighted straight line through ``values`` along the first axis; slope 0 if unknown."""
+    tiny = torch.finfo(weights.dtype).tiny
+    total = weights.sum(0).clamp_min(tiny)
     mean_time, mean_value = (weights * times).sum(0) / total, (weights * values).sum(0) / total
     spread = (weights * (times - mean_time) ** 2).sum(0) / total
     product = (weights * (times - mean_time) * (values - mean_value)).sum(0) / total
-    slope = torch.where(spread > 0, product / spread.clamp_min(torch.finfo(weights.dtype).tiny), 0.0)
+    slope = torch.where(spread > 0, product / spread.clamp_min(tiny), torch.zeros_like(product))
     return slope, mean_value - slope * mean_time

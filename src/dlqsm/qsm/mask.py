@@ -1,0 +1,258 @@
+"""Where the field can be trusted: brain extraction from gradient-echo magnitude, phase quality, erosion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch.nn import functional
+
+from dlqsm.core.checks import InputError, require_mask, require_shape
+from dlqsm.core.scan import Grid, Scan, Vector
+from dlqsm.qsm.brain_surface import brain_surface, head_threshold
+from dlqsm.qsm.mdi import FieldEstimate, largest_noise_hz
+
+Array = NDArray[Any]
+
+
+def brain_mask(
+    magnitude: torch.Tensor,
+    scan: Scan,
+    *,
+    fraction: float = 0.75,
+    darkest: float = 0.65,
+    brightest: float = 1.6,
+    opening_mm: float = 4.0,
+    closing_mm: float = 4.0,
+    working_voxel_mm: float = 2.0,
+    n_steps: int = 1000,
+) -> torch.Tensor:
+    """Extract the brain from a gradient-echo magnitude image.
+
+    A smooth closed surface grows from inside until it meets dark voxels (skull, air); inside it, voxels are kept whose
+    intensity is near that of the brain around them; an opening cuts thin bridges, the largest piece stays, a closing
+    and the filling of holes bring back sulci, veins and ventricles. Works on voxels of about ``working_voxel_mm``.
+    Where the field of view lies inside the head (most of its faces show tissue) there is no skull to meet, and no
+    surface is grown.
+
+    Parameters
+    ----------
+    magnitude
+        Magnitude image, best the root sum of squares over echoes, any unit, ``(x, y, z)``; voxels that are not finite
+        count as dark.
+    scan
+        Geometry of the scan.
+    fraction
+        Brightness, as a share of the brain below, at which the surface stops; larger gives a smaller brain.
+    darkest
+        Intensity relative to the brain around, below which a voxel is not brain.
+    brightest
+        Intensity relative to the brain around, above which a voxel is not brain.
+    opening_mm
+        Bridges thinner than twice this are cut [mm].
+    closing_mm
+        Gaps narrower than twice this are filled [mm].
+    working_voxel_mm
+        Voxels are averaged in blocks up to this size [mm].
+    n_steps
+        Steps of the surface's growth.
+
+    Returns
+    -------
+    Brain, bool ``(x, y, z)``.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree or the image is constant.
+
+    References
+    ----------
+    Smith, Hum Brain Mapp 17:143 (2002), doi:10.1002/hbm.10062, the growing surface.
+    """
+    require_shape("magnitude", magnitude, scan.grid.shape, "scan.grid")
+    known = torch.nan_to_num(magnitude, posinf=0.0, neginf=0.0).clamp_min(0.0)
+    if not bool(known.max() > known.min()):
+        raise InputError(f"the magnitude is {float(known.max())} everywhere; give an image that shows the head")
+    image, size = _averaged(known, scan.grid.voxel_size_mm, working_voxel_mm)
+    threshold = head_threshold(image)
+    if _faces_in_head(image > threshold) > 0.5:
+        envelope = image > threshold
+    else:
+        envelope = brain_surface(image, size, fraction=fraction, n_steps=n_steps)
+    level = _brain_level(image, envelope, size)
+    tissue = envelope & (image > darkest * level) & (image < brightest * level)
+    brain = _largest(_opened(tissue, size, opening_mm))
+    brain = np.asarray(ndimage.binary_fill_holes(_closed(brain, size, closing_mm)))
+    return _refined(brain, size, magnitude)
+
+
+def phase_quality(estimate: FieldEstimate) -> torch.Tensor:
+    """Quality of the phase in each voxel, in [0, 1]: coherence times 1 - sigma_f / sigma_max.
+
+    sigma_max = 1 / (2 dTE sqrt(3)) is the noise of a field about which nothing is known but its wrap.
+    """
+    certainty = 1.0 - estimate.noise_hz / largest_noise_hz(estimate.spacing_s)
+    return (estimate.coherence * certainty).clamp(0.0, 1.0)
+
+
+def processing_mask(
+    magnitude: torch.Tensor,
+    quality: torch.Tensor,
+    scan: Scan,
+    external: torch.Tensor | None = None,
+    *,
+    least_quality: float = 0.5,
+) -> tuple[torch.Tensor, dict[str, int]]:
+    """Voxels that enter the chain: brain of good phase, one piece without holes, nothing that is not finite.
+
+    Parameters
+    ----------
+    magnitude
+        Magnitude image, any unit, ``(x, y, z)``.
+    quality
+        Phase quality in [0, 1], ``(x, y, z)``.
+    scan
+        Geometry of the scan.
+    external
+        Brain mask made elsewhere, bool ``(x, y, z)``; replaces `brain_mask`.
+    least_quality
+        Voxels below this phase quality (0 to 1) are left out, unless they are holes inside the brain.
+
+    Returns
+    -------
+    Mask, bool ``(x, y, z)``, and counts of voxels: ``n_brain``, ``n_low_quality`` in it, ``n_not_finite`` in it,
+    ``n_filled`` holes, ``n_detached`` pieces' voxels dropped, ``n_mask``.
+
+    Raises
+    ------
+    InputError
+        If shapes disagree or no voxel is left.
+    """
+    require_shape("quality", quality, scan.grid.shape, "scan.grid")
+    require_shape("magnitude", magnitude, scan.grid.shape, "scan.grid")
+    if external is None:
+        brain = brain_mask(magnitude, scan)
+    else:
+        require_mask(external, scan.grid.shape)
+        brain = external
+    finite = torch.isfinite(magnitude) & torch.isfinite(quality)
+    good = brain & finite & (torch.nan_to_num(quality) >= least_quality)
+    if not bool(good.any()):
+        raise InputError(
+            f"no voxel of the brain ({int(brain.sum())} voxels) has a phase quality of {least_quality} or more; "
+            "check phase unit and echo times, or lower the quality asked for"
+        )
+    largest = _largest(good.cpu().numpy())
+    filled = torch.from_numpy(np.asarray(ndimage.binary_fill_holes(largest))).to(brain.device) & brain & finite
+    counts = {
+        "n_brain": int(brain.sum()),
+        "n_not_finite": int((brain & ~finite).sum()),
+        "n_low_quality": int((brain & finite & ~good).sum()),
+        "n_detached": int(good.sum()) - int(largest.sum()),
+        "n_filled": int(filled.sum()) - int(largest.sum()),
+        "n_mask": int(filled.sum()),
+    }
+    return filled, counts
+
+
+def erode(mask: torch.Tensor, grid: Grid, radius_mm: float) -> torch.Tensor:
+    """Voxels of the mask farther than ``radius_mm`` from the nearest voxel outside it; outside the array is outside.
+
+    Parameters
+    ----------
+    mask
+        Bool ``(x, y, z)``.
+    grid
+        Its grid.
+    radius_mm
+        Distance between voxel centres [mm]; 0 keeps the mask.
+
+    Returns
+    -------
+    Eroded mask, possibly empty.
+    """
+    padded = np.pad(mask.cpu().numpy(), 1)
+    depth = ndimage.distance_transform_edt(padded, sampling=grid.voxel_size_mm)[1:-1, 1:-1, 1:-1]
+    return torch.from_numpy(depth > radius_mm).to(mask.device)
+
+
+def _averaged(magnitude: torch.Tensor, voxel_size_mm: Vector, working_voxel_mm: float) -> tuple[Array, Vector]:
+    """Mean over blocks of voxels, the last ones filled up by repetition; and the size of a block [mm]."""
+    blocks = [max(1, round(working_voxel_mm / v)) for v in voxel_size_mm]
+    array = magnitude.detach().cpu().numpy().astype(np.float32)
+    array = np.pad(array, [(0, -n % b) for n, b in zip(array.shape, blocks, strict=True)], mode="edge")
+    (nx, ny, nz), (bx, by, bz) = array.shape, blocks
+    mean = array.reshape(nx // bx, bx, ny // by, by, nz // bz, bz).mean(axis=(1, 3, 5))
+    x, y, z = (v * b for v, b in zip(voxel_size_mm, blocks, strict=True))
+    return mean, (x, y, z)
+
+
+def _refined(mask: Array, size: Vector, like: torch.Tensor) -> torch.Tensor:
+    """Bring a mask of blocks to the shape of ``like`` by linear interpolation of its signed distance."""
+    if mask.all():
+        return torch.ones_like(like, dtype=torch.bool)
+    inside, outside = (ndimage.distance_transform_edt(m, sampling=size) for m in (mask, ~mask))
+    signed = torch.from_numpy((inside - outside).astype(np.float32))[None, None]
+    blocks = [math.ceil(n / m) for n, m in zip(like.shape, mask.shape, strict=True)]
+    fine = functional.interpolate(
+        signed, size=[b * m for b, m in zip(blocks, mask.shape, strict=True)], mode="trilinear", align_corners=False
+    )[0, 0]
+    nx, ny, nz = like.shape
+    return (fine[:nx, :ny, :nz] > 0).to(like.device)
+
+
+def _faces_in_head(head: Array) -> float:
+    """Share of the outer faces of the field of view that show the head."""
+    faces = [face for axis in range(3) for face in (head.take(0, axis), head.take(-1, axis))]
+    return float(sum(face.sum() for face in faces) / sum(face.size for face in faces))
+
+
+def _brain_level(image: Array, envelope: Array, size: Vector, smoothing_mm: float = 15.0) -> Array:
+    """Intensity of the brain around each voxel: smoothed mean of the envelope's voxels of ordinary intensity."""
+    median = np.median(image[envelope])
+    ordinary = envelope & (image > 0.6 * median) & (image < 1.5 * median)
+    sigma = [smoothing_mm / v for v in size]
+    weight = ndimage.gaussian_filter(ordinary.astype(np.float32), sigma)
+    level = ndimage.gaussian_filter(np.where(ordinary, image, 0.0).astype(np.float32), sigma)
+    # A little of the median everywhere, so that far from all ordinary voxels the level is defined.
+    return np.asarray((level + 0.004 * median) / (weight + 0.004))
+
+
+def _opened(mask: Array, size: Vector, radius_mm: float) -> Array:
+    """Voxels of the mask within reach of a ball that fits into it; smaller balls where no such ball fits."""
+    depth = _distance(mask, size)
+    core = depth > min(radius_mm, 0.5 * float(depth.max()))
+    core = _largest(core)
+    return np.asarray(mask & (_distance(~core, size) <= radius_mm + 0.5 * max(size)))
+
+
+def _closed(mask: Array, size: Vector, radius_mm: float) -> Array:
+    """Dilation and erosion by a ball, with the field of view widened so that its faces are no walls."""
+    margin = [math.ceil(radius_mm / v) + 1 for v in size]
+    wide = np.pad(mask, [(m, m) for m in margin], mode="edge")
+    grown = _distance(~wide, size) <= radius_mm
+    closed = _distance(grown, size) > radius_mm
+    inner = tuple(slice(m, -m) for m in margin)
+    return np.asarray(closed[inner] | mask)
+
+
+def _distance(mask: Array, size: Vector) -> Array:
+    """Distance of each voxel of the mask to the nearest voxel outside [mm]; infinite where all are inside."""
+    if mask.all():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(mask, sampling=size))
+
+
+def _largest(mask: Array) -> Array:
+    """The largest piece whose voxels share faces."""
+    pieces, n = ndimage.label(mask)
+    if n < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return np.asarray(pieces == sizes.argmax())
