@@ -1,0 +1,143 @@
+"""The reporting checklist of the QSM consensus, filled with what is known of a scan.
+
+References
+----------
+QSM Consensus Organization Committee, Magn Reson Med 91:1834 (2024), doi:10.1002/mrm.30006, tables 3 to 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dlqsm.core.scan import Grid
+from dlqsm.report.methods_text import parameters_text, value_text
+from dlqsm.report.participant import ArmMaps
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of the checklist; ``value`` is None where nothing is known."""
+
+    table: str
+    name: str
+    value: str | None
+
+
+Known = Mapping[str, Any]
+Look = Callable[[ArmMaps, Known], str | None]
+
+
+def consensus_checklist(arm: ArmMaps, software: Mapping[str, str]) -> list[Item]:
+    """Tables 3 (hardware), 4 (sequence) and 5 (processing) for one arm."""
+    scan: Known = arm.summary.get("scan", {})
+    items = [Item(table, name, look(arm, scan)) for table, name, look in _ITEMS]
+    toolbox = ", ".join(f"{name} {version}" for name, version in software.items()) or None
+    steps = [Item(_T5, label, _step(arm, step)) for step, label in _STEPS]
+    return [*items, Item(_T5, "Toolbox and version", toolbox), *steps, Item(_T5, "Reference region", _references(arm))]
+
+
+def echo_times_text(scan: Known) -> str | None:
+    """Number of echoes and TE1 : spacing : TEmax."""
+    times = scan.get("echo_times_s")
+    if not times:
+        return None
+    first, last = 1e3 * times[0], 1e3 * times[-1]
+    if len(times) == 1:
+        return f"1 echo, {first:.4g} ms"
+    return f"{len(times)} echoes, {first:.4g} : {1e3 * (times[1] - times[0]):.4g} : {last:.4g} ms"
+
+
+def voxel_text(grid: Grid) -> str:
+    """Voxel edges along the array axes."""
+    return " × ".join(f"{v:.4g}" for v in grid.voxel_size_mm) + " mm"
+
+
+def matrix_text(grid: Grid) -> str:
+    """Matrix along the array axes."""
+    return " × ".join(map(str, grid.shape))
+
+
+def _plain(key: str, unit: str = "") -> Look:
+    def look(arm: ArmMaps, scan: Known) -> str | None:
+        del arm
+        value = scan.get(key)
+        return None if value in (None, "", []) else f"{value_text(value)} {unit}".strip()
+
+    return look
+
+
+def _field_of_view(arm: ArmMaps, scan: Known) -> str:
+    del scan
+    edges = (n * v for n, v in zip(arm.grid.shape, arm.grid.voxel_size_mm, strict=True))
+    return " × ".join(f"{edge:.4g}" for edge in edges) + f" mm, matrix {matrix_text(arm.grid)}"
+
+
+def _acceleration(arm: ArmMaps, scan: Known) -> str | None:
+    if arm.acceleration is None:
+        return None
+    kind = scan.get("sampling")
+    return f"net factor {arm.acceleration:.4g}" + (f", {value_text(kind)} sampling" if kind else "")
+
+
+def _repetition(arm: ArmMaps, scan: Known) -> str | None:
+    del arm
+    seconds = scan.get("repetition_time_s")
+    return None if seconds is None else f"{1e3 * seconds:.4g} ms"
+
+
+def _step(arm: ArmMaps, step: str) -> str | None:
+    content = arm.summary.get("methods", {}).get(step) or (arm.summary.get("mask") if step == "mask" else None)
+    if not content:
+        return None
+    if isinstance(content, Mapping) and "method" in content:
+        written = parameters_text(content.get("parameters", {}))
+        return f"{content['method']}" + (f" ({written})" if written else "")
+    return value_text(content)
+
+
+def _references(arm: ArmMaps) -> str | None:
+    """The chosen region, and mean and SD of every region before referencing."""
+    chosen = arm.summary.get("methods", {}).get("reference")
+    values = [
+        f"{r['name']} {1e3 * r['mean_ppm']:+.1f} ± {1e3 * r['sd_ppm']:.1f} ppb ({r['n_voxels']} voxels)"
+        for r in arm.summary.get("references", [])
+        if {"name", "mean_ppm", "sd_ppm", "n_voxels"} <= set(r)
+    ]
+    parts = [f"{chosen}"] if chosen else []
+    parts += [f"before referencing: {'; '.join(values)}"] if values else []
+    return "; ".join(parts) or None
+
+
+_T3: Final = "Hardware (table 3)"
+_T4: Final = "Sequence (table 4)"
+_T5: Final = "Processing (table 5)"
+_ITEMS: Final[tuple[tuple[str, str, Look], ...]] = (
+    (_T3, "Field strength", _plain("field_strength_t", "T")),
+    (_T3, "Vendor", _plain("vendor")),
+    (_T3, "Model", _plain("model")),
+    (_T3, "Scanner software", _plain("scanner_software")),
+    (_T3, "Receive channels", _plain("n_coils")),
+    (_T4, "Sequence", _plain("sequence")),
+    (_T4, "Echoes, TE1 : spacing : TEmax", lambda arm, scan: echo_times_text(scan)),
+    (_T4, "Repetition time", _repetition),
+    (_T4, "Flip angle", _plain("flip_angle_deg", "degrees")),
+    (_T4, "Readout bandwidth", _plain("bandwidth_hz", "Hz")),
+    (_T4, "Field of view and matrix", _field_of_view),
+    (_T4, "Voxel size", lambda arm, scan: voxel_text(arm.grid)),
+    (_T4, "Readout polarity", _plain("readout_polarity")),
+    (_T4, "Centre frequency", _plain("centre_frequency_hz", "Hz")),
+    (_T4, "Flow compensation", _plain("flow_compensation")),
+    (_T4, "Acceleration", _acceleration),
+    (_T4, "Partial Fourier", _plain("partial_fourier")),
+    (_T4, "Scan time", _plain("scan_time_s", "s")),
+)
+_STEPS: Final = (
+    ("reconstruction", "Phase reconstruction and coil combination"),
+    ("field", "Echo combination"),
+    ("mask", "Masking"),
+    ("unwrap", "Phase unwrapping"),
+    ("background", "Background field removal"),
+    ("inversion", "Dipole inversion"),
+)

@@ -1,0 +1,136 @@
+"""One self-contained HTML page for a participant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+
+import dlqsm
+from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
+from dlqsm.report import panels
+from dlqsm.report.checklist import consensus_checklist, echo_times_text, matrix_text, voxel_text
+from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, seconds_rows
+from dlqsm.report.methods_text import method_sentences, methods_text, value_text
+from dlqsm.report.nucleus_table import MARGIN_PPB, NucleusTable, error_plot, nucleus_tables
+from dlqsm.report.participant import ArmMaps, ParticipantReport
+from dlqsm.report.planes import tilt_deg
+
+QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "local_field_hz")
+MEASURES: Final = {
+    "rmse_ppb": ("RMSE", "ppb", 1),
+    "nrmse_percent": ("NRMSE", "%", 1),
+    "ssim": ("SSIM", "", 3),
+    "xsim": ("XSIM", "", 3),
+    "psnr_db": ("PSNR", "dB", 1),
+    "hfen_percent": ("HFEN", "%", 1),
+    "sharpness_ratio": ("Edge sharpness", "ratio", 3),
+}
+"""Column of the similarity table to name, unit and decimals."""
+_TEMPLATES: Final = jinja2.Environment(
+    loader=jinja2.PackageLoader("dlqsm.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)  # fmt: skip
+
+
+def participant_page(report: ParticipantReport) -> str:
+    """The page of one participant: images, tables and text in one HTML file without outside parts.
+
+    Parameters
+    ----------
+    report
+        Maps and tables of all arms; pieces that are absent are named on the page as absent.
+
+    Returns
+    -------
+    HTML text.
+    """
+    tables = nucleus_tables(report)
+    main = tables[0] if tables else None
+    return _TEMPLATES.get_template("participant.html.j2").render(
+        report=report,
+        version=dlqsm.__version__,
+        facts=_facts(report.leading),
+        arms=[_arm_facts(arm, main) for arm in report.arms],
+        tilt_deg=tilt_deg(report.leading.grid),
+        viewer=panels.viewer(report),
+        chi=panels.quantity_gallery(report, "chi_ppm"),
+        zoom=panels.zoom_gallery(report),
+        differences=[d for d in (panels.difference_to_truth(report), panels.difference_to_reference(report)) if d],
+        fields=[panels.quantity_gallery(report, quantity) for quantity in QUANTITIES],
+        tables=tables,
+        error_plot=error_plot(main, [arm.name for arm in report.arms]) if main and main.target else None,
+        legend=[(name, FULL_NAMES[name], COLOURS[name]) for name in NUCLEI],
+        margin_ppb=MARGIN_PPB,
+        measures=MEASURES,
+        similarity=_similarity(report),
+        seconds=seconds_rows(report),
+        convergence=convergence_rows(report),
+        decisions=decision_rows(report),
+        sentences=method_sentences(report.leading.summary),
+        methods_text=methods_text(report.leading.summary, report.software),
+        checklist=consensus_checklist(report.leading, report.software),
+        signed=signed,
+        number=number,
+    )
+
+
+def signed(value: float | None, decimals: int = 1) -> str:
+    """A number with its sign and a true minus; a dash where it is not known."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:+.{decimals}f}".replace("-", "−")
+
+
+def number(value: float | None, decimals: int = 1) -> str:
+    """A number with a true minus; a dash where it is not known, an infinity sign where it is infinite."""
+    if value is None or math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _facts(arm: ArmMaps) -> list[str]:
+    """The protocol in one line, as far as it is known."""
+    scan: Mapping[str, Any] = arm.summary.get("scan", {})
+    strength = scan.get("field_strength_t")
+    found = [
+        scan.get("protocol") and f"protocol {scan['protocol']}",
+        strength and f"{strength:.4g} T",
+        echo_times_text(scan),
+        voxel_text(arm.grid),
+        matrix_text(arm.grid),
+    ]
+    return [str(fact) for fact in found if fact]
+
+
+def _arm_facts(arm: ArmMaps, table: NucleusTable | None) -> dict[str, str]:
+    """One line of the table of arms."""
+    scan: Mapping[str, Any] = arm.summary.get("scan", {})
+    method = arm.summary.get("methods", {}).get("reconstruction")
+    seconds = scan.get("scan_time_s")
+    error = table.mean_absolute_error_ppb(arm.name) if table else None
+    total = sum(s for s in arm.summary.get("seconds", {}).values() if isinstance(s, int | float))
+    return {
+        "name": arm.name,
+        "acceleration": number(arm.acceleration, 2),
+        "scan_time": "–" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min",
+        "sampling": value_text(scan["sampling"]) if scan.get("sampling") else "–",
+        "reconstruction": str(method.get("method", "–") if isinstance(method, Mapping) else method or "–"),
+        "error": "–" if error is None else f"{error:.1f} ppb",
+        "seconds": f"{total:.1f} s" if total else "–",
+    }
+
+
+def _similarity(report: ParticipantReport) -> Comparison | None:
+    """Arms by measures; None where no maps were compared."""
+    if report.similarity is None or report.similarity.empty:
+        return None
+    known = [key for key in MEASURES if key in report.similarity]
+    rows = [
+        (str(row["arm"]), [number(float(np.float64(row[key])), MEASURES[key][2]) for key in known])
+        for _, row in report.similarity.iterrows()
+    ]
+    return Comparison([f"{MEASURES[k][0]}" + (f" [{MEASURES[k][1]}]" if MEASURES[k][1] else "") for k in known], rows)

@@ -1,0 +1,114 @@
+"""What a page is made of: maps, tables and a summary of each arm, as plain data; the report knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.scan import Grid
+
+
+@dataclass(frozen=True)
+class ArmMaps:
+    """The maps of one scan or reconstruction; a volume that does not exist is None and is said to be missing.
+
+    Parameters
+    ----------
+    name
+        Arm, such as ``PI2``.
+    acceleration
+        Net acceleration factor; None where unknown.
+    grid
+        Grid of all volumes, each ``(x, y, z)``.
+    magnitude, phase_rad
+        Magnitude (any unit) and wrapped phase of one echo.
+    total_field_hz, local_field_hz
+        Field before and after background removal [Hz].
+    chi_ppm
+        Susceptibility, referenced [ppm].
+    mask
+        Voxels where the susceptibility is valid, bool.
+    labels
+        Numbers of `core.labels.label_table`, 0 elsewhere.
+    truth_chi_ppm
+        True susceptibility on the same grid [ppm]; of virtual scans only.
+    summary
+        What is known of how the maps were made, all entries optional: ``scan`` (the content of ``scan.json``, and
+        ``scan_time_s``, ``protocol``, ``sampling``), ``methods``, ``seconds``, ``convergence``, ``decisions``,
+        ``references`` and ``mask`` as in ``qsm.json``.
+    """
+
+    name: str
+    acceleration: float | None
+    grid: Grid
+    magnitude: torch.Tensor | None
+    phase_rad: torch.Tensor | None
+    total_field_hz: torch.Tensor | None
+    local_field_hz: torch.Tensor | None
+    chi_ppm: torch.Tensor | None
+    mask: torch.Tensor
+    labels: torch.Tensor | None = None
+    truth_chi_ppm: torch.Tensor | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*VOLUMES, "mask", "labels", "truth_chi_ppm"):
+            volume = getattr(self, name)
+            if volume is not None and tuple(volume.shape) != self.grid.shape:
+                raise InputError(
+                    f"{name} of arm {self.name} has shape {tuple(volume.shape)}; expected {self.grid.shape}, its grid's"
+                )
+
+
+@dataclass(frozen=True)
+class ParticipantReport:
+    """All that one page shows.
+
+    Parameters
+    ----------
+    participant
+        Name on the page.
+    arms
+        At least one; in the order shown.
+    regions
+        Rows of `nuclei.regions.measure_regions` for all arms; the optional column ``truth_ppb`` holds the true mean of
+        the region, with the same reference. Empty where nothing was measured.
+    similarity
+        Column ``arm`` and one column a measure of `agreement.similarity.compare_maps`; None where none was made.
+    reference_arm
+        Arm that the others are compared with.
+    software
+        Name to version; ``dlqsm`` first.
+    """
+
+    participant: str
+    arms: tuple[ArmMaps, ...]
+    regions: pd.DataFrame
+    similarity: pd.DataFrame | None
+    reference_arm: str | None
+    software: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not names:
+            raise InputError("a report needs at least one arm; got none")
+        if self.reference_arm is not None and self.reference_arm not in names:
+            raise InputError(f"reference arm '{self.reference_arm}' is not among the arms {', '.join(names)}")
+
+    @property
+    def reference(self) -> ArmMaps | None:
+        """The reference arm, where one is named."""
+        return next((arm for arm in self.arms if arm.name == self.reference_arm), None)
+
+    @property
+    def leading(self) -> ArmMaps:
+        """The arm that sets slice positions and scales: the reference, else the first."""
+        return self.reference or self.arms[0]
+
+
+VOLUMES = ("magnitude", "phase_rad", "total_field_hz", "local_field_hz", "chi_ppm")

@@ -1,0 +1,255 @@
+"""The page says what the data say: read back with an HTML parser and an image decoder."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import SUMMARY, make_arm, make_regions, make_report
+from PIL import Image
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
+from dlqsm.report.page import number, participant_page, signed
+
+
+class Reader(HTMLParser):
+    """Tags with attributes, tables as lists of rows of texts, and all visible text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.tables, self.text, self.hidden = [], [], [], 0
+        self.cell = None
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("style", "script"):
+            self.hidden += 1
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.cell = []
+
+    def handle_endtag(self, tag):
+        if tag in ("style", "script"):
+            self.hidden -= 1
+        if tag in ("td", "th") and self.cell is not None:
+            self.tables[-1][-1].append(" ".join(" ".join(self.cell).split()))
+            self.cell = None
+
+    def handle_data(self, data):
+        if not self.hidden:
+            self.text.append(data)
+            if self.cell is not None:
+                self.cell.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return participant_page(report)
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    return Reader(page)
+
+
+def decode(uri):
+    kind, content = uri.split(";base64,")
+    assert kind == "data:image/webp"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def test_every_arm_and_nucleus_appears(reader):
+    for arm in ("PI2", "DL3", "DL4", "DL5"):
+        assert arm in reader.words
+    for nucleus in NUCLEI:
+        assert nucleus in reader.words and FULL_NAMES[nucleus] in reader.words
+
+
+def test_nucleus_table_equals_the_region_table(report, reader):
+    table = next(t for t in reader.tables if t and t[0][:2] == ["Nucleus", "Truth"])
+    assert table[0] == ["Nucleus", "Truth", "PI2", "DL3", "DL4", "DL5", "Voxels"]
+    assert [row[0] for row in table[1:]] == list(NUCLEI)
+    pooled = report.regions[report.regions.side == "both"].set_index(["roi", "arm"])
+    for row in table[1:]:
+        truth = pooled.loc[(row[0], "PI2"), "truth_ppb"]
+        assert row[1] == f"{truth:.1f}"
+        for arm, text in zip(("PI2", "DL3", "DL4", "DL5"), row[2:6], strict=True):
+            mean = pooled.loc[(row[0], arm), "mean_ppb"]
+            assert text == f"{mean:.1f} {mean - truth:+.1f}".replace("-", "−")
+        assert row[6] == "24"
+
+
+def test_sides_have_their_own_tables(reader):
+    sides = [t for t in reader.tables if t and t[0][:2] == ["Nucleus", "Truth"]]
+    assert [t[1][2].split()[0] for t in sides] == ["11.3", "11.8", "10.8"]
+
+
+def test_without_truth_errors_are_differences_to_the_reference():
+    names = ("PI2", "DL3")
+    arms = tuple(make_arm(name, seed=i, truth_chi_ppm=None) for i, name in enumerate(names))
+    found = Reader(participant_page(make_report(arms=arms, regions=make_regions(names, truth=False))))
+    table = next(t for t in found.tables if t and t[0][0] == "Nucleus")
+    assert table[0] == ["Nucleus", "PI2", "DL3", "Voxels"]
+    assert table[1] == ["Pu", "11.3", "21.3 +10.0", "24"]
+    assert "arm − PI2 [ppb]" in found.words
+    assert "Difference to truth" not in found.words and "Difference to PI2" in found.words
+
+
+def test_arms_say_acceleration_time_and_error(report, reader):
+    row = next(t for t in reader.tables if t[0][0] == "Arm")[1]
+    assert row[:5] == ["PI2 reference", "2.00", "5:05 min", "poisson", "sense"]
+    pooled = report.regions[(report.regions.side == "both") & (report.regions.arm == "PI2")]
+    assert row[6] == f"{(pooled.mean_ppb - pooled.truth_ppb).abs().mean():.1f} ppb"
+    assert row[5] == "10.8 s"
+
+
+def test_images_decode_carry_content_and_say_what_they_are(reader):
+    pictures = reader.of("img")
+    # Five quantities and two kinds of differences (7 arms) in three planes, three zooms, and the viewer's stacks.
+    assert len(pictures) == 3 * (5 * 4 + 4 + 3) + 3 * 4 + 4
+    for picture in pictures:
+        pixels = decode(picture["src"])
+        assert pixels.std() > 1, picture["alt"]
+        assert len(picture["alt"]) > 20
+    alts = [p["alt"] for p in pictures]
+    assert any(alt == "Susceptibility of DL4, coronal plane, -0.1 to 0.2 ppm." for alt in alts)
+    assert any("difference to truth of dl5, axial" in alt.lower() and "-0.05 to 0.05 ppm" in alt for alt in alts)
+
+
+def test_pixels_are_the_map_on_the_stated_scale(report, reader):
+    """The white of a susceptibility panel is 0.2 ppm, its black -0.1: checked against the voxel values."""
+    picture = next(p for p in reader.of("img") if p["alt"].startswith("Susceptibility of PI2, axial"))
+    pixels = decode(picture["src"])[..., 0].astype(float)
+    arm = report.arms[0]
+    inside = arm.chi_ppm[arm.mask].numpy()
+    shown = pixels[pixels > 0]
+    assert shown.mean() == pytest.approx(255 * (inside.mean() + 0.1) / 0.3, abs=8)
+    assert (pixels == 0).mean() > 0.1, "outside the mask is black"
+
+
+def test_anisotropic_voxels_are_drawn_with_their_aspect(page):
+    frames = re.findall(r'aspect-ratio: ([\d.]+)">\s*<img src="[^"]+" alt="([^"]+)" width="(\d+)" height="(\d+)"', page)
+    assert len(frames) > 50
+    for aspect, alt, columns, rows in frames:
+        height_mm = 1.6 if "axial plane" in alt else 4.0
+        assert float(aspect) == pytest.approx(int(columns) * 1.6 / (int(rows) * height_mm), rel=1e-3), alt
+
+
+def test_outlines_use_the_colours_of_the_nuclei(reader):
+    strokes = {path["stroke"] for path in reader.of("path") if "stroke" in path}
+    assert strokes == set(COLOURS.values())
+
+
+def test_nothing_is_loaded_from_outside(page, reader):
+    for tag, attributes in reader.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base"), tag
+        for name in ("src", "srcset", "poster", "data", "action"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith("data:image/webp;base64,"), (tag, name)
+        if tag not in ("a", "svg"):
+            assert "http" not in (attributes.get("href") or "")
+    for css in re.findall(r"<style>(.*?)</style>", page, flags=re.S):
+        assert "url(" not in css and "@import" not in css
+    for script in re.findall(r"<script>(.*?)</script>", page, flags=re.S):
+        assert not re.search(r"fetch|XMLHttpRequest|import\s*\(|https?:", script)
+
+
+def test_hostile_names_are_text():
+    evil = '<script>alert("x")</script>&"\''
+    arms = (make_arm(evil, truth_chi_ppm=None, summary={"decisions": {evil: evil}}),)
+    page = participant_page(
+        make_report(participant=evil, arms=arms, regions=make_regions([evil], truth=False), reference_arm=None)
+    )
+    assert "<script>alert" not in page
+    found = Reader(page)
+    assert len(found.of("script")) == 1
+    assert 'alert("x")' in found.words
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+
+
+def test_decisions_timings_and_convergence_are_told(reader):
+    words = reader.words
+    assert "mrad, from the option --phase-unit" in words
+    assert "−3.1 ± 20.0 ppb, 411 voxels" in words
+    assert "NOT converged, 80 iterations, residual 2.0e-03" in words
+    seconds = next(t for t in reader.tables if any(row[0] == "inversion" and row[1] == "9.50" for row in t))
+    assert seconds[-1] == ["total", *["10.75"] * 4]
+
+
+def test_similarity_is_told_with_its_infinities(reader):
+    table = next(t for t in reader.tables if "RMSE [ppb]" in t[0])
+    assert table[0] == ["", "RMSE [ppb]", "SSIM", "PSNR [dB]"]
+    assert table[1:] == [["DL3", "7.2", "0.912", "∞"], ["DL4", "8.5", "0.887", "31.2"]]
+
+
+def test_scales_are_stated(reader):
+    for scale in ("−0.1 +0.2 ppm", "−0.05 +0.05 ppm", "−π π rad", "−50 +50 Hz", "−6 +6 Hz"):
+        assert scale in reader.words
+
+
+def test_one_arm_without_labels_truth_or_magnitude_says_what_is_missing():
+    arm = make_arm("real", None, magnitude=None, labels=None, truth_chi_ppm=None, summary={})
+    report = make_report(
+        participant="p", arms=(arm,), regions=pd.DataFrame(), similarity=None, reference_arm=None, software={}
+    )
+    found = Reader(participant_page(report))
+    for sentence in (
+        "No nucleus was measured: there were no labels.",
+        "real: not shown (not among the data of this arm)",
+        "No differences: there is neither a reference arm beside another arm nor a truth.",
+        "No maps were compared.",
+        "The data carry no record of decisions.",
+        "No step was timed.",
+        "The data carry no record of the methods.",
+    ):
+        assert sentence in found.words, sentence
+    assert len(found.of("img")) == 1 + 3 * 4
+    assert "None" not in found.words and "nan" not in found.words.lower().split()
+
+
+def test_arms_on_other_grids_have_no_difference_and_it_is_said():
+    arms = (make_arm("PI2"), make_arm("DL3", seed=1, truth_chi_ppm=None))
+    moved = make_arm("DL4", seed=2)
+    object.__setattr__(moved, "grid", type(moved.grid)(moved.grid.shape, (1.5, 1.6, 4.0)))
+    words = Reader(participant_page(make_report(arms=(*arms, moved)))).words
+    assert "DL4: not shown (no susceptibility, or another grid than PI2)" in words
+    assert "DL3: not shown (no truth)" in words
+
+
+def test_not_a_medical_device_and_version_are_told(reader):
+    assert "not a medical device" in reader.words
+    assert "Made by dlqsm" in reader.words
+
+
+def test_page_is_the_same_twice(report, page):
+    assert participant_page(report) == page
+
+
+def test_unknown_values_are_dashes():
+    assert [signed(None), signed(float("nan")), signed(-1.25), signed(0.04)] == ["–", "–", "−1.2", "+0.0"]
+    assert [number(None), number(float("nan")), number(float("inf")), number(-3.0)] == ["–", "–", "∞", "−3.0"]
+
+
+def test_wrong_shapes_and_reference_arms_are_refused():
+    with pytest.raises(InputError, match=r"labels of arm PI2 has shape \(2, 2, 2\)"):
+        make_arm(labels=make_arm().labels[:2, :2, :2])
+    with pytest.raises(InputError, match="reference arm 'PI9' is not among"):
+        make_report(reference_arm="PI9")
+    with pytest.raises(InputError, match="at least one arm"):
+        make_report(arms=())
+    assert SUMMARY["methods"]["reference"] == "brain"
