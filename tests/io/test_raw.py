@@ -1,0 +1,357 @@
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import ismrmrd
+import numpy as np
+import pytest
+from ismrmrd import xsd
+from raw_fixtures import rewrite, small_raw, written
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.raw import MemoryRaw, undersample
+from dlqsm.core.scan import Grid
+from dlqsm.io.raw import read_raw, write_raw
+
+N_NOISE = 1
+
+
+def flag(name: str) -> int:
+    return 1 << (getattr(ismrmrd, f"ACQ_{name}") - 1)
+
+
+def test_a_file_read_again_holds_the_same_samples_and_header(tmp_path: Path):
+    raw = small_raw()
+    back = read_raw(written(tmp_path, raw))
+    assert np.array_equal(back.readouts(0, len(raw.header.lines)), raw.samples)
+    assert np.array_equal(back.readouts(17, 31), raw.samples[17:31])
+    for name in ("n_readout", "n_coils", "n_echoes", "echo_times_s", "repetition_time_s", "flip_angle_deg"):
+        assert getattr(back.header, name) == pytest.approx(getattr(raw.header, name), rel=1e-12)
+    assert back.header.field_strength_t == 2.89
+    for name in ("lines", "calibration", "noise"):
+        assert np.array_equal(getattr(back.header, name), getattr(raw.header, name))
+    assert back.header.grid.shape == raw.header.grid.shape
+    # Directions and position are float32 in the format.
+    assert np.allclose(back.header.grid.affine, raw.header.grid.affine, atol=2e-5)
+    assert back.header.missing == ()
+
+
+def test_the_ismrmrd_package_reads_the_file(tmp_path: Path):
+    raw = small_raw()
+    path = tmp_path / "raw.h5"
+    write_raw(path, raw, extra={"seed": 3.0, "arm": "PI2"})
+    with ismrmrd.Dataset(str(path), mode="r") as dataset:
+        header = xsd.CreateFromDocument(dataset.read_xml_header())
+        assert dataset.number_of_acquisitions() == N_NOISE + 2 * len(raw.header.lines)
+        noise, first, second, last = (
+            dataset.read_acquisition(i) for i in (0, 1, 2, dataset.number_of_acquisitions() - 1)
+        )
+    assert noise.isFlagSet(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
+    assert np.array_equal(noise.data, raw.header.noise)
+    assert np.array_equal(first.data, raw.samples[0, 0])
+    assert np.array_equal(second.data, raw.samples[0, 1])
+    assert (first.idx.contrast, second.idx.contrast) == (0, 1)
+    assert (second.idx.kspace_encode_step_1, second.idx.kspace_encode_step_2) == tuple(raw.header.lines[0])
+    assert first.isFlagSet(ismrmrd.ACQ_FIRST_IN_REPETITION) and last.isFlagSet(ismrmrd.ACQ_LAST_IN_MEASUREMENT)
+    assert first.isFlagSet(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION_AND_IMAGING) == bool(raw.header.calibration[0])
+    assert pytest.approx([4.0, 9.5]) == header.sequenceParameters.TE
+    limit = header.encoding[0].encodingLimits.kspace_encoding_step_1
+    assert (limit.minimum, limit.maximum, limit.center) == (0, 13, 7)
+    numbers = {item.name: item.value for item in header.userParameters.userParameterDouble}
+    assert numbers == {"dlqsm_acceleration": pytest.approx(raw.header.acceleration), "seed": 3.0}
+    texts = {item.name: item.value for item in header.userParameters.userParameterString}
+    assert texts == {"dlqsm_phase_convention": "signal ~ exp(+i 2 pi f TE)", "arm": "PI2"}
+    assert header.experimentalConditions.H1resonanceFrequency_Hz == round(42.577478461e6 * 2.89)
+
+
+def test_position_is_that_of_the_central_voxel_in_lps(tmp_path: Path):
+    raw = small_raw()
+    centre = raw.header.grid.affine @ np.array([6, 7, 4, 1.0])
+    with h5py.File(written(tmp_path, raw)) as file:
+        head = file["dataset/data"].fields("head")[1]
+    assert np.allclose(head["position"], centre[:3] * [-1, -1, 1], atol=1e-5)
+    assert np.allclose(head["slice_dir"], np.asarray(raw.header.grid.rotation)[:, 2] * [-1, -1, 1], atol=1e-6)
+
+
+def test_reversed_readouts_are_flipped_about_the_centre(tmp_path: Path):
+    raw = small_raw()
+
+    def reverse_second_echo(data: np.ndarray) -> np.ndarray:
+        for record in data:
+            if record["head"]["idx"]["contrast"] == 1:
+                line = record["data"].view(np.complex64).reshape(3, 20)
+                # The echo is sample 10 of 20 in both directions; reversed, sample i holds k = 10 - i.
+                record["data"] = np.roll(line[:, ::-1], 1, axis=1).copy().view(np.float32).reshape(-1)
+                record["head"]["flags"] |= np.uint64(flag("IS_REVERSE"))
+        return data
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "reversed.h5", reverse_second_echo))
+    samples = back.readouts(0, len(raw.header.lines))
+    assert np.array_equal(samples[:, 0], raw.samples[:, 0])
+    assert np.array_equal(samples[:, 1, :, 1:], raw.samples[:, 1, :, 1:])
+
+
+def test_a_partial_echo_is_moved_to_the_centre_and_discarded_samples_are_zero(tmp_path: Path):
+    raw = small_raw()
+
+    def cut(data: np.ndarray) -> np.ndarray:
+        for record in data[N_NOISE:]:
+            record["data"] = record["data"].view(np.complex64).reshape(3, 20)[:, 5:].copy().view(np.float32).reshape(-1)
+            record["head"]["number_of_samples"], record["head"]["center_sample"] = 15, 5
+            record["head"]["discard_post"] = 2
+        return data
+
+    samples = read_raw(rewrite(written(tmp_path, raw), tmp_path / "cut.h5", cut)).readouts(0, 4)
+    assert np.array_equal(samples[..., 5:18], raw.samples[:4, ..., 5:18])
+    assert not samples[..., :5].any() and not samples[..., 18:].any()
+
+
+def test_a_centre_elsewhere_shifts_the_lines(tmp_path: Path):
+    raw = small_raw()
+
+    def shift(data: np.ndarray) -> np.ndarray:
+        data["head"]["idx"]["kspace_encode_step_1"][N_NOISE:] += 3
+        return data
+
+    def move_centre(header: xsd.ismrmrdHeader) -> None:
+        limit = header.encoding[0].encodingLimits.kspace_encoding_step_1
+        limit.maximum, limit.center = 16, 10
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "shifted.h5", shift, move_centre))
+    assert np.array_equal(back.header.lines, raw.header.lines)
+
+
+def test_averages_are_averaged_and_the_noise_scan_matches(tmp_path: Path):
+    raw = small_raw()
+
+    def twice(data: np.ndarray) -> np.ndarray:
+        again = data[N_NOISE:].copy()
+        again["head"]["idx"]["average"] = 1
+        for record in again:
+            record["data"] = 3.0 * record["data"]
+        return np.concatenate([data, again])
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "twice.h5", twice))
+    assert np.allclose(back.readouts(0, 9), 2.0 * raw.samples[:9], rtol=1e-6)
+    assert np.allclose(back.header.noise, raw.header.noise / np.sqrt(2.0), rtol=1e-6)
+
+
+def test_echoes_acquired_one_after_the_other_are_sorted(tmp_path: Path):
+    raw = small_raw()
+
+    def by_echo(data: np.ndarray) -> np.ndarray:
+        return data[np.argsort(data["head"]["idx"]["contrast"], kind="stable")]
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "sorted.h5", by_echo))
+    assert np.array_equal(back.header.lines, raw.header.lines)
+    assert np.array_equal(back.readouts(3, 40), raw.samples[3:40])
+
+
+def test_a_separate_calibration_scan_fills_empty_cells_and_repeats_nothing(tmp_path: Path):
+    raw = small_raw()
+    imaging = np.flatnonzero(raw.header.lines[:, 0] % 2 == 0)
+
+    def separate(data: np.ndarray) -> np.ndarray:
+        odd = data["head"]["idx"]["kspace_encode_step_1"] % 2 == 1
+        odd[:N_NOISE] = False
+        data["head"]["flags"][odd] = np.uint64(flag("IS_PARALLEL_CALIBRATION"))
+        repeated = data[N_NOISE + 2 * imaging[:3]].copy()
+        repeated["head"]["flags"] = np.uint64(flag("IS_PARALLEL_CALIBRATION"))
+        return np.concatenate([data, repeated])
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "separate.h5", separate))
+    assert np.array_equal(back.readouts(0, len(raw.header.lines)), raw.samples)
+    assert any("3 readouts of a separate calibration scan" in sentence for sentence in back.header.missing)
+
+
+def test_noise_is_scaled_to_the_bandwidth_of_the_image(tmp_path: Path):
+    raw = small_raw()
+
+    def dwell(data: np.ndarray) -> np.ndarray:
+        data["head"]["sample_time_us"] = 2.0
+        data["head"]["sample_time_us"][:N_NOISE] = 8.0
+        return data
+
+    back = read_raw(rewrite(written(tmp_path, raw), tmp_path / "dwell.h5", dwell))
+    assert np.allclose(back.header.noise, 2.0 * raw.header.noise)
+
+
+def test_what_the_file_lacks_becomes_none_and_a_sentence(tmp_path: Path):
+    raw = small_raw(noise=None, echo_times_s=(), field_strength_t=None, repetition_time_s=None, flip_angle_deg=None)
+
+    def strip(header: xsd.ismrmrdHeader) -> None:
+        header.userParameters = None
+        header.encoding[0].encodingLimits.kspace_encoding_step_2 = None
+
+    def no_directions(data: np.ndarray) -> np.ndarray:
+        data["head"]["read_dir"] = 0.0
+        return data
+
+    header = read_raw(rewrite(written(tmp_path, raw), tmp_path / "bare.h5", no_directions, strip)).header
+    assert (header.noise, header.echo_times_s, header.field_strength_t) == (None, (), None)
+    assert (header.repetition_time_s, header.flip_angle_deg) == (None, None)
+    text = " ".join(header.missing)
+    for part in (
+        "no noise scan",
+        "no echo times",
+        "no field strength",
+        "sign of their phase",
+        "no directions",
+        "limits",
+    ):
+        assert part in text
+    assert header.grid == Grid.centred((12, 14, 9), header.grid.voxel_size_mm, np.eye(3))
+
+
+def test_the_resonance_frequency_is_believed_where_the_nominal_field_disagrees(tmp_path: Path):
+    def nominal(header: xsd.ismrmrdHeader) -> None:
+        header.acquisitionSystemInformation.systemFieldStrength_T = 3.0
+
+    header = read_raw(rewrite(written(tmp_path), tmp_path / "nominal.h5", xml=nominal)).header
+    assert header.field_strength_t == pytest.approx(2.89, rel=1e-8)
+    assert any("2.89" in sentence for sentence in header.missing)
+
+
+def test_undersampling_a_file_keeps_order_and_samples(tmp_path: Path):
+    raw = small_raw()
+    keep = np.zeros((14, 9), dtype=bool)
+    keep[4:11, 1:8] = True
+    keep[0] = True
+    kept = undersample(read_raw(written(tmp_path, raw)), keep)
+    chosen = np.flatnonzero(keep[raw.header.lines[:, 0], raw.header.lines[:, 1]])
+    assert np.array_equal(kept.header.lines, raw.header.lines[chosen])
+    assert np.array_equal(kept.readouts(2, 20), raw.samples[chosen[2:20]])
+    write_raw(tmp_path / "kept.h5", kept)
+    assert np.array_equal(read_raw(tmp_path / "kept.h5").readouts(0, len(chosen)), raw.samples[chosen])
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"), [(slice(0, 13, 2), "were not acquired"), (slice(0, 1), "no calibration region")]
+)
+def test_undersampling_refuses_what_cannot_be(rows: slice, sentence: str):
+    raw = small_raw()
+    keep = np.zeros((14, 9), dtype=bool)
+    keep[rows] = True
+    if sentence == "were not acquired":
+        keep[1, 0] = True
+    with pytest.raises(InputError, match=sentence):
+        undersample(raw, keep)
+    with pytest.raises(InputError, match="shape"):
+        undersample(raw, keep[:-1])
+
+
+def set_head(name: str, value: object, where: slice = slice(N_NOISE, None)):
+    def change(data: np.ndarray) -> np.ndarray:
+        data["head"][name][where] = value
+        return data
+
+    return change
+
+
+def set_index(name: str, value: object, where: slice = slice(N_NOISE, None)):
+    def change(data: np.ndarray) -> np.ndarray:
+        data["head"]["idx"][name][where] = value
+        return data
+
+    return change
+
+
+def with_nan(data: np.ndarray) -> np.ndarray:
+    data["data"][9][4] = np.nan
+    return data
+
+
+def other_coils(data: np.ndarray) -> np.ndarray:
+    data["head"]["active_channels"][5] = 2
+    return data
+
+
+def shortened(data: np.ndarray) -> np.ndarray:
+    data["data"][9] = data["data"][9][:-2]
+    return data
+
+
+MALFORMED = {
+    "missing echo": (lambda data: np.delete(data, 8), None, "readouts of echo"),
+    "doubled line": (lambda data: np.concatenate([data, data[-1:]]), None, "has 2 readouts of echo"),
+    "index outside limits": (set_index("kspace_encode_step_2", 9, slice(3, 5)), None, "outside the encoding limits"),
+    "coils change": (other_coils, None, "number of coils changes from 2 to 3"),
+    "samples change": (set_head("number_of_samples", 18, slice(5, 6)), None, "number of samples changes"),
+    "slices": (set_index("slice", 1, slice(3, 5)), None, "slices of 2-D data"),
+    "repetitions": (set_index("repetition", 1, slice(3, 5)), None, "2 values of 'repetition'"),
+    "moved slab": (set_head("position", 3.0, slice(3, 5)), None, "'position' changes"),
+    "noise only": (lambda data: data[:N_NOISE], None, "no imaging acquisitions"),
+    "no calibration": (
+        lambda data: data[(data["head"]["idx"]["kspace_encode_step_1"] % 2 == 0)],
+        None,
+        "no calibration region: at least 6 x 6",
+    ),
+    "spiral": (None, lambda h: setattr(h.encoding[0], "trajectory", xsd.trajectoryType.SPIRAL), "only Cartesian"),
+    "2-D": (None, lambda h: setattr(h.encoding[0].encodedSpace.matrixSize, "z", 1), "2-D data"),
+    "no encoding": (None, lambda h: h.encoding.clear(), "no encoding"),
+    "echo times": (None, lambda h: h.sequenceParameters.TE.append(15.0), "3 echo times, its acquisitions hold 2"),
+    "unsorted": (None, lambda h: h.sequenceParameters.TE.reverse(), "must ascend"),
+    "microseconds": (None, lambda h: setattr(h.sequenceParameters, "TE", [4000.0, 9500.0]), "in milliseconds"),
+    "phase sign": (
+        None,
+        lambda h: setattr(h.userParameters.userParameterString[0], "value", "exp(-i)"),
+        "phase convention is 'exp",
+    ),
+    "too few lines encoded": (
+        None,
+        lambda h: setattr(h.encoding[0].encodedSpace.matrixSize, "y", 8),
+        "does not fit into 8 encoded lines",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_file_is_refused_with_its_sentence(tmp_path: Path, case: str):
+    records, xml, sentence = MALFORMED[case]
+    path = rewrite(written(tmp_path), tmp_path / "bad.h5", records, xml)
+    with pytest.raises(InputError, match=sentence) as caught:
+        read_raw(path)
+    assert "\n" not in str(caught.value) and "bad.h5" in str(caught.value)
+
+
+@pytest.mark.parametrize(("damage", "sentence"), [(with_nan, "not finite"), (shortened, "the file is damaged")])
+def test_damaged_samples_are_refused_when_they_are_read(tmp_path: Path, damage, sentence: str):
+    raw = read_raw(rewrite(written(tmp_path), tmp_path / "bad.h5", damage))
+    with pytest.raises(InputError, match=f"acquisition 9 holds .*{sentence}"):
+        raw.readouts(0, 10)
+
+
+def test_noise_that_is_not_finite_is_refused(tmp_path: Path):
+    def spoil(data: np.ndarray) -> np.ndarray:
+        data["data"][0][3] = np.inf
+        return data
+
+    with pytest.raises(InputError, match="noise scan holds samples that are not finite"):
+        read_raw(rewrite(written(tmp_path), tmp_path / "bad.h5", spoil))
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="no such file"):
+        read_raw(tmp_path / "absent.h5")
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with pytest.raises(InputError, match="not an HDF5 file"):
+        read_raw(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["images/data"] = np.zeros(3)
+    with pytest.raises(InputError, match="HDF5 but not ISMRMRD"):
+        read_raw(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "fields.h5", "w") as file:
+        file["dataset/data"], file["dataset/xml"] = np.zeros(3), [b"<xml/>"]
+    with pytest.raises(InputError, match="fields of ISMRMRD"):
+        read_raw(tmp_path / "fields.h5")
+    path = rewrite(written(tmp_path), tmp_path / "xml.h5")
+    with h5py.File(path, "a") as file:
+        file["dataset/xml"][0] = b"<other/>"
+    with pytest.raises(InputError, match="does not follow the ISMRMRD schema"):
+        read_raw(path)
+
+
+def test_a_grid_beyond_sixteen_bits_is_refused(tmp_path: Path):
+    raw = small_raw()
+    with pytest.raises(InputError, match="16 bits"):
+        write_raw(tmp_path / "big.h5", MemoryRaw(replace(raw.header, n_readout=70000), raw.samples))
