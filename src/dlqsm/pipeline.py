@@ -108,7 +108,9 @@ def map_susceptibility(
         estimate = estimate or config.field.bound("field")(sums, scan)
         noise_ppm = estimate.noise_hz / hz_per_ppm
     with clock("mask"):
-        quality = phase_quality(estimate) * (1.0 if usable is None else usable)
+        quality = phase_quality(estimate)
+        if usable is not None:
+            quality = torch.where(usable, quality, torch.nan)
         mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask)
     with clock("unwrap"):
         phase_rad = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, mask, scan, quality)
@@ -130,7 +132,7 @@ def map_susceptibility(
         "methods": config.resolved(),
     }
     fields = (total_field_hz, local_field_ppm * hz_per_ppm, estimate.noise_hz)
-    return QsmMaps(*fields, chi_ppm, mask, eroded, r2star_hz, quality, references, summary)
+    return QsmMaps(*fields, chi_ppm, mask, eroded, r2star_hz, quality.nan_to_num(0.0), references, summary)
 
 
 def _r2star(sums: LagSums, scan: Scan) -> torch.Tensor:

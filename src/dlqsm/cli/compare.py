@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 import torch
 
@@ -39,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not bool(mask.any()):
         raise InputError(f"{arguments.mask or arguments.map}: no voxel lies inside the mask and is finite in both maps")
     figures = compare_maps(chi_ppm.nan_to_num(0.0), reference_ppm.nan_to_num(0.0), mask, grid)
-    write_json(arguments.json, {**figures, "n_voxels": int(mask.sum())})
+    # The PSNR of equal maps is infinite, which JSON cannot say.
+    finite_figures = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    write_json(arguments.json, {**finite_figures, "n_voxels": int(mask.sum())})
     for name, value in figures.items():
         print(f"{name:<18}{value:10.4f}")
     return 0

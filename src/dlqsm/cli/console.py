@@ -62,7 +62,7 @@ def start(arguments: argparse.Namespace) -> tuple[Talk, torch.device]:
         if arguments.threads < 1:
             raise InputError(f"--threads must be at least 1; got {arguments.threads}")
         torch.set_num_threads(arguments.threads)
-        numba.set_num_threads(min(arguments.threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(arguments.threads, numba.get_num_threads()))
     cuda = torch.cuda.is_available()
     if arguments.device == "cuda" and not cuda:
         raise InputError("--device cuda was asked for, but PyTorch finds no CUDA device here; use --device cpu")

@@ -119,9 +119,8 @@ def _judge(
     truth_ppm = truth_ppm - truth_ppm[mask].mean()
     inside = torch.where(mask, labels, torch.zeros_like(labels))
     names = label_table()
-    participant = f"sub-{label}"
-    table = measure_regions(chi_ppm, inside, names, grid, participant=participant, arm=arm)
-    true = measure_regions(truth_ppm, inside, names, grid, participant=participant, arm=arm)
+    table = measure_regions(chi_ppm, inside, names, grid, participant=label, arm=arm)
+    true = measure_regions(truth_ppm, inside, names, grid, participant=label, arm=arm)
     figures = compare_maps(chi_ppm, truth_ppm, mask, grid)
     return table.assign(truth_ppb=true["mean_ppb"]), {"arm": arm, **figures}
 
@@ -140,7 +139,7 @@ def _manifest(folder: Path, label: str) -> Manifest:
         )
         for arm in ARMS
     )
-    return Manifest(f"sub-{label}", arms, "nuclei.tsv", "similarity.tsv", ARMS[0])
+    return Manifest(label, arms, "nuclei.tsv", "similarity.tsv", ARMS[0])
 
 
 def _nifti(stem: Path) -> Path:

@@ -111,18 +111,18 @@ def write_scan_files(root: Path, label: str, arm: str, scan: VirtualScan, protoc
 
 def raw_path(root: Path, label: str, arm: str) -> Path:
     """Raw data of one arm."""
-    return root / "sourcedata" / f"sub-{label}" / "anat" / f"sub-{label}_acq-{arm}_MEGRE.h5"
+    return root / "sourcedata" / label / "anat" / f"{label}_acq-{arm}_MEGRE.h5"
 
 
 def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
     """Truth of one arm, without file suffix, for example ``Chimap``, ``dseg`` or ``desc-local_fieldmap``."""
     folder = "fmap" if suffix.endswith("fieldmap") else "anat"
-    return root / TRUTH / f"sub-{label}" / folder / f"sub-{label}_acq-{arm}_{suffix}"
+    return root / TRUTH / label / folder / f"{label}_acq-{arm}_{suffix}"
 
 
 def describe_dataset(root: Path, participants: Sequence[Participant], protocol: Protocol, seed: int) -> None:
     """Write ``participants.tsv`` and the dataset descriptions; the top one last, which says that all is there."""
-    rows = [(f"sub-{p.label}", round(p.age_years, 2), p.sex) for p in participants]
+    rows = [(p.label, p.age_years, p.sex[0].upper()) for p in participants]
     with whole_file(root / "participants.tsv") as partial:
         pd.DataFrame(rows, columns=["participant_id", "age", "sex"]).to_csv(partial, sep="\t", index=False)
     units = {
@@ -142,7 +142,7 @@ def describe_dataset(root: Path, participants: Sequence[Participant], protocol: 
 def _write_t1w(root: Path, head: Head) -> None:
     label = head.participant.label
     values, grid = t1w_image(head)
-    stem = root / f"sub-{label}" / "anat" / f"sub-{label}_T1w"
+    stem = root / label / "anat" / f"{label}_T1w"
     write_volume(stem.with_name(f"{stem.name}.nii.gz"), values, grid)
     write_json(stem.with_name(f"{stem.name}.json"), {"Manufacturer": "dlqsm virtual scanner", "Modality": "MR"})
 

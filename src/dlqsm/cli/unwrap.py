@@ -24,7 +24,6 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import Image, read_image, read_mask, require_same_grid, write_volume
 from dlqsm.io.outputs import write_json
-from dlqsm.qsm.mask import magnitude_quality
 from dlqsm.qsm.unwrap import UNWRAPPERS
 
 DEFAULT = "spun"
@@ -54,13 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
         inside = mask & torch.isfinite(phase).to(device)
         if not bool(inside.any()):
             raise InputError(f"{arguments.mask}: is empty where {arguments.phase} is finite; expected voxels inside")
-        quality = None if magnitudes is None else magnitude_quality(magnitudes[index].to(device), inside)
+        quality = None if magnitudes is None else _quality(magnitudes[index].to(device), inside)
         with talk.working(f"echo {index + 1}"):
             done.append(method(phase.nan_to_num(0.0).to(device), inside, scan, quality).cpu())
     whole = done[0] if image.values.ndim == 3 else torch.stack(done, dim=-1)
     write_volume(arguments.out, whole, image.grid)
     write_json(sidecar_of(arguments.out), record(method, arguments.method, scan, None, Units="rad"))
     return 0
+
+
+def _quality(magnitude: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Magnitude over its mean in the mask, at most 1: bright voxels have the smaller phase noise."""
+    return (magnitude / magnitude[mask].mean()).clamp(0.0, 1.0)
 
 
 def _echoes(image: Image) -> list[torch.Tensor]:
