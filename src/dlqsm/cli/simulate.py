@@ -95,7 +95,7 @@ def simulate_participant(
 ) -> None:
     """Write raw data, T1w image and truth of one participant into a dataset."""
     head = make_head(anatomy, participant)
-    _write_t1w(root, head)
+    _write_t1w(root, head, seed)
     for arm in arms:
         with talk.working(f"{participant.label} {arm}"):
             scan = acquire(head, protocol, arm, seed)
@@ -139,9 +139,9 @@ def describe_dataset(root: Path, participants: Sequence[Participant], protocol: 
     write_json(root / "dataset_description.json", about)
 
 
-def _write_t1w(root: Path, head: Head) -> None:
+def _write_t1w(root: Path, head: Head, seed: int) -> None:
     label = head.participant.label
-    values, grid = t1w_image(head)
+    values, grid = t1w_image(head, seed)
     stem = root / label / "anat" / f"{label}_T1w"
     write_volume(stem.with_name(f"{stem.name}.nii.gz"), values, grid)
     write_json(stem.with_name(f"{stem.name}.json"), {"Manufacturer": "dlqsm virtual scanner", "Modality": "MR"})
