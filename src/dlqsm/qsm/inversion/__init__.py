@@ -1,0 +1,9 @@
+"""Dipole inversion: local field to susceptibility."""
+
+from dlqsm.core.methods import Inversion
+from dlqsm.qsm.inversion.direct import tikhonov, tkd
+from dlqsm.qsm.inversion.l1 import l1
+
+INVERSIONS: dict[str, Inversion] = {"l1": l1, "tkd": tkd, "tikhonov": tikhonov}
+
+__all__ = ["INVERSIONS", "l1", "tikhonov", "tkd"]
