@@ -112,10 +112,10 @@ def test_without_truth_errors_are_differences_to_the_reference():
 
 def test_arms_say_acceleration_time_and_error(report, reader):
     row = next(t for t in reader.tables if t[0][0] == "Arm")[1]
-    assert row[:5] == ["PI2 reference", "2.00", "5:05 min", "poisson", "sense"]
+    assert row[:3] == ["PI2 reference", "2.00", "5:05 min"]
     pooled = report.regions[(report.regions.side == "both") & (report.regions.arm == "PI2")]
-    assert row[6] == f"{(pooled.mean_ppb - pooled.truth_ppb).abs().mean():.1f} ppb"
-    assert row[5] == "10.8 s"
+    assert row[3] == f"{(pooled.mean_ppb - pooled.truth_ppb).abs().mean():.1f} ppb"
+    assert row[4:] == ["poisson", "sense", "10.8 s"]
 
 
 def test_images_decode_carry_content_and_say_what_they_are(reader):
@@ -195,6 +195,17 @@ def test_similarity_is_told_with_its_infinities(reader):
     table = next(t for t in reader.tables if "RMSE [ppb]" in t[0])
     assert table[0] == ["", "RMSE [ppb]", "SSIM", "PSNR [dB]"]
     assert table[1:] == [["DL3", "7.2", "0.912", "∞"], ["DL4", "8.5", "0.887", "31.2"]]
+
+
+def test_similarity_says_what_an_arm_was_compared_with():
+    table = pd.DataFrame([("PI2", "truth", 6.0)], columns=["arm", "reference", "rmse_ppb"])
+    found = Reader(participant_page(make_report(similarity=table)))
+    assert [["", "compared with", "RMSE [ppb]"], ["PI2", "truth", "6.0"]] in found.tables
+
+
+def test_echo_of_the_phase_is_told():
+    arms = (make_arm("PI2", shown_echo_s=0.0095),)
+    assert "Wrapped, as measured. Echo time 9.5 ms." in Reader(participant_page(make_report(arms=arms))).words
 
 
 def test_scales_are_stated(reader):

@@ -9,25 +9,25 @@ from dlqsm.report.methods_text import SENTENCES, STEPS, method_sentences, method
 
 
 def test_each_step_that_ran_adds_its_sentence_in_the_order_of_the_data():
-    found = method_sentences(SUMMARY)
+    found = method_sentences(SUMMARY["methods"])
     assert [s.step for s in found] == ["reconstruction", "background", "inversion", "reference"]
     assert "(radii [mm] 12, 3; threshold 0.05)" in found[1].text
     assert found[1].dois == ("10.1002/mrm.23000",)
 
 
 def test_parameters_change_the_text():
-    other = {"methods": {"background": {"method": "vsharp", "parameters": {"threshold": 0.02}}}}
+    other = {"background": {"method": "vsharp", "parameters": {"threshold": 0.02}}}
     assert "threshold 0.02" in method_sentences(other)[0].text
 
 
 def test_unknown_methods_are_named_without_a_source():
-    found = method_sentences({"methods": {"inversion": {"method": "mine", "parameters": {"depth": 3}}, "extra": "x"}})
+    found = method_sentences({"inversion": {"method": "mine", "parameters": {"depth": 3}}, "extra": "x"})
     assert found[0].text == "Step inversion used the method mine (depth 3)" and found[0].dois == ()
     assert found[1].text == "Step extra used the method x"
 
 
 def test_plain_text_has_sources_and_versions():
-    text = methods_text(SUMMARY, {"dlqsm": "0.1.0", "torch": "2.6"})
+    text = methods_text(SUMMARY["methods"], {"dlqsm": "0.1.0", "torch": "2.6"})
     assert "doi:10.1002/mrm.24751" in text
     assert text.endswith("Software: dlqsm 0.1.0, torch 2.6.")
     assert methods_text({}, {}) == ""
@@ -48,7 +48,7 @@ def test_checklist_fills_what_is_known_and_leaves_the_rest_open():
     assert items["Field of view and matrix"] == "64 × 70.4 × 64 mm, matrix 40 × 44 × 16"
     assert items["Acceleration"] == "net factor 2, poisson sampling"
     assert items["Background field removal"] == "vsharp (radii [mm] 12, 3; threshold 0.05)"
-    assert items["Reference region"] == "brain; before referencing: csf -3.1 ± 20.0 ppb (411 voxels)"
+    assert items["Reference region"] == "brain; before referencing: csf −3.1 ± 20.0 ppb (411 voxels)"
     assert items["Toolbox and version"] == "dlqsm 0.1.0"
     for unknown in ("Vendor", "Flip angle", "Partial Fourier", "Phase unwrapping"):
         assert items[unknown] is None

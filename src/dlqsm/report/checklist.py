@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from dlqsm.core.scan import Grid
 from dlqsm.report.methods_text import parameters_text, value_text
 from dlqsm.report.participant import ArmMaps
+from dlqsm.report.summary import Known, methods_of, scan_of, scan_time_s
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,12 @@ class Item:
     value: str | None
 
 
-Known = Mapping[str, Any]
 Look = Callable[[ArmMaps, Known], str | None]
 
 
 def consensus_checklist(arm: ArmMaps, software: Mapping[str, str]) -> list[Item]:
     """Tables 3 (hardware), 4 (sequence) and 5 (processing) for one arm."""
-    scan: Known = arm.summary.get("scan", {})
+    scan = scan_of(arm.summary)
     items = [Item(table, name, look(arm, scan)) for table, name, look in _ITEMS]
     toolbox = ", ".join(f"{name} {version}" for name, version in software.items()) or None
     steps = [Item(_T5, label, _step(arm, step)) for step, label in _STEPS]
@@ -87,8 +87,13 @@ def _repetition(arm: ArmMaps, scan: Known) -> str | None:
     return None if seconds is None else f"{1e3 * seconds:.4g} ms"
 
 
+def _scan_time(arm: ArmMaps) -> str | None:
+    seconds = scan_time_s(arm.summary)
+    return None if seconds is None else f"{seconds:.0f} s"
+
+
 def _step(arm: ArmMaps, step: str) -> str | None:
-    content = arm.summary.get("methods", {}).get(step) or (arm.summary.get("mask") if step == "mask" else None)
+    content = methods_of(arm.summary).get(step) or (arm.summary.get("mask") if step == "mask" else None)
     if not content:
         return None
     if isinstance(content, Mapping) and "method" in content:
@@ -101,7 +106,9 @@ def _references(arm: ArmMaps) -> str | None:
     """The chosen region, and mean and SD of every region before referencing."""
     chosen = arm.summary.get("methods", {}).get("reference")
     values = [
-        f"{r['name']} {1e3 * r['mean_ppm']:+.1f} ± {1e3 * r['sd_ppm']:.1f} ppb ({r['n_voxels']} voxels)"
+        f"{r['name']} {1e3 * r['mean_ppm']:+.1f} ± {1e3 * r['sd_ppm']:.1f} ppb ({r['n_voxels']} voxels)".replace(
+            "-", "−"
+        )
         for r in arm.summary.get("references", [])
         if {"name", "mean_ppm", "sd_ppm", "n_voxels"} <= set(r)
     ]
@@ -131,7 +138,7 @@ _ITEMS: Final[tuple[tuple[str, str, Look], ...]] = (
     (_T4, "Flow compensation", _plain("flow_compensation")),
     (_T4, "Acceleration", _acceleration),
     (_T4, "Partial Fourier", _plain("partial_fourier")),
-    (_T4, "Scan time", _plain("scan_time_s", "s")),
+    (_T4, "Scan time", lambda arm, scan: _scan_time(arm)),
 )
 _STEPS: Final = (
     ("reconstruction", "Phase reconstruction and coil combination"),

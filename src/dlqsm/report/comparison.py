@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlqsm.report.methods_text import value_text
 from dlqsm.report.participant import ParticipantReport
+from dlqsm.report.summary import decisions_of, seconds_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Comparison:
 
 def seconds_rows(report: ParticipantReport) -> Comparison | None:
     """Seconds of each step in each arm, and their sum; None where nothing was timed."""
-    timings: list[Mapping[str, float]] = [arm.summary.get("seconds", {}) for arm in report.arms]
+    timings: list[Mapping[str, float]] = [seconds_of(arm.summary) for arm in report.arms]
     steps = list(dict.fromkeys(step for timing in timings for step in timing))
     if not steps:
         return None
@@ -39,27 +39,10 @@ def convergence_rows(report: ParticipantReport) -> Comparison | None:
 
 def decision_rows(report: ParticipantReport) -> Comparison | None:
     """What was decided on units, sign, direction, noise, masks and reference; equal decisions stand once."""
-    decided = [_decisions(arm.summary) for arm in report.arms]
+    decided = [decisions_of(arm.summary) for arm in report.arms]
     keys = list(dict.fromkeys(key for decisions in decided for key in decisions))
     rows = [(key.replace("_", " "), _once([decisions.get(key, "–") for decisions in decided])) for key in keys]
     return Comparison(_names(report), rows) if rows else None
-
-
-def _decisions(summary: Mapping[str, Any]) -> dict[str, str]:
-    """All that was decided, as words, from the flat and the nested parts of a summary."""
-    scan: Mapping[str, Any] = summary.get("scan", {})
-    words = {str(key): value_text(value) for key, value in summary.get("decisions", {}).items()}
-    if "b0_direction" not in words and scan.get("b0_direction"):
-        words["b0_direction"] = "(" + ", ".join(f"{v:.4f}" for v in scan["b0_direction"]) + ") along the array axes"
-    if summary.get("mask"):
-        words["mask"] = value_text(summary["mask"])
-    for region in summary.get("references", []):
-        words[f"{region['name']} mean before referencing"] = (
-            f"{1e3 * region['mean_ppm']:+.1f} ± {1e3 * region['sd_ppm']:.1f} ppb, {region['n_voxels']} voxels"
-        ).replace("-", "−")
-    if scan.get("missing"):
-        words["missing in the raw data"] = value_text(scan["missing"])
-    return words
 
 
 def _names(report: ParticipantReport) -> list[str]:

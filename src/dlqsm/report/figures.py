@@ -17,7 +17,7 @@ from dlqsm.report.images import Scale
 from dlqsm.report.panels import quantity_scale, shown
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.places import whole_view, zooms
-from dlqsm.report.planes import View, cut, pixel_size_mm
+from dlqsm.report.planes import MARKS, View, cut, pixel_size_mm
 
 BACKGROUND: Final = "#0b0c0e"
 FOREGROUND: Final = "#d7dade"
@@ -88,6 +88,8 @@ def _draw(axes: Axes, arm: ArmMaps, quantity: str, view: View, plane: str, scale
     axes.imshow(
         images.to_bytes(pixels, scale), cmap=images.GREY, vmin=0, vmax=255, extent=extent, interpolation="bicubic"
     )
+    for place, mark, side in ((0.02, MARKS[plane][0], "left"), (0.98, MARKS[plane][1], "right")):
+        axes.text(place, 0.5, mark, transform=axes.transAxes, color=FOREGROUND, alpha=0.7, fontsize=7, ha=side)
     if outlined and arm.labels is not None:
         _outline(axes, cut(arm.labels, arm.grid, view, plane), (width, height))
 
@@ -101,9 +103,10 @@ def _outline(axes: Axes, labels: images.Pixels, size_mm: tuple[float, float]) ->
 def _colour_bar(axes: Axes, scale: Scale) -> None:
     axes.imshow(np.linspace(1, 0, 256)[:, None], cmap=images.GREY, aspect="auto", extent=(0, 1, 0, 1))
     axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.set_yticks([0.02, 0.98], [scale.ticks[0], f"{scale.ticks[2]}\n{scale.unit}"])
-    axes.tick_params(colors=FOREGROUND, labelsize=7, length=0, pad=2)
+    axes.set_yticks([])
+    ends = ((0.0, scale.ticks[0], "bottom"), (1.0, f"{scale.ticks[2]}\n{scale.unit}", "top"))
+    for height, text, alignment in ends:
+        axes.text(1.5, height, text, transform=axes.transAxes, color=FOREGROUND, fontsize=7, va=alignment)
     for spine in axes.spines.values():
         spine.set_visible(False)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-STEPS: Final = ("sampling", "reconstruction", "field", "mask", "unwrap", "background", "inversion", "reference")
+STEPS: Final = ("sampling", "reconstruction", "field", "unwrap", "background", "inversion", "reference")
 """Order of the sentences: the order of the data."""
 
 SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
@@ -24,8 +24,7 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         ("10.1002/mrm.1241", "10.1002/mrm.24751"),
     ),
     ("field", "mdi"): (
-        "The field map is the phase of the products of neighbouring echoes, summed over echoes and channels (MDI), "
-        "refined with the longer lags",
+        "The field map is the phase of the products of neighbouring echoes, summed over echoes and channels (MDI)",
         ("10.3389/fnins.2025.1522227",),
     ),
     ("unwrap", "spun"): (
@@ -75,26 +74,25 @@ class Sentence:
     dois: tuple[str, ...]
 
 
-def method_sentences(summary: Mapping[str, Any]) -> list[Sentence]:
-    """One sentence for each step that the summary names, in the order of the data.
+def method_sentences(methods: Mapping[str, Any]) -> list[Sentence]:
+    """One sentence for each step that ran, in the order of the data.
 
     Parameters
     ----------
-    summary
-        ``methods`` of a summary maps a step to ``{"method": name, "parameters": {...}}`` or to a plain name.
+    methods
+        Step to ``{"method": name, "parameters": {...}}`` or to a plain name.
 
     Returns
     -------
     Sentences; a method that this table does not know is named as such, without a source.
     """
-    methods: Mapping[str, Any] = summary.get("methods", {})
     ordered = [*STEPS, *(step for step in methods if step not in STEPS)]
     return [_sentence(step, methods[step]) for step in ordered if methods.get(step)]
 
 
-def methods_text(summary: Mapping[str, Any], software: Mapping[str, str]) -> str:
+def methods_text(methods: Mapping[str, Any], software: Mapping[str, str]) -> str:
     """The methods paragraph as plain text with DOIs, to paste into a paper."""
-    sentences = [f"{s.text}{_sources(s.dois)}." for s in method_sentences(summary)]
+    sentences = [f"{s.text}{_sources(s.dois)}." for s in method_sentences(methods)]
     versions = ", ".join(f"{name} {version}" for name, version in software.items())
     return " ".join([*sentences, f"Software: {versions}."] if versions else sentences)
 

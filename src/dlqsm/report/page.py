@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import jinja2
-import numpy as np
 
 import dlqsm
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import panels
-from dlqsm.report.checklist import consensus_checklist, echo_times_text, matrix_text, voxel_text
+from dlqsm.report.checklist import Item, consensus_checklist, echo_times_text, matrix_text, voxel_text
 from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, seconds_rows
-from dlqsm.report.methods_text import method_sentences, methods_text, value_text
+from dlqsm.report.methods_text import method_sentences, value_text
 from dlqsm.report.nucleus_table import MARGIN_PPB, NucleusTable, error_plot, nucleus_tables
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.planes import tilt_deg
+from dlqsm.report.summary import methods_of, scan_of, scan_time_s, seconds_of
 
 QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "local_field_hz")
 MEASURES: Final = {
@@ -30,6 +30,8 @@ MEASURES: Final = {
     "sharpness_ratio": ("Edge sharpness", "ratio", 3),
 }
 """Column of the similarity table to name, unit and decimals."""
+REFERENCE: Final = "reference"
+"""Optional column of the similarity table: what each arm was compared with."""
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("dlqsm.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
@@ -70,9 +72,8 @@ def participant_page(report: ParticipantReport) -> str:
         seconds=seconds_rows(report),
         convergence=convergence_rows(report),
         decisions=decision_rows(report),
-        sentences=method_sentences(report.leading.summary),
-        methods_text=methods_text(report.leading.summary, report.software),
-        checklist=consensus_checklist(report.leading, report.software),
+        sentences=method_sentences(methods_of(report.leading.summary)),
+        checklist=_grouped(consensus_checklist(report.leading, report.software)),
         signed=signed,
         number=number,
     )
@@ -94,7 +95,7 @@ def number(value: float | None, decimals: int = 1) -> str:
 
 def _facts(arm: ArmMaps) -> list[str]:
     """The protocol in one line, as far as it is known."""
-    scan: Mapping[str, Any] = arm.summary.get("scan", {})
+    scan = scan_of(arm.summary)
     strength = scan.get("field_strength_t")
     found = [
         scan.get("protocol") and f"protocol {scan['protocol']}",
@@ -108,15 +109,15 @@ def _facts(arm: ArmMaps) -> list[str]:
 
 def _arm_facts(arm: ArmMaps, table: NucleusTable | None) -> dict[str, str]:
     """One line of the table of arms."""
-    scan: Mapping[str, Any] = arm.summary.get("scan", {})
-    method = arm.summary.get("methods", {}).get("reconstruction")
-    seconds = scan.get("scan_time_s")
+    scan = scan_of(arm.summary)
+    method = methods_of(arm.summary).get("reconstruction")
+    seconds = scan_time_s(arm.summary)
     error = table.mean_absolute_error_ppb(arm.name) if table else None
-    total = sum(s for s in arm.summary.get("seconds", {}).values() if isinstance(s, int | float))
+    total = sum(seconds_of(arm.summary).values())
     return {
         "name": arm.name,
         "acceleration": number(arm.acceleration, 2),
-        "scan_time": "–" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min",
+        "scan_time": "–" if seconds is None else "{}:{:02d} min".format(*divmod(round(seconds), 60)),
         "sampling": value_text(scan["sampling"]) if scan.get("sampling") else "–",
         "reconstruction": str(method.get("method", "–") if isinstance(method, Mapping) else method or "–"),
         "error": "–" if error is None else f"{error:.1f} ppb",
@@ -129,8 +130,18 @@ def _similarity(report: ParticipantReport) -> Comparison | None:
     if report.similarity is None or report.similarity.empty:
         return None
     known = [key for key in MEASURES if key in report.similarity]
+    head = [f"{MEASURES[key][0]}" + (f" [{MEASURES[key][1]}]" if MEASURES[key][1] else "") for key in known]
+    told = [REFERENCE] if REFERENCE in report.similarity else []
     rows = [
-        (str(row["arm"]), [number(float(np.float64(row[key])), MEASURES[key][2]) for key in known])
-        for _, row in report.similarity.iterrows()
+        (
+            str(row["arm"]),
+            [str(row[key]) for key in told] + [number(float(row[key]), MEASURES[key][2]) for key in known],
+        )
+        for row in report.similarity.to_dict("records")
     ]
-    return Comparison([f"{MEASURES[k][0]}" + (f" [{MEASURES[k][1]}]" if MEASURES[k][1] else "") for k in known], rows)
+    return Comparison(["compared with" for _ in told] + head, rows)
+
+
+def _grouped(items: list[Item]) -> dict[str, list[Item]]:
+    """Lines of the checklist by table, both in their order."""
+    return {table: [item for item in items if item.table == table] for table in dict.fromkeys(i.table for i in items)}

@@ -18,7 +18,7 @@ from dlqsm.report.planes import MARKS, PLANES, View, cut, pixel_size_mm, spacing
 
 MANY_ARMS = 3
 """From this number of arms on, arms are columns and planes are rows."""
-VIEWER_SLICES = 22
+VIEWER_SLICES = 30
 _CAPTIONS: Final = {
     "chi_ppm": (
         "Susceptibility",
@@ -79,6 +79,9 @@ class Viewer:
 def quantity_gallery(report: ParticipantReport, quantity: str) -> Gallery:
     """Planes of one of the five quantities of every arm."""
     title, note = _CAPTIONS[quantity]
+    echo_s = report.leading.shown_echo_s
+    if echo_s is not None and quantity == "phase_rad":
+        note = f"{note} Echo time {1e3 * echo_s:.4g} ms."
     volumes = [(arm, shown(arm, quantity)) for arm in report.arms]
     return _gallery(report, title, note, quantity_scale(report, quantity), volumes)
 

@@ -26,7 +26,7 @@ class ArmMaps:
     grid
         Grid of all volumes, each ``(x, y, z)``.
     magnitude, phase_rad
-        Magnitude (any unit) and wrapped phase of one echo.
+        Magnitude (any unit, one echo or a combination) and wrapped phase of one echo [rad].
     total_field_hz, local_field_hz
         Field before and after background removal [Hz].
     chi_ppm
@@ -39,8 +39,10 @@ class ArmMaps:
         True susceptibility on the same grid [ppm]; of virtual scans only.
     summary
         What is known of how the maps were made, all entries optional: ``scan`` (the content of ``scan.json``, and
-        ``scan_time_s``, ``protocol``, ``sampling``), ``methods``, ``seconds``, ``convergence``, ``decisions``,
-        ``references`` and ``mask`` as in ``qsm.json``.
+        ``protocol``, ``sampling``, ``scan_time_s``), ``methods``, ``seconds``, ``convergence``, ``decisions``,
+        ``references`` and ``mask`` as in ``qsm.json``; read in `report.summary`.
+    shown_echo_s
+        Echo time of the phase shown [s]; None where unknown.
     """
 
     name: str
@@ -55,6 +57,7 @@ class ArmMaps:
     labels: torch.Tensor | None = None
     truth_chi_ppm: torch.Tensor | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
+    shown_echo_s: float | None = None
 
     def __post_init__(self) -> None:
         for name in (*VOLUMES, "mask", "labels", "truth_chi_ppm"):
@@ -79,7 +82,8 @@ class ParticipantReport:
         Rows of `nuclei.regions.measure_regions` for all arms; the optional column ``truth_ppb`` holds the true mean of
         the region, with the same reference. Empty where nothing was measured.
     similarity
-        Column ``arm`` and one column a measure of `agreement.similarity.compare_maps`; None where none was made.
+        Column ``arm``, one column a measure of `agreement.similarity.compare_maps`, and ``reference``, what the arm was
+        compared with (optional); None where nothing was compared.
     reference_arm
         Arm that the others are compared with.
     software

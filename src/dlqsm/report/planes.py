@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ def cut(volume: torch.Tensor, grid: Grid, view: View, plane: str, *, offset_mm: 
     What lies outside the volume is NaN.
     """
     found = orientation(grid)
-    array = volume.detach().cpu().double().numpy().transpose(found.axes)
+    array = volume.detach().cpu().numpy().transpose(found.axes)
     array = array[tuple(slice(None, None, sign) for sign in found.signs)]
     bounds = _bounds(grid, found, view)
     across = _ACROSS[plane]
@@ -157,7 +157,7 @@ def _bounds(grid: Grid, found: Orientation, view: View) -> list[tuple[int, int, 
     return bounds
 
 
-def _crop(array: Image, bounds: list[tuple[int, int]]) -> Image:
+def _crop(array: NDArray[Any], bounds: list[tuple[int, int]]) -> Image:
     """Cut a box; where it leaves the array the result is NaN."""
     out = np.full([high - low for low, high in bounds], np.nan)
     inside = [(max(low, 0), min(high, n)) for (low, high), n in zip(bounds, array.shape, strict=True)]

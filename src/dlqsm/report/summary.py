@@ -1,0 +1,69 @@
+"""One reading of an arm's summary: what ``scan.json`` and ``qsm.json`` tell, put together for tables and text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlqsm.report.methods_text import value_text
+
+Known = Mapping[str, Any]
+
+
+def scan_of(summary: Known) -> dict[str, Any]:
+    """What is known of the scan; numbers that the reconstruction found (channels, lines) among them."""
+    scan, found = summary.get("scan") or {}, _reconstruction(summary)
+    lifted = {key: found[key] for key in ("n_coils", "n_lines", "acceleration") if key in found}
+    return {**lifted, **scan}
+
+
+def scan_time_s(summary: Known) -> float | None:
+    """Scan time [s] as told, else phase-encoding lines x repetition time; None where unknown."""
+    scan = scan_of(summary)
+    if scan.get("scan_time_s") is not None:
+        return float(scan["scan_time_s"])
+    if scan.get("n_lines") and scan.get("repetition_time_s"):
+        return float(scan["n_lines"]) * float(scan["repetition_time_s"])
+    return None
+
+
+def methods_of(summary: Known) -> dict[str, Any]:
+    """Step to its method and parameters, the reconstruction's among them."""
+    methods, found = dict(summary.get("methods") or {}), _reconstruction(summary)
+    if "method" in found and "reconstruction" not in methods:
+        methods["reconstruction"] = {"method": found["method"], "parameters": found.get("options", {})}
+    return methods
+
+
+def seconds_of(summary: Known) -> dict[str, float]:
+    """Step to seconds, reconstruction first."""
+    found = _reconstruction(summary).get("seconds") or {}
+    steps = {f"reconstruction: {step}": value for step, value in found.items()}
+    return {key: float(value) for key, value in {**steps, **(summary.get("seconds") or {})}.items()}
+
+
+def decisions_of(summary: Known) -> dict[str, str]:
+    """All that was decided, as words: the chain's, the reconstruction's, mask counts and reference values."""
+    scan = scan_of(summary)
+    words = {str(key): value_text(value) for key, value in (summary.get("decisions") or {}).items()}
+    if "b0_direction" not in words and scan.get("b0_direction"):
+        words["b0_direction"] = "(" + ", ".join(f"{v:.4f}" for v in scan["b0_direction"]) + ") along the array axes"
+    for key, value in _reconstruction(summary).items():
+        if key not in ("method", "options", "seconds", "missing", "acceleration"):
+            words.setdefault(f"reconstruction: {key}", value_text(value))
+    if summary.get("mask"):
+        words["mask"] = value_text(summary["mask"])
+    for region in summary.get("references") or []:
+        mean, sd = 1e3 * region["mean_ppm"], 1e3 * region["sd_ppm"]
+        words[f"{region['name']} mean before referencing"] = (
+            f"{mean:+.1f} ± {sd:.1f} ppb, {region['n_voxels']} voxels".replace("-", "−")
+        )
+    if scan.get("missing"):
+        words["missing in the raw data"] = value_text(scan["missing"])
+    return words
+
+
+def _reconstruction(summary: Known) -> dict[str, Any]:
+    """What the reconstruction wrote into ``scan.json``."""
+    found = (summary.get("scan") or {}).get("decisions")
+    return dict(found) if isinstance(found, Mapping) else {}
