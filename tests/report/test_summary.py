@@ -35,12 +35,17 @@ def test_reconstruction_joins_the_methods_the_seconds_and_the_scan():
     assert scan_of(SUMMARY)["n_coils"] == 8
 
 
+def test_bids_names_are_understood():
+    found = scan_of({"scan": {"EchoTime": [0.0023, 0.0046], "MagneticFieldStrength": 3.0, "B0_dir": [0.0, 0.0, 1.0]}})
+    assert found == {"echo_times_s": [0.0023, 0.0046], "field_strength_t": 3.0, "b0_direction": [0.0, 0.0, 1.0]}
+
+
 def test_decisions_of_all_steps_are_words():
-    found = decisions_of({**SUMMARY, "decisions": {"phase_unit": "rad"}, "mask": {"n_mask": 12}})
+    found = decisions_of({**SUMMARY, "decisions": {"phase_unit": "rad"}, "mask": {"n_low_quality": 3, "n_mask": 12}})
     assert found["phase_unit"] == "rad"
     assert found["reconstruction: whitening"] == "noise scan"
     assert found["b0_direction"] == "(0.0000, 0.1000, 0.9950) along the array axes"
-    assert found["mask"] == "n mask 12"
+    assert found["mask voxels"] == "low quality 3, mask 12"
     assert found["missing in the raw data"].startswith("no noise scan")
     assert not any(key.endswith(("method", "options", "seconds")) for key in found)
 

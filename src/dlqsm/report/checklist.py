@@ -14,7 +14,7 @@ from typing import Final
 from dlqsm.core.scan import Grid
 from dlqsm.report.methods_text import parameters_text, value_text
 from dlqsm.report.participant import ArmMaps
-from dlqsm.report.summary import Known, methods_of, scan_of, scan_time_s
+from dlqsm.report.summary import Known, counts_text, methods_of, scan_of, scan_time_s
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,15 @@ def consensus_checklist(arm: ArmMaps, software: Mapping[str, str]) -> list[Item]
     items = [Item(table, name, look(arm, scan)) for table, name, look in _ITEMS]
     toolbox = ", ".join(f"{name} {version}" for name, version in software.items()) or None
     steps = [Item(_T5, label, _step(arm, step)) for step, label in _STEPS]
-    return [*items, Item(_T5, "Toolbox and version", toolbox), *steps, Item(_T5, "Reference region", _references(arm))]
+    mask = arm.summary.get("mask")
+    masking = Item(_T5, "Masking, voxels", counts_text(mask) if mask else None)
+    return [
+        *items,
+        Item(_T5, "Toolbox and version", toolbox),
+        *steps,
+        masking,
+        Item(_T5, "Reference region", _references(arm)),
+    ]
 
 
 def echo_times_text(scan: Known) -> str | None:
@@ -93,7 +101,7 @@ def _scan_time(arm: ArmMaps) -> str | None:
 
 
 def _step(arm: ArmMaps, step: str) -> str | None:
-    content = methods_of(arm.summary).get(step) or (arm.summary.get("mask") if step == "mask" else None)
+    content = methods_of(arm.summary).get(step)
     if not content:
         return None
     if isinstance(content, Mapping) and "method" in content:
@@ -143,7 +151,6 @@ _ITEMS: Final[tuple[tuple[str, str, Look], ...]] = (
 _STEPS: Final = (
     ("reconstruction", "Phase reconstruction and coil combination"),
     ("field", "Echo combination"),
-    ("mask", "Masking"),
     ("unwrap", "Phase unwrapping"),
     ("background", "Background field removal"),
     ("inversion", "Dipole inversion"),

@@ -17,6 +17,7 @@ from skimage.measure import find_contours
 from dlqsm.core.labels import COLOURS
 from dlqsm.report.places import numbers_of
 
+_RAISED: Final = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 Pixels = NDArray[np.float64]
 GREY: Final = LinearSegmentedColormap.from_list("grey", ["#000000", "#ffffff"])
 DIVERGING: Final = LinearSegmentedColormap.from_list(
@@ -104,4 +105,7 @@ def _hex(colour: tuple[float, float, float, float]) -> str:
 def _tick(value: float) -> str:
     if math.isclose(abs(value), math.pi):
         return "−π" if value < 0 else "π"
+    if abs(value) >= 1e4:
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}"
     return "0" if value == 0 else f"{value:+.3g}".replace("-", "−")

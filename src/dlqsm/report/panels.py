@@ -224,8 +224,8 @@ def shown(arm: ArmMaps, quantity: str) -> torch.Tensor | None:
     volume: torch.Tensor | None = getattr(arm, quantity)
     if volume is None or quantity in ("magnitude", "phase_rad"):
         return volume
-    # The total field is known in the mask before erosion, which is where it is not zero.
-    inside = volume != 0 if quantity == "total_field_hz" else arm.mask
+    # The total field is known in the mask before erosion: the rim of that mask is where it is not zero.
+    inside = arm.mask | (volume != 0) if quantity == "total_field_hz" else arm.mask
     return torch.where(inside, volume, torch.full_like(volume, torch.nan))
 
 

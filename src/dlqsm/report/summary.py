@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dlqsm.report.methods_text import value_text
 
 Known = Mapping[str, Any]
+_FROM_BIDS: Final = {
+    "EchoTime": "echo_times_s",
+    "MagneticFieldStrength": "field_strength_t",
+    "B0_dir": "b0_direction",
+    "RepetitionTimeExcitation": "repetition_time_s",
+    "FlipAngle": "flip_angle_deg",
+    "Manufacturer": "vendor",
+    "ManufacturersModelName": "model",
+    "SoftwareVersions": "scanner_software",
+    "PixelBandwidth": "bandwidth_hz",
+    "PartialFourier": "partial_fourier",
+}
+"""Keys of a BIDS sidecar, and ours with the same meaning and unit."""
 
 
 def scan_of(summary: Known) -> dict[str, Any]:
     """What is known of the scan; numbers that the reconstruction found (channels, lines) among them."""
-    scan, found = summary.get("scan") or {}, _reconstruction(summary)
+    told, found = summary.get("scan") or {}, _reconstruction(summary)
+    scan = {_FROM_BIDS.get(key, key): value for key, value in told.items()}
     lifted = {key: found[key] for key in ("n_coils", "n_lines", "acceleration") if key in found}
     return {**lifted, **scan}
 
@@ -52,7 +66,7 @@ def decisions_of(summary: Known) -> dict[str, str]:
         if key not in ("method", "options", "seconds", "missing", "acceleration"):
             words.setdefault(f"reconstruction: {key}", value_text(value))
     if summary.get("mask"):
-        words["mask"] = value_text(summary["mask"])
+        words["mask voxels"] = counts_text(summary["mask"])
     for region in summary.get("references") or []:
         mean, sd = 1e3 * region["mean_ppm"], 1e3 * region["sd_ppm"]
         words[f"{region['name']} mean before referencing"] = (
@@ -61,6 +75,11 @@ def decisions_of(summary: Known) -> dict[str, str]:
     if scan.get("missing"):
         words["missing in the raw data"] = value_text(scan["missing"])
     return words
+
+
+def counts_text(mask: Known) -> str:
+    """Counts such as ``n_low_quality`` as words."""
+    return ", ".join(f"{key.removeprefix('n_').replace('_', ' ')} {value_text(value)}" for key, value in mask.items())
 
 
 def _reconstruction(summary: Known) -> dict[str, Any]:
