@@ -50,6 +50,7 @@ def make_arm(name="PI2", acceleration=2.0, seed=0, **changes):
     truth = torch.where(labels > 0, 0.08, 0.0) * mask
     chi = truth + torch.from_numpy(rng.normal(0, 0.01, SHAPE)) * mask
     maps = {
+        "mask": mask,
         "magnitude": torch.from_numpy(rng.uniform(0.5, 1.0, SHAPE)),
         "phase_rad": torch.from_numpy(rng.uniform(-3.1, 3.1, SHAPE)),
         "total_field_hz": torch.from_numpy(30 * x + 5 * z) * mask,
@@ -59,8 +60,8 @@ def make_arm(name="PI2", acceleration=2.0, seed=0, **changes):
         "truth_chi_ppm": truth,
         "summary": SUMMARY,
     }
-    maps = {k: v.float() if isinstance(v, torch.Tensor) and k != "labels" else v for k, v in maps.items()}
-    return ArmMaps(name, acceleration, grid, mask=mask, **(maps | changes))
+    maps = {k: v.float() if isinstance(v, torch.Tensor) and k not in ("labels", "mask") else v for k, v in maps.items()}
+    return ArmMaps(name, acceleration, grid, **(maps | changes))
 
 
 def make_regions(arms, *, truth=True):

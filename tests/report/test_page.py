@@ -261,6 +261,8 @@ def test_wrong_shapes_and_reference_arms_are_refused():
         make_arm(labels=make_arm().labels[:2, :2, :2])
     with pytest.raises(InputError, match="reference arm 'PI9' is not among"):
         make_report(reference_arm="PI9")
+    with pytest.raises(InputError, match="mask of arm PI2 is empty"):
+        make_arm(mask=torch.zeros(make_arm().grid.shape, dtype=torch.bool))
     with pytest.raises(InputError, match="at least one arm"):
         make_report(arms=())
     assert SUMMARY["methods"]["reference"] == "brain"

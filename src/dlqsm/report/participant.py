@@ -66,6 +66,8 @@ class ArmMaps:
                 raise InputError(
                     f"{name} of arm {self.name} has shape {tuple(volume.shape)}; expected {self.grid.shape}, its grid's"
                 )
+        if not bool(self.mask.any()):
+            raise InputError(f"the mask of arm {self.name} is empty; expected the voxels where susceptibility is valid")
 
 
 @dataclass(frozen=True)
