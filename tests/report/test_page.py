@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from made_up import SUMMARY, make_arm, make_regions, make_report
 from PIL import Image
 
