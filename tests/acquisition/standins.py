@@ -44,7 +44,7 @@ def ball_head(
             chi_ppm=chi,
             r2star_hz=torch.where(head, 20.0, 50.0),
             t1_s=torch.full(grid.shape, 0.86),
-            proton_density=torch.where(head, 0.7, 0.0),
+            proton_density=torch.where(chi == AIR_PPM, 0.0, 0.7),
             labels=labels,
             tissue_labels=torch.where(brain & (labels == 0), number, 0).to(torch.uint8),
             brain=brain,
@@ -56,6 +56,9 @@ def ball_head(
 def head_positions(grid: Grid, pose: Pose) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Head mm of all voxels of a grid."""
     affine = torch.linalg.inv(torch.from_numpy(pose.matrix)) @ torch.from_numpy(grid.affine)
-    steps = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid.shape), indexing="ij")
-    x, y, z = (sum(affine[i, j] * steps[j] for j in range(3)) + affine[i, 3] for i in range(3))
-    return x.float(), y.float(), z.float()
+    i, j, k = (
+        torch.arange(n, dtype=torch.float32).reshape([-1 if axis == own else 1 for axis in range(3)])
+        for own, n in enumerate(grid.shape)
+    )
+    x, y, z = (float(row[0]) * i + float(row[1]) * j + float(row[2]) * k + float(row[3]) for row in affine[:3])
+    return x, y, z

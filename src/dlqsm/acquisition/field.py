@@ -16,6 +16,8 @@ from dlqsm.core.fourier import crop_to, irfft3, pad_to, padded_grid, rfft3, wave
 from dlqsm.core.scan import Grid
 
 WIDE_EXTENT_MM: Final = 400.0
+WIDE_BORDER_MM: Final = 30.0
+"""The wide grid reaches at least this far beyond the field of view."""
 WIDE_VOXEL_MM: Final = 2.5
 SPLIT_SD_MM: Final = 3.5
 """SD of the Gaussian that splits near from far; 1.4 wide voxels leave 6e-5 of it beyond their Nyquist frequency."""
@@ -29,7 +31,8 @@ def wide_field(fine_chi: torch.Tensor, fine: Grid, wide_chi: torch.Tensor, wide:
 
     The dipole kernel is split by a Gaussian G, as in Ewald's sum: D = D (1 - G) + D G. The first part is of short
     range, so that the fine grid needs no padding; the second is smooth, so that a coarse wide grid carries it and a
-    spline interpolates it.
+    spline interpolates it. The fine sources are softened by (1, 2, 1) / 4 along each axis: the field of sharp ones
+    rings at the Nyquist frequency of the fine grid, far into the brain.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def wide_field(fine_chi: torch.Tensor, fine: Grid, wide_chi: torch.Tensor, wide:
     Ewald, Ann Phys 369:253 (1921), doi:10.1002/andp.19213690304.
     """
     direction = fine.b0_direction()
-    near_kernel = dipole_kernel(fine, direction, fine_chi) * (1.0 - _gaussian(fine, fine_chi))
+    near_kernel = dipole_kernel(fine, direction, fine_chi) * (1.0 - _gaussian(fine, fine_chi)) * _soft(fine, fine_chi)
     near = irfft3(rfft3(fine_chi) * near_kernel, fine.shape)
     padded = padded_grid(wide, 100.0)
     far_kernel = dipole_kernel(padded, direction, wide_chi) * _gaussian(padded, wide_chi)
@@ -108,6 +111,14 @@ def _design(mask: torch.Tensor, grid: Grid) -> NDArray[np.float64]:
     like = torch.zeros((), dtype=torch.float64, device=mask.device)
     columns = [harmonic.expand(grid.shape)[mask] for harmonic in solid_harmonics(grid, like)]
     return torch.stack(columns, dim=1).cpu().numpy()
+
+
+def _soft(grid: Grid, like: torch.Tensor) -> torch.Tensor:
+    """Transfer function of (1, 2, 1) / 4 along each axis: cos^2(pi k v / 2), zero at the Nyquist frequency."""
+    kx, ky, kz = (
+        torch.cos(0.5 * math.pi * k * v) ** 2 for k, v in zip(wavenumbers(grid, like), grid.voxel_size_mm, strict=True)
+    )
+    return kx * ky * kz
 
 
 def _gaussian(grid: Grid, like: torch.Tensor) -> torch.Tensor:

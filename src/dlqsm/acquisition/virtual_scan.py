@@ -16,6 +16,7 @@ from dlqsm.acquisition.coils import CoilArray, correlated_noise, helmet, receive
 from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
 from dlqsm.acquisition.field import (
     SPLIT_RANGE_MM,
+    WIDE_BORDER_MM,
     WIDE_EXTENT_MM,
     WIDE_VOXEL_MM,
     SmoothMap,
@@ -248,7 +249,8 @@ def _place(
 
 def _outer_field(maps: TissueMaps, tissue: TissueSource, protocol: Protocol, pose: Pose, margin: int) -> torch.Tensor:
     """Field [ppm] of everything but the brain's own susceptibility, on the fine grid with its margin."""
-    wide = protocol.wide_grid(WIDE_EXTENT_MM, WIDE_VOXEL_MM)
+    view_mm = max(n * v for n, v in zip(protocol.shape, protocol.voxel_size_mm, strict=True))
+    wide = protocol.wide_grid(max(WIDE_EXTENT_MM, view_mm + 2 * WIDE_BORDER_MM), WIDE_VOXEL_MM)
     wide_chi = _outer_sources(tissue(wide, pose))
     return wide_field(_outer_sources(maps), protocol.fine_grid(margin), wide_chi, wide)
 

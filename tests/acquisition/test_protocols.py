@@ -1,0 +1,118 @@
+"""Protocols and arms: the published numbers, and what a TOML file may say."""
+
+import math
+import tomllib
+
+import numpy as np
+import pytest
+
+from dlqsm.acquisition.conditions import ARMS, draw_conditions, parse_arm
+from dlqsm.acquisition.participants import Pose
+from dlqsm.acquisition.protocols import PROTOCOLS, protocol_from
+from dlqsm.core.checks import InputError
+
+
+def test_paper_protocol_is_the_published_one():
+    paper = PROTOCOLS["paper"]
+    np.testing.assert_allclose(paper.echo_times_s, np.arange(8) * 3.1e-3 + 3.3e-3)
+    assert (paper.shape, paper.voxel_size_mm, paper.n_coils, paper.snr) == ((280, 280, 96), (0.8, 0.8, 2.0), 32, 90)
+    assert (paper.repetition_time_s, paper.flip_angle_deg, paper.field_strength_t) == (30.2e-3, 15, 3)
+    assert paper.shape[1] * paper.shape[2] / 2 * paper.repetition_time_s == pytest.approx(406, abs=1)  # 6:46
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_fine_grid_covers_the_same_view_and_is_fine_enough(name):
+    protocol = PROTOCOLS[name]
+    fine = protocol.fine_grid()
+    np.testing.assert_allclose(
+        np.multiply(fine.shape, fine.voxel_size_mm), np.multiply(protocol.shape, protocol.voxel_size_mm)
+    )
+    assert max(fine.voxel_size_mm[:2]) <= 0.8
+    assert fine.voxel_size_mm[2] <= 1.0
+    wider = protocol.fine_grid(5)
+    np.testing.assert_allclose(wider.affine @ [3, 4, 5, 1], fine.affine @ [3, 4, 0, 1])
+
+
+def test_toml_overrides_any_field():
+    lines = (
+        'base = "small"',
+        'name = "site"',
+        "shape = [64, 60, 20]",
+        "echo_times_s = [0.004, 0.008]",
+        "snr = 60",
+        "tilt_deg = [20, 0, 0]",
+    )
+    protocol = protocol_from(tomllib.loads("\n".join(lines)))
+    assert (protocol.name, protocol.shape, protocol.snr, protocol.n_coils) == ("site", (64, 60, 20), 60.0, 8)
+    assert protocol.scan.echo_times_s == (0.004, 0.008)
+    np.testing.assert_allclose(
+        protocol.grid.b0_direction(), [0, math.sin(math.radians(20)), math.cos(math.radians(20))]
+    )
+    np.testing.assert_allclose(protocol.grid.affine @ [32, 30, 10, 1], [0, 0, 0, 1], atol=1e-9)
+    assert protocol_from({}) == PROTOCOLS["paper"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"sharpe": [1, 2, 3]}, "unknown protocol key 'sharpe'"),
+        ({"base": "huge"}, "unknown protocol 'huge'"),
+        ({"shape": [64, 64]}, "'shape' must be of the form"),
+        ({"shape": [64.5, 64, 20]}, "'shape' must be of the form"),
+        ({"n_coils": True}, "'n_coils' must be of the form"),
+        ({"snr": "high"}, "'snr' must be of the form"),
+        ({"name": 3}, "'name' must be of the form"),
+        ({"snr": 0}, "snr must be above zero"),
+        ({"n_coils": 0}, "n_coils must be above zero"),
+        ({"echo_times_s": [0.008, 0.004]}, "echo times must ascend"),
+        ({"echo_times_s": [4.0, 8.0]}, "not milliseconds"),
+        ({"echo_times_s": [0.004, 0.04]}, "within the TR"),
+        ({"echo_times_s": []}, "within the TR"),
+        ({"slab_edge": 0.5}, "slab_edge"),
+        ({"shim_sd_ppm": -1}, "spreads of pose"),
+    ],
+)
+def test_bad_protocols_are_refused(mapping, message):
+    with pytest.raises(InputError, match=message):
+        protocol_from(mapping)
+
+
+def test_arms_have_the_accelerations_of_their_names():
+    assert list(ARMS) == ["FULL", "PI2", "PI2rep", "DL3", "DL4", "DL5", "DL6", "DL7", "DL8"]
+    for name, arm in ARMS.items():
+        sampling = parse_arm(name).sampling((60, 40), 1)
+        assert len(sampling.lines) == round(2400 / arm.acceleration)
+        assert sampling.calibration.any()
+    for name in ("DL2", "PI3", "dl3", ""):
+        with pytest.raises(InputError, match="unknown arm"):
+            parse_arm(name)
+
+
+def test_conditions_have_the_spreads_of_the_protocol():
+    protocol, arm = PROTOCOLS["small"], parse_arm("DL3")
+    drawn = [draw_conditions(protocol, arm, np.random.default_rng(seed), None) for seed in range(400)]
+    rotation = np.array([c.pose.rotation_deg for c in drawn])
+    translation = np.array([c.pose.translation_mm for c in drawn])
+    assert np.sqrt((rotation**2).sum(axis=1).mean()) == pytest.approx(1.5, rel=0.08)
+    assert np.sqrt((translation**2).sum(axis=1).mean()) == pytest.approx(1.5, rel=0.08)
+    drift_ppm = np.array([c.drift_hz_per_s for c in drawn]) * 420 / protocol.scan.hz_per_ppm
+    assert ((np.abs(drift_ppm) >= 0.02) & (np.abs(drift_ppm) <= 0.05)).all()
+    assert abs(np.sign(drift_ppm).mean()) < 0.2
+
+
+def test_reference_arms_do_not_move_and_a_given_pose_is_kept():
+    protocol, given = PROTOCOLS["small"], Pose((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    for name, arm in ARMS.items():
+        drawn = draw_conditions(protocol, arm, np.random.default_rng(1), None)
+        assert (drawn.pose == Pose()) == (name in ("FULL", "PI2"))
+        assert draw_conditions(protocol, arm, np.random.default_rng(1), given).pose == given
+        still = draw_conditions(protocol.without_motion(), arm, np.random.default_rng(1), None)
+        assert still.pose == Pose()
+        assert still.drift_hz_per_s == 0
+
+
+def test_drift_runs_with_the_time_of_each_line():
+    drawn = draw_conditions(PROTOCOLS["small"], parse_arm("PI2"), np.random.default_rng(1), None)
+    drift = drawn.drift_hz(1000, 30e-3)
+    assert drift[0] == 0
+    np.testing.assert_allclose(np.diff(drift), 30e-3 * drawn.drift_hz_per_s)
