@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -18,24 +18,6 @@ DEPTH_OF_DARKEST_MM, DEPTH_OF_BRIGHTEST_MM, DEPTH_STEP_MM = 20.0, 10.0, 1.5
 """How far below the surface the darkest and the brightest voxel are looked for (Smith 2002), and in what steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Intensities that steer the surface: robust minimum and maximum, head threshold, and the median of the brain."""
-
-    low: float
-    high: float
-    head: float
-    brain: float
-
-    @classmethod
-    def of(cls, magnitude: Array) -> Levels:
-        """Levels of an image, the brain's as long as nothing is known that of the head."""
-        low, high = (float(v) for v in np.percentile(magnitude, [2, 98]))
-        head = head_threshold(magnitude)
-        inside = magnitude[magnitude > head]
-        return cls(low, high, head, float(np.median(inside)) if inside.size else head)
-
-
 def brain_surface(magnitude: Array, voxel_size_mm: Vector, *, fraction: float, n_steps: int) -> Array:
     """Voxels inside a triangulated sphere that is pushed outwards through the brain and kept smooth.
 
@@ -47,20 +29,18 @@ def brain_surface(magnitude: Array, voxel_size_mm: Vector, *, fraction: float, n
     ----------
     [1] Smith, Hum Brain Mapp 17:143 (2002), doi:10.1002/hbm.10062.
     """
-    levels = Levels.of(magnitude)
-    size = np.asarray(voxel_size_mm)
-    head = magnitude > levels.head
-    weight = np.where(head, np.minimum(magnitude, levels.high), 0.0)
-    centre = np.array(ndimage.center_of_mass(weight)) * size
+    low, high = (float(v) for v in np.percentile(magnitude, [2, 98]))
+    size, threshold = np.asarray(voxel_size_mm), head_threshold(magnitude)
+    head = magnitude > threshold
+    centre = np.array(ndimage.center_of_mass(np.where(head, np.minimum(magnitude, high), 0.0))) * size
     radius = (3.0 * head.sum() * size.prod() / (4.0 * np.pi)) ** (1 / 3)
+    near = head & (_distance_from(centre, magnitude.shape, size) < radius)
+    levels = np.array([low, threshold, float(np.median(magnitude[near if near.any() else head]))])
     vertices, faces = icosphere(4)
     neighbours, n_neighbours = _neighbours(faces, len(vertices))
-    ball = _distance_from(centre, magnitude.shape, size) < radius
-    in_ball = magnitude[ball & head]
-    levels = Levels(levels.low, levels.high, levels.head, float(np.median(in_ball)) if in_ball.size else levels.brain)
-    surface = centre + 0.5 * radius * vertices
-    for _ in range(n_steps):
-        surface = _step(surface, faces, neighbours, n_neighbours, magnitude, size, levels, fraction)
+    image = np.ascontiguousarray(magnitude, np.float64)
+    start = centre + 0.5 * radius * vertices
+    surface = _grow(start, faces, neighbours, n_neighbours, image, size, levels, fraction, n_steps)
     return fill_surface(surface, faces, magnitude.shape, size)
 
 
@@ -145,51 +125,84 @@ def _distance_from(centre: Array, shape: tuple[int, ...], size: Array) -> Array:
     return np.asarray(np.sqrt(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :]))
 
 
-def _step(
+@numba.njit(cache=True, nogil=True)
+def _grow(
     surface: Array,
     faces: Array,
     neighbours: Array,
     n_neighbours: Array,
     magnitude: Array,
     size: Array,
-    levels: Levels,
+    levels: Array,
     fraction: float,
+    n_steps: int,
 ) -> Array:
-    """One update of all vertices."""
-    normal = _normals(surface, faces)
-    around = surface[neighbours] - surface[:, None]
-    edge = np.linalg.norm(around, axis=2).sum() / n_neighbours.sum()
-    to_mean = around.sum(1) / n_neighbours[:, None]
-    along = (to_mean * normal).sum(1, keepdims=True)
-    tangential = to_mean - along * normal
-    # Curvature 1/r = 2 |s_n| / l^2 decides how stiff the surface is (eqs. 5 to 8 of Smith 2002).
-    curvature = 2.0 * np.abs(along) / edge**2
-    middle = 0.5 * (1.0 / MIN_RADIUS_MM + 1.0 / MAX_RADIUS_MM)
-    steepness = 6.0 / (1.0 / MIN_RADIUS_MM - 1.0 / MAX_RADIUS_MM)
-    stiffness = 0.5 * (1.0 + np.tanh(steepness * (curvature - middle)))
-    push = 0.05 * edge * _push(surface, normal, magnitude, size, levels, fraction)
-    return np.asarray(surface + 0.5 * tangential + stiffness * along * normal + push[:, None] * normal)
+    """All steps; ``levels`` are low, head and brain."""
+    n = len(surface)
+    middle, steepness = 0.5 * (1 / MIN_RADIUS_MM + 1 / MAX_RADIUS_MM), 6.0 / (1 / MIN_RADIUS_MM - 1 / MAX_RADIUS_MM)
+    to_mean, normals = np.empty_like(surface), np.empty_like(surface)
+    for _ in range(n_steps):
+        _set_normals(normals, surface, faces)
+        edge = _set_steps_to_mean(to_mean, surface, neighbours, n_neighbours)
+        for v in range(n):
+            along = 0.0
+            for axis in range(3):
+                along += to_mean[v, axis] * normals[v, axis]
+            # Curvature 1/r = 2 |s_n| / l^2 decides how stiff the surface is (eqs. 5 to 8 of Smith 2002).
+            stiffness = 0.5 * (1.0 + np.tanh(steepness * (2.0 * abs(along) / edge**2 - middle)))
+            push = 0.05 * edge * _push(surface[v], normals[v], magnitude, size, levels, fraction)
+            # Half the tangential part of the way to the neighbours' mean, a share of the normal part, and the push.
+            for axis in range(3):
+                surface[v, axis] += 0.5 * to_mean[v, axis] + ((stiffness - 0.5) * along + push) * normals[v, axis]
+    return surface
 
 
-def _normals(surface: Array, faces: Array) -> Array:
-    """Outward unit normal of each vertex: area-weighted mean of its triangles."""
-    a, b, c = (surface[faces[:, k]] for k in range(3))
-    of_face = np.cross(b - a, c - a)
-    normal = np.zeros_like(surface)
-    for k in range(3):
+@numba.njit(cache=True, nogil=True)
+def _set_steps_to_mean(to_mean: Array, surface: Array, neighbours: Array, n_neighbours: Array) -> float:
+    """Write the step from each vertex to the mean of its neighbours; returns the mean length of the edges."""
+    total = 0.0
+    for v in range(len(surface)):
+        to_mean[v] = 0.0
+        for k in range(n_neighbours[v]):
+            square = 0.0
+            for axis in range(3):
+                step = surface[neighbours[v, k], axis] - surface[v, axis]
+                to_mean[v, axis] += step / n_neighbours[v]
+                square += step * step
+            total += np.sqrt(square)
+    return total / n_neighbours.sum()
+
+
+@numba.njit(cache=True, nogil=True)
+def _set_normals(normals: Array, surface: Array, faces: Array) -> None:
+    """Write the outward unit normal of each vertex: the area-weighted mean of its triangles."""
+    normals[:] = 0.0
+    for f in range(len(faces)):
+        a, b, c = faces[f]
         for axis in range(3):
-            normal[:, axis] += np.bincount(faces[:, k], of_face[:, axis], minlength=len(surface))
-    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+            s, t = (axis + 1) % 3, (axis + 2) % 3
+            first = (surface[b, s] - surface[a, s]) * (surface[c, t] - surface[a, t])
+            component = first - (surface[b, t] - surface[a, t]) * (surface[c, s] - surface[a, s])
+            for v in (a, b, c):
+                normals[v, axis] += component
+    for v in range(len(surface)):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        for axis in range(3):
+            normals[v, axis] /= max(length, 1e-12)
 
 
-def _push(surface: Array, normal: Array, magnitude: Array, size: Array, levels: Levels, fraction: float) -> Array:
-    """2 (I_min - t_l) / (I_max - t_2) from the voxels below each vertex (eqs. 9 to 13 of Smith 2002)."""
-    depths = np.arange(0.0, DEPTH_OF_DARKEST_MM + 1e-6, DEPTH_STEP_MM)
-    points = (surface[:, None] - depths[:, None] * normal[:, None]) / size
-    index = np.rint(points).astype(np.int64)
-    clipped = [np.clip(index[..., k], 0, magnitude.shape[k] - 1) for k in range(3)]
-    values = magnitude[clipped[0], clipped[1], clipped[2]]
-    darkest = np.maximum(levels.low, np.minimum(levels.brain, values.min(1)))
-    brightest = np.minimum(levels.brain, np.maximum(levels.head, values[:, depths <= DEPTH_OF_BRIGHTEST_MM].max(1)))
-    threshold = levels.low + fraction * (brightest - levels.low)
-    return np.asarray(2.0 * (darkest - threshold) / np.maximum(brightest - levels.low, 1e-12))
+@numba.njit(cache=True, nogil=True)
+def _push(vertex: Array, normal: Array, magnitude: Array, size: Array, levels: Array, fraction: float) -> float:
+    """2 (I_min - t_l) / (I_max - t_2) from the voxels below a vertex (eqs. 9 to 13 of Smith 2002)."""
+    low, head, brain = levels
+    darkest, brightest = brain, head
+    for k in range(int(DEPTH_OF_DARKEST_MM / DEPTH_STEP_MM) + 1):
+        depth = k * DEPTH_STEP_MM
+        x = min(max(int(np.rint((vertex[0] - depth * normal[0]) / size[0])), 0), magnitude.shape[0] - 1)
+        y = min(max(int(np.rint((vertex[1] - depth * normal[1]) / size[1])), 0), magnitude.shape[1] - 1)
+        z = min(max(int(np.rint((vertex[2] - depth * normal[2]) / size[2])), 0), magnitude.shape[2] - 1)
+        darkest = min(darkest, magnitude[x, y, z])
+        if depth <= DEPTH_OF_BRIGHTEST_MM:
+            brightest = max(brightest, magnitude[x, y, z])
+    darkest, brightest = max(darkest, low), min(brightest, brain)
+    return 2.0 * (darkest - low - fraction * (brightest - low)) / max(brightest - low, 1e-30)

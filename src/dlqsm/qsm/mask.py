@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,8 +15,11 @@ from dlqsm.core.checks import InputError, require_mask, require_shape
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.qsm.brain_surface import brain_surface, head_threshold
 from dlqsm.qsm.mdi import FieldEstimate, largest_noise_hz
+from dlqsm.qsm.noise import noise_of_magnitude
 
 Array = NDArray[Any]
+NOISE_SHARE: Final = 0.04
+"""Noise over brain intensity that extraction bears: a share above it looks dark somewhere below each vertex."""
 
 
 def brain_mask(
@@ -79,6 +82,7 @@ def brain_mask(
     if not bool(known.max() > known.min()):
         raise InputError(f"the magnitude is {float(known.max())} everywhere; give an image that shows the head")
     image, size = _averaged(known, scan.grid.voxel_size_mm, working_voxel_mm)
+    image = _denoised(image, size)
     threshold = head_threshold(image)
     if _faces_in_head(image > threshold) > 0.5:
         envelope = image > threshold
@@ -190,6 +194,17 @@ def _averaged(magnitude: torch.Tensor, voxel_size_mm: Vector, working_voxel_mm: 
     mean = array.reshape(nx // bx, bx, ny // by, by, nz // bz, bz).mean(axis=(1, 3, 5))
     x, y, z = (v * b for v, b in zip(voxel_size_mm, blocks, strict=True))
     return mean, (x, y, z)
+
+
+def _denoised(image: Array, size: Vector) -> Array:
+    """Smooth as much as brings the noise down to `NOISE_SHARE`, and a quiet image not at all.
+
+    A Gaussian of SD s lowers white noise on voxels of volume V by sqrt(V / ((4 pi)^1.5 s^3)).
+    """
+    noise = float(noise_of_magnitude(torch.from_numpy(image)))
+    level = float(np.median(image[image > head_threshold(image)]))
+    width_mm = (math.prod(size) * (noise / (NOISE_SHARE * level)) ** 2 / (4.0 * math.pi) ** 1.5) ** (1 / 3)
+    return np.asarray(ndimage.gaussian_filter(image, [width_mm / v for v in size]))
 
 
 def _refined(mask: Array, size: Vector, like: torch.Tensor) -> torch.Tensor:

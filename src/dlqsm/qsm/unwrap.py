@@ -97,7 +97,7 @@ def spun_with_report(
     least_agreement
         Share of a border's votes (0 to 1) below which a region's number of turns counts as uncertain.
     least_border
-        Neighbour pairs below which the border of a region is too small to be certain.
+        Neighbour pairs that the border of a region needs to be certain; a region of fewer voxels needs that many.
 
     Returns
     -------
@@ -162,7 +162,8 @@ def _unwrap(
     turns = growth.turns + merge.shift[growth.region]
     inside = growth.region > 0
     median = float(np.median(growth.phase[inside] + TWO_PI * turns[inside]))
-    turns -= math.ceil((median - math.pi) / TWO_PI)
+    # The slack keeps a phase of pi, which single precision rounds upwards, where it is.
+    turns -= math.ceil((median - math.pi) / TWO_PI - 1e-6)
     unwrapped = torch.where(mask, phase + TWO_PI * box.unflat(turns, phase), torch.zeros_like(phase))
     return unwrapped, box, growth, merge
 

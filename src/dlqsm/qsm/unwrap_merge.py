@@ -71,7 +71,8 @@ def merge_regions(growth: Growth, least_agreement: float, least_border: int) -> 
         return Merge(shift, uncertain, 0)
     sizes = np.bincount(growth.region, minlength=n)
     borders = _borders(growth)
-    doubtful = (borders.agreement < least_agreement) | (borders.n_edges < least_border)
+    smaller = np.minimum(sizes[borders.a], sizes[borders.b])
+    doubtful = (borders.agreement < least_agreement) | (borders.n_edges < np.minimum(least_border, smaller))
     # The spanning tree of least 1 / strength is that of greatest strength.
     graph = csr_array((1.0 / borders.strength, (borders.a, borders.b)), shape=(n, n))
     tree = csgraph.minimum_spanning_tree(graph)
