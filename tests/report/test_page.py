@@ -119,6 +119,20 @@ def test_arms_say_acceleration_time_and_error(report, reader):
     assert row[4:] == ["poisson", "sense", "10.8 s"]
 
 
+def test_columns_of_which_nothing_is_known_are_left_out():
+    arms = (make_arm("a", None, summary={"seconds": {"field": 2.0}}),)
+    found = Reader(participant_page(make_report(arms=arms, regions=pd.DataFrame(), reference_arm=None)))
+    assert next(t for t in found.tables if t[0][0] == "Arm") == [["Arm", "Computing"], ["a", "2.0 s"]]
+
+
+def test_voxel_counts_that_differ_between_arms_are_a_range():
+    regions = make_regions(("PI2", "DL3"))
+    regions.loc[(regions.arm == "DL3") & (regions.roi == "RN"), "n_voxels"] = 31
+    arms = tuple(make_arm(name) for name in ("PI2", "DL3"))
+    table = next(t for t in Reader(participant_page(make_report(arms=arms, regions=regions))).tables if "Truth" in t[0])
+    assert {row[0]: row[-1] for row in table[1:]}["RN"] == "24–31"
+
+
 def test_images_decode_carry_content_and_say_what_they_are(reader):
     pictures = reader.of("img")
     # Five quantities and two kinds of differences (7 arms) in three planes, three zooms, and the viewer's stacks.

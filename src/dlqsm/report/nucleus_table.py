@@ -36,6 +36,12 @@ class Row:
     target_ppb: float | None
     cells: tuple[Cell, ...]
 
+    @property
+    def voxels(self) -> str:
+        """Number of voxels, or its range over the arms."""
+        low, high = min(cell.n_voxels for cell in self.cells), max(cell.n_voxels for cell in self.cells)
+        return f"{low}" if low == high else f"{low}–{high}"
+
 
 @dataclass(frozen=True)
 class NucleusTable:

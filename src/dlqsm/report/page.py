@@ -30,6 +30,7 @@ MEASURES: Final = {
     "sharpness_ratio": ("Edge sharpness", "ratio", 3),
 }
 """Column of the similarity table to name, unit and decimals."""
+UNKNOWN: Final = "–"
 REFERENCE: Final = "reference"
 """Optional column of the similarity table: what each arm was compared with."""
 _TEMPLATES: Final = jinja2.Environment(
@@ -56,7 +57,7 @@ def participant_page(report: ParticipantReport) -> str:
         report=report,
         version=dlqsm.__version__,
         facts=_facts(report.leading),
-        arms=[_arm_facts(arm, main) for arm in report.arms],
+        arms=_arms(report, main),
         tilt_deg=tilt_deg(report.leading.grid),
         viewer=panels.viewer(report),
         chi=panels.quantity_gallery(report, "chi_ppm"),
@@ -82,14 +83,14 @@ def participant_page(report: ParticipantReport) -> str:
 def signed(value: float | None, decimals: int = 1) -> str:
     """A number with its sign and a true minus; a dash where it is not known."""
     if value is None or not math.isfinite(value):
-        return "–"
+        return UNKNOWN
     return f"{value:+.{decimals}f}".replace("-", "−")
 
 
 def number(value: float | None, decimals: int = 1) -> str:
     """A number with a true minus; a dash where it is not known, an infinity sign where it is infinite."""
     if value is None or math.isnan(value):
-        return "–"
+        return UNKNOWN
     return "∞" if math.isinf(value) else f"{value:.{decimals}f}".replace("-", "−")
 
 
@@ -107,6 +108,14 @@ def _facts(arm: ArmMaps) -> list[str]:
     return [str(fact) for fact in found if fact]
 
 
+def _arms(report: ParticipantReport, table: NucleusTable | None) -> Comparison:
+    """The table of arms, without the columns of which nothing is known."""
+    facts = [_arm_facts(arm, table) for arm in report.arms]
+    head = [title for title in facts[0] if any(fact[title] != UNKNOWN for fact in facts)]
+    rows = [(arm.name, [fact[title] for title in head]) for arm, fact in zip(report.arms, facts, strict=True)]
+    return Comparison(head, rows)
+
+
 def _arm_facts(arm: ArmMaps, table: NucleusTable | None) -> dict[str, str]:
     """One line of the table of arms."""
     scan = scan_of(arm.summary)
@@ -115,13 +124,12 @@ def _arm_facts(arm: ArmMaps, table: NucleusTable | None) -> dict[str, str]:
     error = table.mean_absolute_error_ppb(arm.name) if table else None
     total = sum(seconds_of(arm.summary).values())
     return {
-        "name": arm.name,
-        "acceleration": number(arm.acceleration, 2),
-        "scan_time": "–" if seconds is None else "{}:{:02d} min".format(*divmod(round(seconds), 60)),
-        "sampling": value_text(scan["sampling"]) if scan.get("sampling") else "–",
-        "reconstruction": str(method.get("method", "–") if isinstance(method, Mapping) else method or "–"),
-        "error": "–" if error is None else f"{error:.1f} ppb",
-        "seconds": f"{total:.1f} s" if total else "–",
+        "Acceleration": number(arm.acceleration, 2),
+        "Scan time": UNKNOWN if seconds is None else "{}:{:02d} min".format(*divmod(round(seconds), 60)),
+        "Mean |error| of nuclei": UNKNOWN if error is None else f"{error:.1f} ppb",
+        "Sampling": value_text(scan["sampling"]) if scan.get("sampling") else UNKNOWN,
+        "Reconstruction": str(method.get("method", UNKNOWN) if isinstance(method, Mapping) else method or UNKNOWN),
+        "Computing": f"{total:.1f} s" if total else UNKNOWN,
     }
 
 
