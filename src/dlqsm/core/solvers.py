@@ -102,7 +102,8 @@ def conjugate_gradient_of_each(
     n_batch_axes
         Number of leading axes.
     tolerance, max_iterations
-        When to stop: when the item with the largest relative residual has reached the tolerance.
+        When to stop: each item rests once its relative residual has reached the tolerance, so that the result does
+        not depend on its neighbours.
 
     Returns
     -------
@@ -122,10 +123,11 @@ def conjugate_gradient_of_each(
         if history and history[-1] <= tolerance:
             break
         q = normal(p)
-        alpha = rho / inner(p, q).clamp_min(tiny)
+        busy = rho > tolerance**2 * scale
+        alpha = torch.where(busy, rho / inner(p, q).clamp_min(tiny), 0.0)
         x, r = x + alpha * p, r - alpha * q
         rho, previous = inner(r, r), rho
         history.append(float((rho / scale).max()) ** 0.5)
-        p = r + (rho / previous.clamp_min(tiny)) * p
+        p = torch.where(busy, r + (rho / previous.clamp_min(tiny)) * p, p)
     residual = history[-1] if history else float(bool((rho > 0).any()))
     return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))

@@ -58,9 +58,9 @@ def espirit(
     *,
     kernel: int = 5,
     noise_factor: float = 1.0,
-    relative_threshold: float = 0.01,
+    relative_threshold: float = 0.005,
     crop: float = 0.8,
-    coarse_points: int = 48,
+    coarse_points: int = 32,
 ) -> CoilMaps:
     """Estimate coil sensitivities from calibration data of any outline.
 
@@ -142,7 +142,8 @@ def smooth_phase(maps: torch.Tensor, confidence: torch.Tensor, *, n_sweeps: int 
     smooth = maps * _phasor(-(along_x + along_y + along_z)).to(maps.dtype)
     for _ in range(n_sweeps):
         surroundings = _blur(smooth * confidence)
-        smooth = smooth * torch.sgn((smooth.conj() * surroundings).sum(0))
+        turn = torch.sgn((smooth.conj() * surroundings).sum(0))
+        smooth = smooth * torch.where(turn == 0, 1.0, turn)
     return smooth
 
 
