@@ -124,7 +124,7 @@ def test_nuclei_overlap_the_atlas(shared_data):
         number, _, nucleus, side = line.split("\t")[:4]
         numbers[nucleus, side] = int(number)
     atlas = atlas[40:125, 60:160, 50:120]
-    index = np.stack(np.meshgrid(*map(np.arange, atlas.shape), indexing="ij"), axis=-1) + (40, 60, 50)
+    index = np.stack(np.meshgrid(*map(np.arange, atlas.shape), indexing="ij"), axis=-1) + np.array([40, 60, 50])
     position = torch.from_numpy(index @ image.affine[:3, :3].T + image.affine[:3, 3]).float()
     for nucleus, bound in DICE.items():
         for side, sign in (("left", -1.0), ("right", 1.0)):

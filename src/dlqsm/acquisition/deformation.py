@@ -59,7 +59,7 @@ def random_displacement(
 
 
 def pull_towards(
-    share: NDArray[np.float32], grid: Grid, *, largest_mm: float, width_mm: float = 6.0
+    share: NDArray[np.float32], grid: Grid, *, largest_mm: float, width_mm: float = 7.0
 ) -> NDArray[np.float32]:
     """Displacement that enlarges a region in the person: it points up the gradient of the smoothed region.
 
@@ -82,7 +82,7 @@ def pull_towards(
     return (slope * (largest_mm / np.sqrt((slope**2).sum(0)).max())).astype(np.float32)
 
 
-def invert(displacement: Volumes, template_mm: Points, *, n_iterations: int = 12) -> Points:
+def invert(displacement: Volumes, template_mm: Points, *, n_iterations: int = 20) -> Points:
     """Solve x + u(x) = y for the person's x by fixed point iteration; converges where u is a contraction."""
     target = torch.from_numpy(np.asarray(template_mm, dtype=np.float32))
     found = target.clone()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dlqsm.acquisition.deformation import Volumes, invert, pull_towards, random_displacement
+from dlqsm.acquisition.fractions import corrected_fractions, sharpened_fractions
 from dlqsm.acquisition.nuclei_shapes import ventricle_share
 from dlqsm.acquisition.painting import (
     PARENCHYMA,
@@ -20,7 +21,6 @@ from dlqsm.acquisition.painting import (
     mixed_values,
     paint_structures,
     place_structures,
-    sharpened_fractions,
     value_table,
 )
 from dlqsm.acquisition.participants import Participant, Pose, draw_participants
@@ -30,12 +30,23 @@ from dlqsm.acquisition.veins import Tubes, medullary_veins, named_veins, paint_t
 from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.scan import Affine, Grid, Vector
 
-__all__ = ["Head", "Participant", "Pose", "TissueMaps", "draw_participants", "make_head", "tissue_maps"]
+__all__ = [
+    "Head",
+    "Participant",
+    "Pose",
+    "TissueMaps",
+    "draw_displacement",
+    "draw_participants",
+    "make_head",
+    "tissue_maps",
+]
 
 ISOCENTRE_MNI_MM: Final[Vector] = (0.0, -17.0, 7.0)
 """MNI place at the isocentre: the middle of the brain's box, with the deep nuclei within 2 cm."""
 TEMPLATE_AGE_YEARS: Final = 25.0
 """Age of the persons behind the MNI152 template, where the ventricles are left as they are."""
+VENTRICLE_GROWTH_MM_PER_YEAR: Final = 0.045
+"""Movement of the ventricles' walls, which nearly doubles their volume from 20 to 75 years."""
 DEFORMATION_GRID: Final = Grid((56, 71, 61), (4.0, 4.0, 4.0), origin_mm=(-110.0, -150.0, -130.0))
 SLAB_VOXELS: Final = 2_000_000
 SCALES: Final = {"male": (0.925, 0.025), "female": (0.895, 0.025)}
@@ -127,14 +138,23 @@ def make_head(anatomy: Anatomy, participant: Participant) -> Head:
     mean, sd = SCALES[participant.sex]
     scale = float(np.clip(parts[0].normal(mean, sd), mean - 2.5 * sd, mean + 2.5 * sd))
     surroundings = make_surroundings(anatomy, sinus_size_mm=float(np.clip(parts[0].normal(0.0, 1.0), -2.0, 2.0)))
-    displacement = _draw_displacement(participant.age_years, parts[1])
+    displacement = draw_displacement(participant.age_years, parts[1])
     texture = _draw_texture(anatomy, parts[2])
-    fractions = Volumes(torch.from_numpy(np.stack([anatomy.gm, anatomy.wm, texture])), anatomy.grid)
+    fractions = Volumes(torch.from_numpy(np.stack([*corrected_fractions(anatomy), texture])), anatomy.grid)
     veins = np.concatenate([named_veins(), superficial_veins(surroundings, parts[3]), medullary_veins(parts[3])])
     for start in (0, 3):
         veins[:, start : start + 3] = invert(displacement, veins[:, start : start + 3])
     values = draw_tissue_values(participant.age_years, parts[4])
     return Head(anatomy, participant, scale, displacement, surroundings, fractions, veins, values)
+
+
+def draw_displacement(age_years: float, rng: np.random.Generator) -> Volumes:
+    """Draw how a person deviates from the template: smooth random displacement, and ventricles that grow with age."""
+    own_mm = float(np.clip(rng.normal(0.0, 0.4), -0.8, 0.8))
+    growth_mm = VENTRICLE_GROWTH_MM_PER_YEAR * (age_years - TEMPLATE_AGE_YEARS) + own_mm
+    random = random_displacement(DEFORMATION_GRID, rng)
+    ventricles = pull_towards(ventricle_share(DEFORMATION_GRID), DEFORMATION_GRID, largest_mm=growth_mm)
+    return Volumes(torch.from_numpy(random + ventricles), DEFORMATION_GRID)
 
 
 def tissue_maps(head: Head, grid: Grid, pose: Pose) -> TissueMaps:
@@ -167,13 +187,6 @@ def tissue_maps(head: Head, grid: Grid, pose: Pose) -> TissueMaps:
         position += head.displacement.sample(position).movedim(0, -1)
         _fill_slab(head, placed, position, first, veins[first:last], maps)
     return maps
-
-
-def _draw_displacement(age_years: float, rng: np.random.Generator) -> Volumes:
-    growth_mm = 0.055 * (age_years - TEMPLATE_AGE_YEARS) + float(np.clip(rng.normal(0.0, 0.5), -1.2, 1.2))
-    random = random_displacement(DEFORMATION_GRID, rng)
-    ventricles = pull_towards(ventricle_share(DEFORMATION_GRID), DEFORMATION_GRID, largest_mm=growth_mm)
-    return Volumes(torch.from_numpy(random + ventricles), DEFORMATION_GRID)
 
 
 def _draw_texture(anatomy: Anatomy, rng: np.random.Generator, *, width_mm: float = 3.0) -> NDArray[np.float32]:

@@ -20,12 +20,8 @@ from dlqsm.core.units import PPB_PER_PPM
 Block = tuple[slice, slice, slice]
 PlacedStructure = tuple[Structure, float, Block]
 
-SHARPENING: Final = 2.5
-"""Power that turns the template's mean over many brains into the crisper borders of one."""
-
-
 PARENCHYMA: Final = torch.tensor([TISSUE_NUMBERS[name] for name in ("GM", "WM", "CSF")], dtype=torch.uint8)
-"""Tissue numbers in the order of `sharpened_fractions`."""
+"""Tissue numbers in the order of `fractions.sharpened_fractions`."""
 
 
 def classify(distances: torch.Tensor) -> torch.Tensor:
@@ -41,16 +37,9 @@ def classify(distances: torch.Tensor) -> torch.Tensor:
     return tissue
 
 
-def sharpened_fractions(fractions: torch.Tensor) -> torch.Tensor:
-    """Fractions of grey matter, white matter and CSF: p_i^n / sum p_j^n with n = `SHARPENING`."""
-    grey, white = fractions[0].clamp(0.0, 1.0), fractions[1].clamp(0.0, 1.0)
-    powers = torch.stack([grey, white, (1.0 - grey - white).clamp(0.0, 1.0)]) ** SHARPENING
-    return powers / powers.sum(0)
-
-
 def place_structures(displacement: Volumes, to_template: Affine) -> list[PlacedStructure]:
     """Every structure on each side with the voxels that it may reach, in the order of painting."""
-    to_index: Affine = np.linalg.inv(to_template)
+    to_index = np.linalg.inv(to_template).astype(np.float64)
     return [
         (structure, side, _voxel_block(structure, side, displacement, to_index))
         for structure in STRUCTURES

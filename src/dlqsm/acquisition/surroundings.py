@@ -5,6 +5,7 @@ Made as signed distances [mm, negative inside] on a coarse grid in MNI space; th
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -26,10 +27,12 @@ MENINGES_MM: Final = 2.0
 """Cerebrospinal fluid between brain and skull."""
 SKULL_MM: Final = 6.5
 SCALP_MM: Final = 6.0
+INNER_TABLE_MM: Final = 2.0
+"""Bone that always lies between meninges and air."""
 
 SINUSES: Final[tuple[Ellipsoid, ...]] = (
     # centre and half axes [MNI mm], right side where paired: sphenoid, ethmoid, maxillary, frontal, mastoid, middle ear
-    ((6.5, 20.0, -40.0), (6.0, 13.0, 8.5)),
+    ((5.0, 19.0, -40.0), (8.0, 13.0, 9.0)),
     ((7.0, 45.0, -40.0), (5.0, 15.0, 8.0)),
     ((29.0, 47.0, -68.0), (12.0, 15.0, 16.0)),
     ((9.0, 79.0, -14.0), (9.0, 4.5, 14.0)),
@@ -46,14 +49,17 @@ AIRWAYS: Final[tuple[Capsule, ...]] = (
     ((0.0, -4.0, -105.0), (0.0, 6.0, -260.0), 8.5),
 )
 FACE_BONES: Final[tuple[Capsule, ...]] = (
-    # mandible (ramus, body, chin), cheek arch, palate, neck spine
+    # mandible (ramus, body, chin), cheek arch, palate, neck spine, clivus, petrous ridge
     ((50.0, 2.0, -60.0), (46.0, 14.0, -105.0), 5.0),
     ((46.0, 14.0, -105.0), (24.0, 66.0, -116.0), 6.0),
     ((24.0, 66.0, -116.0), (0.0, 78.0, -116.0), 6.0),
     ((58.0, 5.0, -52.0), (42.0, 60.0, -58.0), 3.0),
     ((0.0, 76.0, -84.0), (0.0, 30.0, -82.0), 4.0),
     ((0.0, -28.0, -84.0), (0.0, -22.0, -260.0), 11.0),
+    ((0.0, 2.0, -42.0), (0.0, -20.0, -64.0), 8.0),
+    ((14.0, -12.0, -46.0), (60.0, -36.0, -50.0), 9.0),
 )
+SPHENOID_BODY: Final[Ellipsoid] = ((0.0, 12.0, -42.0), (26.0, 24.0, 13.0))
 EYES: Final[tuple[Ellipsoid, ...]] = (((33.0, 68.0, -38.0), (13.0, 13.0, 13.0)),)
 
 
@@ -72,21 +78,23 @@ def make_surroundings(anatomy: Anatomy, *, sinus_size_mm: float = 0.0) -> Volume
     hull = brain_hull(anatomy, SURROUNDINGS_GRID)
     sinuses = _union([_ellipsoid(mirrored, *shape) for shape in SINUSES]) - sinus_size_mm
     airways = _union([_capsule(mirrored, *shape) for shape in AIRWAYS])
-    outside_skull = (MENINGES_MM + SKULL_MM) - hull
+    rounded = np.asarray(ndimage.gaussian_filter(hull, 3.0))
     # Sinuses lie outside the inner table of the skull, whatever their size.
-    air = np.maximum(np.minimum(sinuses, airways), MENINGES_MM + 1.0 - hull)
+    air = np.maximum(np.minimum(sinuses, airways), MENINGES_MM + INNER_TABLE_MM - hull)
     spinal_canal = _capsule((x, y, z), (0.0, -38.0, -60.0), (0.0, -42.0, -260.0), 8.0)
-    vault = np.maximum(MENINGES_MM - hull, -outside_skull)
-    face = np.minimum(_union([_capsule(mirrored, *shape) for shape in FACE_BONES]), sinuses - 1.5)
+    vault = np.maximum(MENINGES_MM - hull, rounded - (MENINGES_MM + SKULL_MM))
+    parts = [_capsule(mirrored, *shape) for shape in FACE_BONES]
+    face = _union([*parts, _ellipsoid(mirrored, *SPHENOID_BODY), sinuses - 1.5])
     bone = np.maximum(np.minimum(vault, face), -spinal_canal)
     eyes = _union([_ellipsoid(mirrored, *shape) for shape in EYES])
-    skin = _skin(hull, x, y, z)
+    skin = _skin(rounded, x, y, z)
     channels = np.stack([hull, skin, air, bone, eyes]).astype(np.float32)
     return Volumes(torch.from_numpy(channels), SURROUNDINGS_GRID)
 
 
+@functools.lru_cache(maxsize=1)
 def brain_hull(anatomy: Anatomy, grid: Grid, *, closing_mm: float = 9.0) -> Field:
-    """Signed distance from the brain with its fissures closed, on ``grid`` [mm]."""
+    """Signed distance from the brain with its fissures closed [mm]; the same for all participants, so made once."""
     brain = anatomy.t1 > 0
     index = [
         (np.arange(n) * edge + start - origin) / own
@@ -111,10 +119,12 @@ def _skin(hull: Field, x: Field, y: Field, z: Field) -> Field:
     face = _ellipsoid((x, y, z), (0.0, 28.0, -62.0), (66.0, 70.0, 74.0))
     neck = np.hypot(x / 58.0, (y + 18.0) / 62.0) * 60.0 - 60.0
     neck = np.maximum(neck, z + 50.0)
-    shoulders = _ellipsoid((x, y, z), (0.0, -25.0, -290.0), (240.0, 95.0, 90.0))
+    chin = _ellipsoid((sides, y, z), (0.0, 58.0, -108.0), (40.0, 32.0, 26.0))
+    shoulders = _ellipsoid((x, y, z), (0.0, -25.0, -275.0), (240.0, 95.0, 90.0))
+    face = _blend(face, chin, 15.0)
     body = _blend(_blend(_blend(scalp, face, 12.0), neck, 18.0), shoulders, 25.0)
-    nose = _ellipsoid((x, y, z), (0.0, 94.0, -62.0), (14.0, 20.0, 24.0))
-    ears = _ellipsoid((sides, y, z), (88.0, -32.0, -42.0), (5.0, 17.0, 30.0))
+    nose = _ellipsoid((x, y, z), (0.0, 94.0, -62.0), (15.0, 16.0, 24.0))
+    ears = _ellipsoid((sides, y, z), (71.0, -32.0, -42.0), (7.0, 17.0, 30.0))
     return np.minimum(_blend(body, nose, 8.0), ears)
 
 

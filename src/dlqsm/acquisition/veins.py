@@ -36,9 +36,9 @@ PAIRED_VEINS: Final[tuple[Course, ...]] = (
         (0, -99, -12, 2.4),
         (18, -98, -16, 3.0),
         (40, -86, -20, 3.2),
-        (57, -64, -26, 3.2),
-        (58, -50, -36, 3.4),
-        (50, -42, -50, 3.4),
+        (56, -64, -26, 3.2),
+        (55, -52, -36, 3.4),
+        (44, -46, -50, 3.4),
     ),
 )
 
@@ -65,7 +65,7 @@ def medullary_veins(rng: np.random.Generator, n_veins: int = 160) -> Tubes:
     for _ in range(n_veins):
         y, side = rng.uniform(-42, 26), rng.choice([-1.0, 1.0])
         elevation = np.radians(rng.uniform(5, 75))
-        inner = np.array([side * rng.uniform(10, 16) * 1.2, y, rng.uniform(20, 24)])
+        inner = np.array([side * rng.uniform(11, 22), y, rng.uniform(17, 25)])
         direction = np.array([side * np.cos(elevation), rng.normal(0, 0.15), np.sin(elevation)])
         length, radius = rng.uniform(10, 26), rng.uniform(0.15, 0.4)
         bend = rng.normal(0, 0.8, 3)
@@ -109,7 +109,9 @@ def _on_hull(surroundings: Volumes, sagittal_deg: Line, tilt_deg: Line, *, depth
 def paint_tubes(tubes: Tubes, grid: Grid, coverage: NDArray[np.float32]) -> None:
     """Write into ``coverage`` the fraction of each cell that capsules fill; ``tubes`` in scanner mm.
 
-    A tube thinner than a cell fills the share pi r^2 / h^2 of it, so that its moment is kept.
+    The rim of a tube is a ramp one cell h wide about the radius w, of cross-section pi (w^2 + h^2 / 12). With
+    w^2 = r^2 - h^2 / 12, or with w = h / 2 and a share of 3 r^2 / h^2 where the tube is thinner, that is pi r^2, so
+    that its dipole moment is kept whatever the grid.
     """
     axes = np.asarray(grid.rotation) * np.asarray(grid.voxel_size_mm)
     to_index = np.linalg.inv(axes)
@@ -139,7 +141,7 @@ def _paint(tubes: Tubes, edges: NDArray[np.float64], coverage: NDArray[np.float3
                     along = min(1.0, max(0.0, (px * line[0] + py * line[1] + pz * line[2]) / squared))
                     dx, dy, dz = px - along * line[0], py - along * line[1], pz - along * line[2]
                     radius = tube[6] + along * (tube[7] - tube[6])
-                    wide = max(radius, 0.5 * cell)
+                    wide = np.sqrt(max(radius**2 - cell**2 / 12.0, 0.25 * cell**2))
                     inside = 0.5 + (wide - np.sqrt(dx * dx + dy * dy + dz * dz)) / cell
-                    share = min(1.0, max(0.0, inside)) * (radius / wide) ** 2
+                    share = min(1.0, max(0.0, inside)) * min(1.0, 3.0 * (radius / cell) ** 2)
                     coverage[i, j, k] = max(coverage[i, j, k], share)
