@@ -120,7 +120,7 @@ def _push_edges(voxel: int, mask: Array, costs: Array, strides: Array, region: A
         for sign in (-1, 1):
             j = voxel + sign * strides[axis]
             if mask[j] and region[j] == 0:
-                cost = np.int64(costs[axis, min(voxel, j)])
+                cost = int(costs[axis, min(voxel, j)])
                 queue[tail[cost]] = j
                 tail[cost] += 1
                 lowest = min(lowest, cost)
@@ -135,7 +135,7 @@ def _join(voxel: int, phase: Array, costs: Array, strides: Array, turns: Array, 
         for sign in (-1, 1):
             j = voxel + sign * strides[axis]
             if region[j] != 0 and costs[axis, min(voxel, j)] < best_cost:
-                best, best_cost = j, np.int64(costs[axis, min(voxel, j)])
+                best, best_cost = j, int(costs[axis, min(voxel, j)])
     region[voxel] = region[best]
     first = turns[best] + int(np.round((phase[best] - phase[voxel]) / TWO_PI))
     votes = np.zeros(3)
