@@ -34,7 +34,7 @@ class Volumes:
 
 
 def random_displacement(
-    grid: Grid, rng: np.random.Generator, *, rms_mm: float = 1.5, width_mm: float = 13.0
+    grid: Grid, rng: np.random.Generator, *, rms_mm: float = 1.3, width_mm: float = 16.0
 ) -> NDArray[np.float32]:
     """Draw a Gaussian random displacement ``(3, x, y, z)`` [mm].
 
