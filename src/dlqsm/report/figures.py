@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,8 @@ from dlqsm.report.planes import MARKS, View, cut, pixel_size_mm
 
 BACKGROUND: Final = "#0b0c0e"
 FOREGROUND: Final = "#d7dade"
+CHIP: Final = {"facecolor": "black", "alpha": 0.5, "edgecolor": "none", "pad": 2.0}
+"""What stands behind text on an image."""
 COLUMN_INCHES: Final = 2.6
 ROW_TITLES: Final = {"magnitude": "Magnitude", "local_field_hz": "Local field", "chi_ppm": "Susceptibility"}
 
@@ -57,7 +59,9 @@ def readme_picture(report: ParticipantReport, *, dpi: float = 150.0) -> bytes:
             if i == 0:
                 axes.set_title(_arm_title(arm), color=FOREGROUND, fontsize=11, pad=7)
             if j == 0:
-                axes.text(0.025, 0.97, title, transform=axes.transAxes, color=FOREGROUND, fontsize=9, va="top")
+                axes.text(
+                    0.025, 0.97, title, transform=axes.transAxes, color=FOREGROUND, fontsize=9, va="top", bbox=CHIP
+                )
         _colour_bar(figure.add_subplot(layout[i, len(report.arms)]), scale)
     return _png(figure)
 
@@ -80,7 +84,7 @@ def _draw(axes: Axes, arm: ArmMaps, quantity: str, view: View, plane: str, scale
         spine.set_visible(False)
     volume = shown(arm, quantity)
     if volume is None:
-        axes.text(0.5, 0.5, "not among the data", transform=axes.transAxes, color=FOREGROUND, ha="center", fontsize=8)
+        _write(axes, (0.5, 0.5), "not among the data", fontsize=8, ha="center")
         return
     pixels = cut(volume, arm.grid, view, plane)
     width, height = pixel_size_mm(arm.grid, plane)
@@ -89,9 +93,16 @@ def _draw(axes: Axes, arm: ArmMaps, quantity: str, view: View, plane: str, scale
         images.to_bytes(pixels, scale), cmap=images.GREY, vmin=0, vmax=255, extent=extent, interpolation="bicubic"
     )
     for place, mark, side in ((0.02, MARKS[plane][0], "left"), (0.98, MARKS[plane][1], "right")):
-        axes.text(place, 0.5, mark, transform=axes.transAxes, color=FOREGROUND, alpha=0.7, fontsize=7, ha=side)
+        axes.text(
+            place, 0.5, mark, transform=axes.transAxes, color=FOREGROUND, alpha=0.8, fontsize=7, ha=side, bbox=CHIP
+        )
     if outlined and arm.labels is not None:
         _outline(axes, cut(arm.labels, arm.grid, view, plane), (width, height))
+
+
+def _write(axes: Axes, place: tuple[float, float], text: str, **style: Any) -> None:
+    """Text at a place in fractions of the panel, readable on any image."""
+    axes.text(*place, text, transform=axes.transAxes, color=FOREGROUND, bbox=CHIP, **style)
 
 
 def _outline(axes: Axes, labels: images.Pixels, size_mm: tuple[float, float]) -> None:

@@ -64,7 +64,7 @@ def decisions_of(summary: Known) -> dict[str, str]:
         words["b0_direction"] = "(" + ", ".join(f"{v:.4f}" for v in scan["b0_direction"]) + ") along the array axes"
     for key, value in _reconstruction(summary).items():
         if key not in ("method", "options", "seconds", "missing", "acceleration"):
-            words.setdefault(f"reconstruction: {key}", value_text(value))
+            words.setdefault(f"reconstruction: {key.removeprefix('n_')}", value_text(value))
     if summary.get("mask"):
         words["mask voxels"] = counts_text(summary["mask"])
     for region in summary.get("references") or []:
