@@ -157,7 +157,7 @@ def to_hybrid(
     calibration: Calibration,
     *,
     scratch_folder: Path | None = None,
-    memory_bytes: int = 2**31,
+    memory_bytes: int = 2**30,
     block_bytes: int = 128 * 2**20,
 ) -> HybridData:
     """Read all lines once; whiten, compress, transform along the readout, drop its oversampling.

@@ -55,7 +55,7 @@ def replica_slab(
 
 
 def local_noise_sd(replica: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of one component of a noise image in a box of 7 voxels, over its voxels that are not zero."""
+    """Standard deviation of one component of a noise image in a 7 x 7 x 7 box, over its voxels that are not zero."""
     power = _box_mean(replica.abs().square())
     share = _box_mean((replica != 0).to(power.dtype))
     return torch.where(replica != 0, (power / (2.0 * share.clamp_min(1e-6))).sqrt(), torch.zeros_like(power))
@@ -63,6 +63,7 @@ def local_noise_sd(replica: torch.Tensor) -> torch.Tensor:
 
 def _box_mean(volume: torch.Tensor) -> torch.Tensor:
     """Mean over the part of the box that is inside the volume."""
-    return functional.avg_pool3d(
-        volume[None, None], BOX_VOXELS, stride=1, padding=BOX_VOXELS // 2, count_include_pad=False
-    )[0, 0]
+    # An odd box that fits even a volume of few planes.
+    halves = [min(BOX_VOXELS, n) // 2 - (min(BOX_VOXELS, n) % 2 == 0) for n in volume.shape]
+    edges = [2 * half + 1 for half in halves]
+    return functional.avg_pool3d(volume[None, None], edges, stride=1, padding=halves, count_include_pad=False)[0, 0]

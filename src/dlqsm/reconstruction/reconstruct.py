@@ -68,7 +68,7 @@ def reconstruct(
 ) -> ReconstructedImages:
     """Reconstruct raw data with a method of the table `RECONSTRUCTIONS`.
 
-    Memory holds one slab with all echoes and coils, the combined images and the lag sums; hybrid data beyond 2 GiB
+    Memory holds one slab with all echoes and coils, the combined images and the lag sums; hybrid data beyond 1 GiB
     go to a scratch file.
 
     Parameters
