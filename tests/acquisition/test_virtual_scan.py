@@ -9,7 +9,7 @@ import pytest
 import torch
 from standins import AIR_PPM, LABEL_OF, Sphere, ball_head
 
-from dlqsm.acquisition import virtual_scan
+from dlqsm.acquisition import placement, virtual_scan
 from dlqsm.acquisition.coils import helmet, sensitivity_map
 from dlqsm.acquisition.head import Pose
 from dlqsm.acquisition.protocols import Protocol
@@ -35,7 +35,7 @@ STILL = PROTOCOL.without_motion()
 def small_surroundings():
     """A wide grid that just holds this head, which has no neck."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(virtual_scan, "WIDE_EXTENT_MM", 250.0)
+    patch.setattr(placement, "WIDE_EXTENT_MM", 250.0)
     yield
     patch.undo()
 

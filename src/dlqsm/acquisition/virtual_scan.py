@@ -4,91 +4,32 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import scipy.fft
 import torch
+from numpy.random import Generator
 
 from dlqsm.acquisition.coils import CoilArray, correlated_noise, helmet, receive_gain, sensitivities_at, sensitivity_map
 from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
-from dlqsm.acquisition.field import (
-    SPLIT_RANGE_MM,
-    WIDE_BORDER_MM,
-    WIDE_EXTENT_MM,
-    WIDE_VOXEL_MM,
-    SmoothMap,
-    fit_shim,
-    shim_error,
-    wide_field,
-)
-from dlqsm.acquisition.head import Head, Pose, TissueMaps, tissue_maps
+from dlqsm.acquisition.head import Head, Pose, tissue_maps
+from dlqsm.acquisition.placement import SignalSource, TissueSource, Truth, place
 from dlqsm.acquisition.protocols import Protocol
-from dlqsm.acquisition.resampling import (
-    Matrices,
-    apply_along,
-    at_voxel_centres,
-    crop_matrices,
-    fraction_of_voxels,
-    resample,
-)
+from dlqsm.acquisition.resampling import Matrices, apply_along, crop_matrices, resample
 from dlqsm.acquisition.sampling import Sampling
-from dlqsm.acquisition.signal import central_differences, ernst_signal, gradient_echo, slab_profile
-from dlqsm.acquisition.tissue import TISSUE_NUMBERS, TISSUES
+from dlqsm.acquisition.signal import gradient_echo
 from dlqsm.core.checks import InputError
-from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.fourier import crop_kspace, fftc
-from dlqsm.core.labels import label_table
 from dlqsm.core.raw import MemoryRaw, RawHeader, Readouts
 from dlqsm.core.scan import Grid
-from dlqsm.core.units import PPB_PER_PPM
 
-AIR_PPM: Final = TISSUES["air"].chi_ppb / PPB_PER_PPM
+__all__ = ["Truth", "VirtualScan", "acquire", "coil_grid_images", "encode", "scan_tissue"]
+
 COIL_BANDWIDTH: Final = 1.25
 """Size of the grid on which coils are multiplied, over the acquired one: see `encode`."""
 NOISE_SAMPLES: Final = 16384
-WHITE_MATTER_SHARE: Final = 0.9
-PHASE_RAD: Final = 1.0
-"""SD of each coefficient of the smooth transmit phase, per 100 mm and its square [rad]."""
-
-TissueSource = Callable[[Grid, Pose], TissueMaps]
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What the scan should show, on the acquired grid: the fine maps through the k-space crop of the acquisition.
-
-    Parameters
-    ----------
-    grid
-        The acquired grid.
-    chi_ppm
-        Susceptibility inside the brain relative to soft tissue [ppm], zero outside; not demeaned.
-    r2star_hz
-        R2* inside the brain [1/s].
-    labels
-        Nuclei by `core.labels.label_table` where they fill at least half of the voxel, uint8.
-    mask
-        Voxels at least half brain inside the slab.
-    local_field_hz
-        Field of ``chi_ppm`` inside the field of view [Hz].
-    total_field_hz
-        Local field plus that of everything else after the shim [Hz]; without drift. The field of outer sources is
-        taken at the voxel centres: it varies slowly, and its jumps at air would ring through a crop.
-    conditions
-        What was drawn for this scan: pose, drift, shim error, noise; plain values.
-    """
-
-    grid: Grid
-    chi_ppm: torch.Tensor
-    r2star_hz: torch.Tensor
-    labels: torch.Tensor
-    mask: torch.Tensor
-    total_field_hz: torch.Tensor
-    local_field_hz: torch.Tensor
-    conditions: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +38,6 @@ class VirtualScan:
 
     raw: MemoryRaw
     truth: Truth
-
-
-@dataclass(frozen=True, eq=False)
-class _FineSource:
-    """All that makes the signal, on the fine grid inside the field of view."""
-
-    amplitude: torch.Tensor
-    r2star_hz: torch.Tensor
-    field_hz: torch.Tensor
-    field_steps_hz: torch.Tensor
-    phase_rad: torch.Tensor
 
 
 def acquire(head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose | None = None) -> VirtualScan:
@@ -150,7 +80,7 @@ def scan_tissue(
     conditions = draw_conditions(protocol, chosen, draws, pose)
     sampling = chosen.sampling(protocol.shape[1:], int(lines.integers(2**31)))
     coils = helmet(protocol.n_coils, np.random.default_rng(seeds[0]))
-    source, truth, white_matter = _place(tissue, protocol, conditions, draws, phase)
+    source, truth, white_matter = place(tissue, protocol, conditions, draws, phase)
     images = coil_grid_images(source, protocol)
     noise_sd = _noise_sd(images[0], white_matter, coils, protocol)
     samples = encode(images, coils, sampling, protocol)
@@ -174,10 +104,11 @@ def scan_tissue(
     return VirtualScan(MemoryRaw(header, samples), replace(truth, conditions=drawn))
 
 
-def coil_grid_images(source: _FineSource, protocol: Protocol) -> list[torch.Tensor]:
+def coil_grid_images(source: SignalSource, protocol: Protocol) -> list[torch.Tensor]:
     """Images of all echoes before the coils, on the grid on which the coils are multiplied."""
-    matrices = crop_matrices(source.amplitude.shape, _coil_shape(protocol))
-    return [_echo_image(source, matrices, echo_time_s) for echo_time_s in protocol.echo_times_s]
+    whole = crop_matrices(protocol.fine_grid().shape, _coil_shape(protocol))
+    x, y, z = (matrix[:, part] for matrix, part in zip(whole, source.box, strict=True))
+    return [_echo_image(source, (x, y, z), echo_time_s) for echo_time_s in protocol.echo_times_s]
 
 
 def encode(images: list[torch.Tensor], coils: CoilArray, sampling: Sampling, protocol: Protocol) -> Readouts:
@@ -202,98 +133,7 @@ def encode(images: list[torch.Tensor], coils: CoilArray, sampling: Sampling, pro
     return samples
 
 
-def _place(
-    tissue: TissueSource,
-    protocol: Protocol,
-    conditions: Conditions,
-    draws: np.random.Generator,
-    phase: np.random.Generator,
-) -> tuple[_FineSource, Truth, torch.Tensor]:
-    """Put the head into the scanner: what makes the signal, the truth, and where white matter is."""
-    margin = math.ceil(SPLIT_RANGE_MM / protocol.fine_grid().voxel_size_mm[2])
-    inside = slice(margin, -margin)
-    maps = tissue(protocol.fine_grid(margin), conditions.pose)
-    outer_ppm = _outer_field(maps, tissue, protocol, conditions.pose, margin)
-    matrices = crop_matrices(protocol.fine_grid().shape, protocol.shape)
-    brain = maps.brain[..., inside].contiguous()
-    truth = _tissue_truth(maps, brain, inside, matrices, protocol)
-
-    outer_acquired = at_voxel_centres(outer_ppm[..., inside], protocol.shape)
-    shim = fit_shim(outer_acquired, truth.mask, protocol.grid)
-    error = shim_error(truth.mask, protocol.grid, protocol.shim_sd_ppm, draws)
-    left = SmoothMap(tuple(b - a for a, b in zip(shim.coefficients, error.coefficients, strict=True)))
-    outer_ppm += left.on(protocol.fine_grid(margin), outer_ppm)
-    outer_acquired = outer_acquired + left.on(protocol.grid, outer_ppm)
-
-    inner_ppm = susceptibility_to_field(
-        maps.chi_ppm[..., inside] * brain, protocol.fine_grid(), protocol.grid.b0_direction()
-    )
-    hz_per_ppm = protocol.scan.hz_per_ppm
-    local_hz = resample(inner_ppm, matrices) * hz_per_ppm
-    truth = replace(
-        truth,
-        local_field_hz=local_hz,
-        total_field_hz=local_hz + outer_acquired * hz_per_ppm,
-        conditions={
-            "rotation_deg": conditions.pose.rotation_deg,
-            "translation_mm": conditions.pose.translation_mm,
-            "drift_hz_per_s": conditions.drift_hz_per_s,
-            "shim_error_ppm": error.coefficients,
-        },
-    )
-    outer_ppm[..., inside] += inner_ppm
-    source = _fine_source(maps, outer_ppm * hz_per_ppm, inside, protocol, phase)
-    white_matter = fraction_of_voxels(maps.tissue_labels[..., inside] == TISSUE_NUMBERS["WM"], matrices)
-    return source, truth, truth.mask & (white_matter >= WHITE_MATTER_SHARE)
-
-
-def _outer_field(maps: TissueMaps, tissue: TissueSource, protocol: Protocol, pose: Pose, margin: int) -> torch.Tensor:
-    """Field [ppm] of everything but the brain's own susceptibility, on the fine grid with its margin."""
-    view_mm = max(n * v for n, v in zip(protocol.shape, protocol.voxel_size_mm, strict=True))
-    wide = protocol.wide_grid(max(WIDE_EXTENT_MM, view_mm + 2 * WIDE_BORDER_MM), WIDE_VOXEL_MM)
-    wide_chi = _outer_sources(tissue(wide, pose))
-    return wide_field(_outer_sources(maps), protocol.fine_grid(margin), wide_chi, wide)
-
-
-def _outer_sources(maps: TissueMaps) -> torch.Tensor:
-    """Susceptibility relative to air, so that it is zero outside the head; the brain is plain soft tissue."""
-    return maps.chi_ppm.masked_fill(maps.brain, 0.0) - AIR_PPM
-
-
-def _tissue_truth(
-    maps: TissueMaps, brain: torch.Tensor, inside: slice, matrices: Matrices, protocol: Protocol
-) -> Truth:
-    """The part of the truth that does not need the field."""
-    labels = torch.zeros(protocol.shape, dtype=torch.uint8)
-    for number in label_table():
-        labels[fraction_of_voxels(maps.labels[..., inside] == number, matrices) >= 0.5] = number
-    mask = fraction_of_voxels(brain, matrices) >= 0.5
-    mask &= slab_profile(protocol.shape[2], protocol.slab_edge, maps.chi_ppm) >= 0.5
-    chi_ppm = resample(maps.chi_ppm[..., inside] * brain, matrices)
-    r2star_hz = resample(maps.r2star_hz[..., inside] * brain, matrices)
-    nothing = torch.zeros(0)
-    return Truth(protocol.grid, chi_ppm, r2star_hz, labels, mask, nothing, nothing, {})
-
-
-def _fine_source(
-    maps: TissueMaps, field_hz: torch.Tensor, inside: slice, protocol: Protocol, phase: np.random.Generator
-) -> _FineSource:
-    fine = protocol.fine_grid()
-    amplitude = ernst_signal(
-        maps.proton_density[..., inside], maps.t1_s[..., inside], protocol.repetition_time_s, protocol.flip_angle_deg
-    )
-    amplitude *= slab_profile(fine.shape[2], protocol.slab_edge, amplitude)
-    smooth = SmoothMap(tuple(float(value) for value in phase.standard_normal(9) * PHASE_RAD))
-    return _FineSource(
-        amplitude,
-        maps.r2star_hz[..., inside],
-        field_hz[..., inside],
-        central_differences(field_hz)[..., inside],
-        smooth.on(fine, amplitude),
-    )
-
-
-def _echo_image(source: _FineSource, matrices: Matrices, echo_time_s: float) -> torch.Tensor:
+def _echo_image(source: SignalSource, matrices: Matrices, echo_time_s: float) -> torch.Tensor:
     """One echo, cropped; slab by slab along x, so that the fine complex image is never whole in memory."""
     n_x = source.amplitude.shape[0]
     slabs = []
@@ -333,7 +173,7 @@ def _apply_drift(samples: Readouts, conditions: Conditions, protocol: Protocol) 
     samples *= phase[:, :, None, None]
 
 
-def _add_noise(samples: Readouts, coils: CoilArray, noise_sd: float, rng: np.random.Generator) -> None:
+def _add_noise(samples: Readouts, coils: CoilArray, noise_sd: float, rng: Generator) -> None:
     if noise_sd == 0.0:
         return
     n_lines, n_echoes, n_coils, n_x = samples.shape
