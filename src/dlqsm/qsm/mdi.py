@@ -150,22 +150,27 @@ def _with_finite_signal(sums: LagSums) -> LagSums:
 
 def _refined_phase(sums: LagSums, sigma: torch.Tensor, lag_snr: float) -> torch.Tensor:
     """Weighted mean of arg(R_m) / m, lag m unwrapped by the mean of the lags below it."""
-    weights = sums.lags[0].abs()
-    phase, total = torch.angle(sums.lags[0]), weights
+    total = sums.lags[0].abs()
+    phase, up_to = torch.angle(sums.lags[0]), sums.power.cumsum(0)
     for m, lag in enumerate(sums.lags[1:], start=2):
         size = lag.abs()
-        weight = torch.where(size > lag_snr * _lag_noise_sd(sums, sigma, m), m * m * size, torch.zeros_like(size))
-        step = torch.angle(lag * torch.polar(torch.ones_like(phase), -m * phase)) / m
+        weight = m * m * size * (size**2 > lag_snr**2 * _lag_variance(up_to, sigma, m, sums.n_channels))
+        step = torch.angle(lag) - m * phase
+        step = (step - TWO_PI * torch.round(step / TWO_PI)) / m
         total = total + weight
         phase = phase + step * weight / total.clamp_min(torch.finfo(total.dtype).tiny)
     return phase
 
 
-def _lag_noise_sd(sums: LagSums, sigma: torch.Tensor, m: int) -> torch.Tensor:
-    """Noise of R_m (complex): var = 2 sigma^2 (sum_e P_e + P_(e+m)) - 4 sigma^4 n_channels (n_echoes - m)."""
-    power = sums.power[:-m].sum(0) + sums.power[m:].sum(0)
-    n_products = sums.n_channels * (sums.power.shape[0] - m)
-    return (2.0 * sigma**2 * power - 4.0 * sigma**4 * n_products).clamp_min(4.0 * sigma**4 * n_products).sqrt()
+def _lag_variance(power_up_to: torch.Tensor, sigma: torch.Tensor, m: int, n_channels: int) -> torch.Tensor:
+    """Variance of R_m (complex), 2 sigma^2 (sum_e P_e + P_(e+m)) - 4 sigma^4 n_channels (n_echoes - m).
+
+    ``power_up_to`` are the running sums of P_e. The floor is the variance without signal.
+    """
+    n_echoes = power_up_to.shape[0]
+    power = power_up_to[-1 - m] + power_up_to[-1] - power_up_to[m - 1]
+    floor = 4.0 * sigma**4 * n_channels * (n_echoes - m)
+    return torch.maximum(2.0 * sigma**2 * power - floor, floor.expand_as(power))
 
 
 def _echo_weights(sums: LagSums, sigma: torch.Tensor) -> torch.Tensor:
