@@ -55,6 +55,7 @@ def t1w_image(
     Mugler & Brookeman, Magn Reson Med 15:152 (1990), doi:10.1002/mrm.1910150117.
     """
     require_positive("inversion and repetition time", [inversion_time_s, repetition_time_s], "seconds")
+    require_positive("voxel edge", [voxel_mm], "mm")
     if not snr > 0:
         raise InputError(f"snr must be above zero (inf for no noise); got {snr}")
     x, y, z = (round(mm / voxel_mm) for mm in FIELD_OF_VIEW_MM)
