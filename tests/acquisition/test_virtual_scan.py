@@ -11,15 +11,16 @@ from standins import AIR_PPM, LABEL_OF, Sphere, ball_head
 
 from dlqsm.acquisition import placement, virtual_scan
 from dlqsm.acquisition.coils import helmet, sensitivity_map
-from dlqsm.acquisition.head import Pose
+from dlqsm.acquisition.head import Participant, Pose, make_head
 from dlqsm.acquisition.protocols import Protocol
 from dlqsm.acquisition.resampling import crop_matrices, fraction_of_voxels, resample
 from dlqsm.acquisition.sampling import full
 from dlqsm.acquisition.tissue import TISSUE_NUMBERS
-from dlqsm.acquisition.virtual_scan import encode, scan_tissue
+from dlqsm.acquisition.virtual_scan import acquire, encode, scan_tissue
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import crop_kspace, fftc, ifftc
 from dlqsm.core.scan import Grid
+from dlqsm.io.anatomy import load_anatomy
 
 PUTAMEN = LABEL_OF[("Pu", "left")]
 SPHERE = Sphere((15.0, 10.0, 5.0), 12.0, 0.2, PUTAMEN)
@@ -268,6 +269,28 @@ def test_noise_needs_white_matter():
         scan_tissue(no_tissue, dataclasses.replace(STILL, snr=50.0), "FULL", (0, 0))
     with pytest.raises(InputError, match="unknown arm 'XX'"):
         scan_tissue(no_tissue, STILL, "XX", (0, 0))
+
+
+def test_a_participant_is_scanned_with_a_field_as_in_life(monkeypatch):
+    monkeypatch.setattr(placement, "WIDE_EXTENT_MM", 400.0)
+    monkeypatch.setattr(placement, "WIDE_VOXEL_MM", 3.2)
+    head = make_head(load_anatomy(), Participant("sub-001", 44.0, "female", 3))
+    protocol = Protocol("test", (68, 76, 48), (3.0, 3.0, 3.0), (2, 2, 2), 4, echo_times_s=(3e-3, 6e-3), snr=60.0)
+    scan = acquire(head, protocol, "DL3", 5)
+    truth, hz_per_ppm = scan.truth, protocol.scan.hz_per_ppm
+    assert np.isfinite(scan.raw.samples).all()
+    assert scan.raw.header.acceleration == pytest.approx(3.0, abs=0.01)
+    assert 0 < np.linalg.norm(truth.conditions["rotation_deg"]) < 6
+    brain_litres = int(truth.mask.sum()) * truth.grid.voxel_volume_mm3 / 1e6
+    assert 1.0 < brain_litres < 1.9
+    field_ppm = truth.total_field_hz[truth.mask] / hz_per_ppm
+    assert float((field_ppm.abs() < 1).float().mean()) > 0.98
+    assert 1.0 < float(field_ppm.max()) < 6.0
+    local_ppb = truth.local_field_hz[erode(truth.mask, 2)] / hz_per_ppm * 1e3
+    assert 4 < float(local_ppb.std()) < 20
+    for number in range(1, 15):
+        assert float(truth.chi_ppm[truth.labels == number].mean()) > 0.0
+    assert int((truth.labels == PUTAMEN).sum()) * truth.grid.voxel_volume_mm3 > 2000
 
 
 def erode(mask, n):
