@@ -64,6 +64,30 @@ def test_the_ismrmrd_package_reads_the_file(tmp_path: Path):
     assert header.experimentalConditions.H1resonanceFrequency_Hz == round(42.577478461e6 * 2.89)
 
 
+@pytest.mark.parametrize("storage", [{"chunks": (7,)}, {"chunks": (16,), "compression": "gzip"}, {}])
+def test_every_storage_of_the_acquisitions_is_read(tmp_path: Path, storage: dict):
+    raw = small_raw()
+    with h5py.File(written(tmp_path, raw)) as old, h5py.File(tmp_path / "other.h5", "w") as new:
+        new.create_dataset("dataset/data", data=old["dataset/data"][:], dtype=old["dataset/data"].dtype, **storage)
+        old.copy("dataset/xml", new["dataset"])
+    back = read_raw(tmp_path / "other.h5")
+    assert np.array_equal(back.header.lines, raw.header.lines)
+    assert np.array_equal(back.readouts(0, len(raw.header.lines)), raw.samples)
+
+
+def test_a_file_that_the_ismrmrd_package_wrote_is_read(tmp_path: Path):
+    raw = small_raw()
+    with (
+        ismrmrd.Dataset(str(written(tmp_path, raw)), mode="r") as old,
+        ismrmrd.Dataset(str(tmp_path / "copy.h5")) as new,
+    ):
+        new.write_xml_header(old.read_xml_header())
+        for index in range(old.number_of_acquisitions()):
+            new.append_acquisition(old.read_acquisition(index))
+    back = read_raw(tmp_path / "copy.h5")
+    assert np.array_equal(back.readouts(0, len(raw.header.lines)), raw.samples)
+
+
 def test_position_is_that_of_the_central_voxel_in_lps(tmp_path: Path):
     raw = small_raw()
     centre = raw.header.grid.affine @ np.array([6, 7, 4, 1.0])
