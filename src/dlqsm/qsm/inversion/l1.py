@@ -37,7 +37,7 @@ OUTLIER_LIMIT = 6.0
 LEAST_WEIGHT = 1.0 / 50.0
 """A voxel never loses more than this factor of its weight, so that strong true sources are not deleted."""
 MAD_TO_SD = 1.4826
-CHI_EDGE_SHARE = 0.15
+CHI_EDGE_SHARE = 0.1
 """Share of the gradient components of the first solution that the dynamic prior spares."""
 
 
@@ -48,9 +48,9 @@ def l1(
     noise_ppm: torch.Tensor | None = None,
     magnitude: torch.Tensor | None = None,
     *,
-    strength: float = 1e-4,
+    strength: float = 2e-4,
     edge_share: float = 0.3,
-    dynamic: str = "data",
+    dynamic: str = "both",
     nonlinear_time_s: float = 0.0,
     padding_mm: float = 20.0,
     tolerance: float = 1e-3,
