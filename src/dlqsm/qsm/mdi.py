@@ -142,7 +142,9 @@ def wrap(phase_rad: torch.Tensor) -> torch.Tensor:
 
 def _with_finite_signal(sums: LagSums) -> LagSums:
     """Voxels in which anything is not finite lose all their signal."""
-    finite = torch.isfinite(sums.lags.abs()).all(0) & torch.isfinite(sums.power).all(0)
+    finite = torch.isfinite(sums.lags).all(0) & torch.isfinite(sums.power).all(0)
+    if bool(finite.all()):
+        return sums
     lags = torch.where(finite, sums.lags, torch.zeros_like(sums.lags))
     power = torch.where(finite, sums.power, torch.zeros_like(sums.power))
     return LagSums(lags, power, sums.noise_sd, sums.n_channels)

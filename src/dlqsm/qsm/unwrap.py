@@ -77,7 +77,7 @@ def spun_with_report(
 ) -> tuple[torch.Tensor, UnwrapReport]:
     """Unwrap by seed-prioritised region growing, exact up to whole turns, and tell where that is uncertain.
 
-    Edges between neighbours cost 1 + 254 (1 - q), q = (1 - |d| / pi) (1 - |bend| / pi) sqrt(q_i q_j), d the wrapped
+    Edges between neighbours cost 1 + 254 (1 - q), q = (1 - |d| / pi) (1 - |bend| / pi)^2 sqrt(q_i q_j), d the wrapped
     phase difference, bend its mean change to the next edges on the line, and q_i the quality of a voxel. Regions grow
     along the cheapest edges, in stages: all reliable tissue is unwrapped and closed before a noisy voxel is allowed.
     Each voxel takes the number of turns that its unwrapped neighbours vote for. Regions are then joined by the spanning

@@ -44,7 +44,7 @@ def edge_costs(phase: Array, mask: Array, quality: Array, strides: Array) -> Arr
                 ends += 1
             if ends == 2:
                 bend *= 0.5
-            q = (1.0 - abs(d) / np.pi) * (1.0 - bend / np.pi) * np.sqrt(quality[i] * quality[j])
+            q = (1.0 - abs(d) / np.pi) * (1.0 - bend / np.pi) ** 2 * np.sqrt(quality[i] * quality[j])
             costs[axis, i] = 1 + int(np.round(254.0 * (1.0 - q)))
     return costs
 
