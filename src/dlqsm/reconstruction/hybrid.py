@@ -120,8 +120,8 @@ def noise_covariance(noise: NDArray[np.complex64]) -> Matrix:
 def calibrate(raw: RawData, *, virtual_coils: int | None = None, extent: int = 24) -> Calibration:
     """Find the matrix that whitens the noise and keeps the strongest virtual coils.
 
-    The virtual coils are the leading eigenvectors of the calibration lines' covariance over all echoes, after
-    whitening; a unitary change of coils, so the noise stays white.
+    The virtual coils are the leading eigenvectors of the covariance of the calibration data (the central samples of the
+    calibration lines) over all echoes, after whitening; a unitary change of coils, so the noise stays white.
 
     Parameters
     ----------
@@ -215,7 +215,9 @@ def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.com
     parts = []
     for some in np.array_split(chosen, -(-len(chosen) // _LINES_AT_ONCE)):
         samples = read_lines(raw, some)
-        flat = np.moveaxis(samples, 2, 0).reshape(header.n_coils, -1)
+        middle = header.n_readout // 2
+        centre = samples[..., max(middle - extent // 2, 0) : middle + extent // 2 + 1]
+        flat = np.moveaxis(centre, 2, 0).reshape(header.n_coils, -1)
         covariance += flat @ flat.conj().T
         planes = _transform_readout(torch.from_numpy(np.ascontiguousarray(samples[:, 0])), header.grid.shape[0])
         parts.append(crop_kspace(fftc(planes, (-1,)), [min(extent, planes.shape[-1])]).permute(1, 2, 0).numpy())
