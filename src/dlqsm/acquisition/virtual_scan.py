@@ -27,7 +27,7 @@ from dlqsm.core.scan import Grid
 
 __all__ = ["Truth", "VirtualScan", "acquire", "coil_grid_images", "encode", "scan_tissue"]
 
-COIL_BANDWIDTH: Final = 1.25
+COIL_BANDWIDTH: Final = 1.5
 """Size of the grid on which coils are multiplied, over the acquired one: see `encode`."""
 NOISE_SAMPLES: Final = 16384
 
@@ -116,7 +116,9 @@ def encode(images: list[torch.Tensor], coils: CoilArray, sampling: Sampling, pro
 
     A coil spreads a spatial frequency of the image by the coil's own, low frequencies only. The acquired k-space thus
     needs the image's up to a little beyond its own edge, and the grid of `coil_grid_images`, `COIL_BANDWIDTH` times
-    finer than the acquired one, holds it: frequencies that are missing are an eighth of the matrix away from the edge.
+    finer than the acquired one, holds it: frequencies that are missing are a quarter of the matrix away from the edge.
+    Against coils on the fine grid (virtual head, protocol small) samples differ by at most 1.4e-3 of the largest one,
+    3.6e-3 with 1.25.
     """
     nx, ny, nz = protocol.shape
     grid = _same_view(protocol.grid, _coil_shape(protocol))
