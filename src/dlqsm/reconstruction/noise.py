@@ -26,7 +26,8 @@ def replica_slab(
 ) -> torch.Tensor:
     """Reconstruct one echo of pure noise, the pseudo-replica of a linear method.
 
-    Each x-plane draws from a generator of its own, so that the size of the slabs does not matter.
+    Each x-plane draws from a generator of its own, so that the size of the slabs does not matter. Conjugate gradients
+    that stop early are only nearly linear: the replica then states a few per cent too much.
 
     Parameters
     ----------
