@@ -216,7 +216,7 @@ def unwrapping(record: Record, maps: QsmMaps, scan: VirtualScan, seed: int, case
     wrong = int((cycles - cycles.median()).round().abs().gt(0).sum())
     record.add("unwrapping", "wrong voxels, SNR above 3", wrong, bound=(0, 0), seed=seed, case=case)
     wrapped = torch.angle(torch.polar(torch.ones_like(maps.total_field_hz), TWO_PI * spacing * maps.total_field_hz))
-    again = spun(wrapped, maps.mask, scan.raw.header.scan, maps.quality)
+    again, _, _ = spun(wrapped, maps.mask, scan.raw.header.scan, maps.quality)
     turns = ((again - wrapped) / TWO_PI)[maps.mask]
     record.add(
         "unwrapping",

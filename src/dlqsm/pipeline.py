@@ -113,7 +113,8 @@ def map_susceptibility(
             quality = torch.where(usable, quality, torch.nan)
         mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask)
     with clock("unwrap"):
-        phase_rad = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, mask, scan, quality)
+        unwrap = config.unwrap.bound("unwrap")
+        phase_rad, mask, unwrapping = unwrap(estimate.wrapped_phase_rad, mask, scan, quality)
         total_field_hz = phase_rad / (TWO_PI * estimate.spacing_s)
     with clock("background"):
         remove = config.background.bound("background")
@@ -128,6 +129,7 @@ def map_susceptibility(
         "seconds": clock.seconds,
         "convergence": {"background": removal.as_dict(), "inversion": inversion.as_dict()},
         "mask": mask_info,
+        "unwrapping": unwrapping.as_dict(),
         "references": [r.as_dict() for r in references],
         "methods": config.resolved(),
     }

@@ -122,7 +122,7 @@ def _judge(
     table = measure_regions(chi_ppm, inside, names, grid, participant=label, arm=arm)
     true = measure_regions(truth_ppm, inside, names, grid, participant=label, arm=arm)
     figures = compare_maps(chi_ppm, truth_ppm, mask, grid)
-    return table.assign(truth_ppb=true["mean_ppb"]), {"arm": arm, **figures}
+    return table.assign(truth_ppb=true["mean_ppb"]), {"arm": arm, "reference": "truth", **figures}
 
 
 def _manifest(folder: Path, label: str) -> Manifest:

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 
 import dlqsm
+from dlqsm.acquisition.conditions import parse_arm
 from dlqsm.acquisition.head import Head, Participant, draw_participants, make_head
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol, protocol_from
 from dlqsm.acquisition.t1w import t1w_image
-from dlqsm.acquisition.conditions import parse_arm
 from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk, start

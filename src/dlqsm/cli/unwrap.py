@@ -55,7 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise InputError(f"{arguments.mask}: is empty where {arguments.phase} is finite; expected voxels inside")
         quality = None if magnitudes is None else _quality(magnitudes[index].to(device), inside)
         with talk.working(f"echo {index + 1}"):
-            done.append(method(phase.nan_to_num(0.0).to(device), inside, scan, quality).cpu())
+            unwrapped, certain, _ = method(phase.nan_to_num(0.0).to(device), inside, scan, quality)
+        n_uncertain = int((inside & ~certain).sum())
+        if n_uncertain:
+            talk.say(
+                f"  note: echo {index + 1}: the turns of {n_uncertain} voxels are uncertain; they hold the best guess"
+            )
+        done.append(unwrapped.cpu())
     whole = done[0] if image.values.ndim == 3 else torch.stack(done, dim=-1)
     write_volume(arguments.out, whole, image.grid)
     write_json(sidecar_of(arguments.out), record(method, arguments.method, scan, None, Units="rad"))

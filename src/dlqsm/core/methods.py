@@ -24,13 +24,23 @@ from dlqsm.core.solvers import Convergence
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
+class Account(Protocol):
+    """How a step went."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain numbers for a JSON file."""
+
+
 class Unwrap(Protocol):
     """Remove multiples of 2 pi from a phase map."""
 
     def __call__(
         self, wrapped_phase_rad: torch.Tensor, mask: torch.Tensor, scan: Scan, quality: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return the unwrapped phase [rad], zero outside the mask; ``quality`` is in [0, 1], 1 best."""
+    ) -> tuple[torch.Tensor, torch.Tensor, Account]:
+        """Return the unwrapped phase [rad], the mask where its turns are certain, and an account.
+
+        ``quality`` is in [0, 1], 1 best; the phase is zero outside the mask.
+        """
 
 
 class Background(Protocol):

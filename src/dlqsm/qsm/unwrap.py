@@ -57,16 +57,6 @@ class UnwrapReport:
 
 
 def spun(
-    wrapped_phase_rad: torch.Tensor, mask: torch.Tensor, scan: Scan, quality: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Unwrap by seed-prioritised region growing (SPUN-like), exact up to whole turns.
-
-    As `spun_with_report`, phase only: all voxels of the mask are unwrapped, the uncertain ones by the best guess.
-    """
-    return _unwrap(wrapped_phase_rad, mask, scan, quality)[0]
-
-
-def spun_with_report(
     wrapped_phase_rad: torch.Tensor,
     mask: torch.Tensor,
     scan: Scan,
@@ -74,7 +64,7 @@ def spun_with_report(
     *,
     least_agreement: float = 0.75,
     least_border: int = 20,
-) -> tuple[torch.Tensor, UnwrapReport]:
+) -> tuple[torch.Tensor, torch.Tensor, UnwrapReport]:
     """Unwrap by seed-prioritised region growing, exact up to whole turns, and tell where that is uncertain.
 
     Edges between neighbours cost 1 + 254 (1 - q), q = (1 - |d| / pi) (1 - |bend| / pi)^2 sqrt(q_i q_j), d the wrapped
@@ -101,7 +91,7 @@ def spun_with_report(
 
     Returns
     -------
-    Unwrapped phase [rad], zero outside the mask, and how it went.
+    Unwrapped phase [rad], zero outside the mask; the mask without regions of uncertain turns; and how it went.
 
     Raises
     ------
@@ -119,7 +109,8 @@ def spun_with_report(
     n_jumps, n_edges = kernels.count_jumps(box.flat(phase), inside, growth.strides)
     uncertain = box.unflat(merge.uncertain[growth.region], mask)
     residue_fraction, jump_fraction = n_residues / max(n_loops, 1), n_jumps / max(n_edges, 1)
-    return phase, UnwrapReport(growth.n_regions, merge.n_detached, uncertain, residue_fraction, jump_fraction)
+    report = UnwrapReport(growth.n_regions, merge.n_detached, uncertain, residue_fraction, jump_fraction)
+    return phase, mask & ~uncertain, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +143,8 @@ def _unwrap(
     mask: torch.Tensor,
     scan: Scan,
     quality: torch.Tensor | None,
-    least_agreement: float = 1.0,
-    least_border: int = 1,
+    least_agreement: float,
+    least_border: int,
 ) -> tuple[torch.Tensor, _Box, Growth, Merge]:
     _check(phase, mask, scan, quality)
     box = _Box.around(mask, scan)
