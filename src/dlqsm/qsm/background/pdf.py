@@ -32,7 +32,7 @@ def pdf(
     reach_mm: float = 40.0,
     local_sd_ppm: float = 0.008,
     tolerance: float = 3e-3,
-    max_iterations: int = 60,
+    max_iterations: int = 100,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by projection onto dipole fields (PDF).
 
