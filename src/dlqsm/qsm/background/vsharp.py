@@ -36,7 +36,7 @@ def vsharp(
         b_local = F^-1 [ F b_hp / H ]  where |H| >= threshold, else 0,  H = 1 - F s_r of the largest radius.
 
     The deconvolution treats all voxels as if the largest radius had fitted. Near the rim, where it did not, low spatial
-    frequencies of the local field are lost, and with them its mean. A larger threshold lowers the error of the field and
+    frequencies of the local field are lost, and its mean. A larger threshold lowers the error of the field and
     the contrast of the nuclei with it: do not choose it by the field alone.
 
     Parameters
