@@ -144,11 +144,13 @@ def place(
     chi_ppm = view.inside(maps.chi_ppm) * brain
     inner_ppm = susceptibility_to_field(chi_ppm, protocol.fine_grid(), protocol.grid.b0_direction())
     hz_per_ppm = protocol.scan.hz_per_ppm
-    local_hz = resample(inner_ppm, matrices) * hz_per_ppm
+    # Tapered as the excitation is: the k-space of the slab is periodic, and a cut through the brain would ring.
+    profile = slab_profile(chi_ppm.shape[2], protocol.slab_edge, chi_ppm)
+    local_hz = resample(inner_ppm * profile, matrices) * hz_per_ppm
     truth = Truth(
         grid=protocol.grid,
-        chi_ppm=resample(chi_ppm, matrices),
-        r2star_hz=resample(view.inside(maps.r2star_hz) * brain, matrices),
+        chi_ppm=resample(chi_ppm * profile, matrices),
+        r2star_hz=resample(view.inside(maps.r2star_hz) * brain * profile, matrices),
         labels=_labels(view.inside(maps.labels), matrices),
         mask=mask,
         total_field_hz=local_hz + outer_acquired_ppm * hz_per_ppm,

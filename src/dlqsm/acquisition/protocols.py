@@ -66,7 +66,7 @@ class Protocol:
     field_strength_t: float = 3.0
     snr: float = 90.0
     tilt_deg: Vector = (0.0, 0.0, 0.0)
-    slab_edge: float = 0.03
+    slab_edge: float = 0.08
     pose_rotation_sd_deg: float = 1.5
     pose_translation_sd_mm: float = 1.5
     drift_ppm: tuple[float, float] = (0.02, 0.05)
