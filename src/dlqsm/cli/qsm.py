@@ -62,8 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     chain = parser.add_argument_group("methods")
     chain.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     chain.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
+    config = peek(words, "--config", "")
+    base = read_qsm_config(Path(config).expanduser()) if config else QsmConfig()
     for step in STEPS:
-        default = getattr(QsmConfig(), step).method
+        default = getattr(base, step).method
         chain.add_argument(f"--{step}", choices=tuple(TABLES[step]), metavar="M", help=_choices(step, default))
         method = peek(words, f"--{step}", default)
         require_choice(f"{step} method", method, TABLES[step])
@@ -177,16 +179,12 @@ def _choices(step: str, default: str) -> str:
 def _config(arguments: argparse.Namespace) -> QsmConfig:
     config = QsmConfig() if arguments.config is None else read_qsm_config(arguments.config)
     for step in STEPS:
-        method = getattr(arguments, step)
-        options = method_options(arguments, options_of(TABLES[step][method or _default(step)]), prefix=f"{step}-")
+        method = getattr(arguments, step) or getattr(config, step).method
+        options = method_options(arguments, options_of(TABLES[step][method]), prefix=f"{step}-")
         config = config.with_step(step, method, options)
     if arguments.reference in ("brain", "csf"):
         config = replace(config, reference=arguments.reference)
     return config
-
-
-def _default(step: str) -> str:
-    return str(getattr(QsmConfig(), step).method)
 
 
 def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
@@ -228,6 +226,7 @@ def _read_images(arguments: argparse.Namespace, told: ScanFile) -> Input:
         field_strength_t=told.field_strength_t,
         b0_direction=told.b0_direction,
     )
+    told.scan(series.scan.grid)  # raises where the scan file is of other images
     decisions: dict[str, Any] = dict(series.decisions)
     if series.n_not_finite:
         decisions["not_finite"] = f"{series.n_not_finite} voxels hold NaN or infinity in some echo and leave the mask"
