@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/dlqsm demo demo_out --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks examples
@@ -30,7 +30,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix src tests benchmarks examples
 
 benchmark: $(INSTALLED)
-	$(BIN)/python benchmarks/acceptance.py
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py
 
 clean:
 	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,7 +22,7 @@ def test_the_python_block_is_twenty_lines_and_runs(capsys: pytest.CaptureFixture
 
 
 def test_commands_exist() -> None:
-    for command in re.findall(r"^dlqsm (\w+)", README, flags=re.M):
+    for command in re.findall(r"^dlqsm (\w+) \S*[./]", README, flags=re.M):
         assert command in COMMANDS
 
 
