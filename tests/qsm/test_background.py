@@ -220,7 +220,7 @@ def test_unusable_input_is_refused_in_one_sentence():
     with pytest.raises(InputError, match="threshold"):
         vsharp(field, MASK, SCAN, threshold=1.5)
     with pytest.raises(InputError, match="longest voxel edge"):
-        vsharp(field, MASK, SCAN, radii_mm=(8.0, 1.0))
+        vsharp(field, MASK, SCAN, radii_mm=(2.4, 1.0))
     with pytest.raises(InputError, match="not finite"):
         pdf(torch.full(GRID.shape, torch.nan), MASK, SCAN)
     with pytest.raises(InputError, match="expected \\(45, 48, 32\\)"):

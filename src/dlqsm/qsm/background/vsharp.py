@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import torch
 
@@ -26,6 +27,7 @@ def vsharp(
     *,
     radii_mm: tuple[float, ...] = (12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0),
     threshold: float = 0.05,
+    n_corrections: int = 4,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by variable-radius spherical means and their deconvolution (V-SHARP).
 
@@ -35,9 +37,14 @@ def vsharp(
         b_hp(x) = (b - s_r * b)(x),  r the largest radius with x in E_r
         b_local = F^-1 [ F b_hp / H ]  where |H| >= threshold, else 0,  H = 1 - F s_r of the largest radius.
 
-    The deconvolution treats all voxels as if the largest radius had fitted. Near the rim, where it did not, low spatial
-    frequencies of the local field are lost, and its mean. A larger threshold lowers the error of the field and
-    the contrast of the nuclei with it: do not choose it by the field alone.
+    The deconvolution treats all voxels as if the largest radius had fitted, so that near the rim the local field loses
+    its low spatial frequencies. ``n_corrections`` steps of steepest descent (of length 1, so that the whole stays
+    linear) bring it closer to the high-passed field with each voxel's own radius in the operator A:
+
+        b_local <- b_local + A^T (b_hp - A b_local),    (A b)(x) = (b - s_r * b)(x)
+
+    A larger threshold lowers the error of the field and the contrast of the nuclei with it: do not choose it by the
+    field alone. Radii below the longest voxel edge average little but their own slice, and are left out.
 
     Parameters
     ----------
@@ -50,13 +57,17 @@ def vsharp(
     noise_ppm
         Not used by this method.
     radii_mm
-        Radii of the spheres [mm]; the smallest decides how much of the rim is lost.
+        Radii of the spheres [mm]; those below the longest voxel edge are left out, and the smallest of the others
+        decides how much of the rim is lost.
     threshold
         Magnitude of the high-pass filter below which it is not inverted, between 0 and 1.
+    n_corrections
+        Steps that make up for smaller spheres near the rim; 0 is V-SHARP as published.
 
     Returns
     -------
-    Local field [ppm], zero outside the returned mask; the mask eroded by the smallest sphere; `CLOSED_FORM`.
+    Local field [ppm], zero outside the returned mask; the mask eroded by the smallest sphere; `CLOSED_FORM`, since
+    the number of steps is fixed.
 
     Raises
     ------
@@ -72,40 +83,61 @@ def vsharp(
     require_shape("total field", total_field_ppm, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
     require_positive("radii_mm", radii_mm, "mm")
-    _check_radii(radii_mm, scan.grid)
+    if n_corrections < 0:
+        raise InputError(f"n_corrections of V-SHARP must not be negative; got {n_corrections}")
     if not 0.0 < threshold < 1.0:
         raise InputError(f"threshold of V-SHARP must lie between 0 and 1; got {threshold}")
     field = torch.where(mask, total_field_ppm, 0.0)
     require_finite("total field inside the mask", field)
-    radii = sorted(set(radii_mm), reverse=True)
-    box = Box.around(mask, scan.grid, 2.0 * radii[0])
+    box = Box.around(mask, scan.grid, 2.0 * max(radii_mm))
     inside = box.take(mask)
-    offset = field[mask].mean()
-    high_pass, kept, largest_filter = _variable_high_pass(
-        box.take(torch.where(mask, field - offset, 0.0)), inside, radii, box.wide
-    )
-    if not bool(kept.any()):
-        raise InputError(f"the mask holds no sphere of the smallest radius, {radii[-1]} mm; give smaller radii_mm")
+    spheres = _spheres(inside, _usable_radii(radii_mm, scan.grid), box.wide, field)
+    if not bool(spheres.kept.any()):
+        raise InputError(f"the mask holds no sphere of the smallest radius, {min(radii_mm)} mm; give smaller radii_mm")
+    high_pass = spheres.high_pass(box.take(torch.where(mask, field - field[mask].mean(), 0.0)))
+    largest_filter = 1.0 - spheres.means[0]
     inverse = torch.where(largest_filter.abs() >= threshold, 1.0 / largest_filter, 0.0)
-    local = torch.where(kept, irfft3(rfft3(high_pass) * inverse, box.wide.shape), 0.0)
-    return box.put_back(local), box.put_back(kept), CLOSED_FORM
+    local = irfft3(rfft3(high_pass) * inverse, box.wide.shape)
+    for _ in range(n_corrections):
+        local += spheres.adjoint(high_pass - spheres.high_pass(local))
+    return box.put_back(torch.where(spheres.kept, local, 0.0)), box.put_back(spheres.kept), CLOSED_FORM
 
 
-def _variable_high_pass(
-    field: torch.Tensor, mask: torch.Tensor, radii: list[float], grid: Grid
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Field minus its mean over each voxel's largest sphere, where any sphere fits, and the filter H of the largest."""
-    field_spectrum, mask_spectrum = rfft3(field), rfft3(mask.to(field.dtype))
-    out = torch.zeros_like(field)
+@dataclass(frozen=True, slots=True)
+class _Spheres:
+    """Spectra of the spherical means, largest radius first, and the voxels that each is used in."""
+
+    means: tuple[torch.Tensor, ...]
+    where: tuple[torch.Tensor, ...]
+    kept: torch.Tensor
+
+    def high_pass(self, field: torch.Tensor) -> torch.Tensor:
+        """Field minus its mean over the sphere of x, zero where no sphere fits."""
+        spectrum = rfft3(field)
+        out = torch.where(self.kept, field, 0.0)
+        for mean, here in zip(self.means, self.where, strict=True):
+            out -= torch.where(here, irfft3(spectrum * mean, field.shape), 0.0)
+        return out
+
+    def adjoint(self, residual: torch.Tensor) -> torch.Tensor:
+        """Transpose of `high_pass`: the spectra are real and even, the selection of voxels comes first."""
+        kept = torch.where(self.kept, residual, 0.0)
+        spectrum = torch.zeros_like(rfft3(kept))
+        for mean, here in zip(self.means, self.where, strict=True):
+            spectrum += rfft3(torch.where(here, residual, 0.0)) * mean
+        return kept - irfft3(spectrum, residual.shape)
+
+
+def _spheres(mask: torch.Tensor, radii: list[float], grid: Grid, like: torch.Tensor) -> _Spheres:
+    """For each voxel the largest sphere that lies in the mask, where any does."""
+    mask_spectrum = rfft3(mask.to(like.dtype))
     kept = torch.zeros_like(mask)
-    filters: list[torch.Tensor] = []
+    means, where = [], []
     for radius in radii:
-        mean = rfft3(sphere_kernel(radius, grid, field)).real
-        filters = filters or [1.0 - mean]
-        fits = mask & (irfft3(mask_spectrum * mean, grid.shape) > FULL) & ~kept
-        out = torch.where(fits, field - irfft3(field_spectrum * mean, grid.shape), out)
-        kept |= fits
-    return out, kept, filters[0]
+        means.append(rfft3(sphere_kernel(radius, grid, like)).real)
+        where.append(mask & (irfft3(mask_spectrum * means[-1], grid.shape) > FULL) & ~kept)
+        kept |= where[-1]
+    return _Spheres(tuple(means), tuple(where), kept)
 
 
 def sphere_kernel(radius_mm: float, grid: Grid, like: torch.Tensor) -> torch.Tensor:
@@ -131,12 +163,15 @@ def sphere_kernel(radius_mm: float, grid: Grid, like: torch.Tensor) -> torch.Ten
     return kernel
 
 
-def _check_radii(radii_mm: tuple[float, ...], grid: Grid) -> None:
-    """Radii that reach the neighbouring voxel on every axis; smaller ones average nothing there."""
-    if not radii_mm or min(radii_mm) < 0.65 * max(grid.voxel_size_mm):
+def _usable_radii(radii_mm: tuple[float, ...], grid: Grid) -> list[float]:
+    """Radii that are not below the longest voxel edge, largest first."""
+    longest = max(grid.voxel_size_mm)
+    radii = sorted({r for r in radii_mm if r >= longest}, reverse=True)
+    if not radii:
         raise InputError(
-            f"radii_mm must be at least 0.65 times the longest voxel edge, {max(grid.voxel_size_mm)} mm; got {radii_mm}"
+            f"radii_mm must hold a radius of the longest voxel edge, {longest} mm, or more; got {radii_mm}"
         )
+    return radii
 
 
 def _offsets_mm(n: int, edge_mm: float, like: torch.Tensor) -> torch.Tensor:
