@@ -40,6 +40,7 @@ from dlqsm.nuclei.regions import measure_regions
 
 ARMS = ("PI2", "DL3", "DL4", "DL5")
 METHOD = "sense"
+PROTOCOL = "small"
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -88,7 +89,7 @@ def nuclei_text(regions: pd.DataFrame) -> str:
 
 
 def _simulate(root: Path, seed: int, talk: Talk) -> str:
-    protocol = read_protocol("small")
+    protocol = read_protocol(PROTOCOL)
     (participant,) = draw_participants(1, seed)
     simulate_participant(root, load_anatomy(), participant, protocol, ARMS, seed, talk)
     describe_dataset(root, [participant], protocol, seed)

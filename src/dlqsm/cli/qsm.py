@@ -129,7 +129,7 @@ def read_recon(folder: Path) -> Input:
         "echo_times": f"{len(scan.echo_times_s)} echoes, from scan.json",
         "b0_direction": f"({', '.join(f'{v:.4f}' for v in scan.b0_direction)}) along the array axes, from scan.json",
     }
-    return Input(sums, scan, decisions)
+    return Input(sums, scan, decisions, sources={"recon": str(folder.resolve())})
 
 
 def save_maps(folder: Path, maps: QsmMaps, source: Input, config: QsmConfig) -> None:

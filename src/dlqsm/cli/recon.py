@@ -13,7 +13,7 @@ import torch
 
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, peak_memory_mb, start
-from dlqsm.core.checks import require_choice
+from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.raw import RawData
 from dlqsm.io.mdi_file import write_lag_sums
@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
+    if arguments.uncombined and arguments.method != "zero":
+        raise InputError(f"{arguments.method} makes one image of all coils; --uncombined goes with --method zero")
     raw = read_raw(arguments.raw)
     options = method_options(arguments, options_of(RECONSTRUCTIONS[arguments.method]))
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,)) as folder:

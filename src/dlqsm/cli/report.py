@@ -29,6 +29,8 @@ from dlqsm.report.participant import ArmMaps, ParticipantReport
 
 PAGE = "report.html"
 
+Pictures = tuple[torch.Tensor | None, torch.Tensor | None]
+
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
@@ -82,11 +84,14 @@ def _arm(folder: Path, arm: ArmFolders) -> ArmMaps:
     qsm = folder / arm.qsm
     summary = read_json(qsm / SUMMARY)
     chi_ppm, grid = read_volume(qsm / "Chimap.nii.gz")
-    scan_file = None if arm.recon is None else read_json(folder / arm.recon / "scan.json")
-    magnitude, phase_rad = _echo_images(folder, arm, summary, grid)
+    sources = _mapping(summary.get("sources"))
+    recon = folder / arm.recon if arm.recon else Path(str(sources.get("recon", "")))
+    scan_file = read_json(recon / "scan.json") if (recon / "scan.json").is_file() else {}
+    magnitude, phase_rad = _recon_images(recon) if scan_file else _input_images(sources, grid)
+    acceleration = scan_file.get("acceleration")
     return ArmMaps(
         name=arm.name,
-        acceleration=None if scan_file is None else float(str(scan_file["acceleration"])),
+        acceleration=acceleration if isinstance(acceleration, float) else None,
         grid=grid,
         magnitude=magnitude,
         phase_rad=phase_rad,
@@ -96,19 +101,20 @@ def _arm(folder: Path, arm: ArmFolders) -> ArmMaps:
         mask=read_volume(qsm / "mask_desc-eroded.nii.gz")[0] > 0,
         labels=None if arm.labels is None else read_volume(folder / arm.labels)[0].to(torch.uint8),
         truth_chi_ppm=None if arm.truth_chi is None else read_volume(folder / arm.truth_chi)[0],
-        summary={**summary, "scan": {**_mapping(summary.get("scan")), **(scan_file or {})}},
+        summary={**summary, "scan": {**_mapping(summary.get("scan")), **scan_file}},
+        shown_echo_s=_middle_echo(scan_file.get("echo_times_s") or _mapping(summary.get("scan")).get("EchoTime")),
     )
 
 
-def _echo_images(
-    folder: Path, arm: ArmFolders, summary: dict[str, Any], grid: Grid
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Magnitude (root sum of squares) and the phase of the middle echo, from the reconstruction or the input images."""
-    if arm.recon is not None:
-        magnitude = torch.from_numpy(read_image(folder / arm.recon / "magnitude.nii.gz").values)
-        phase = torch.from_numpy(read_image(folder / arm.recon / "phase.nii.gz").values)
-        return magnitude.square().sum(-1).sqrt(), phase[..., phase.shape[-1] // 2]
-    sources = _mapping(summary.get("sources"))
+def _recon_images(recon: Path) -> Pictures:
+    """Magnitude (root sum of squares over echoes) and the phase of the middle echo."""
+    magnitude = torch.from_numpy(read_image(recon / "magnitude.nii.gz").values)
+    phase = torch.from_numpy(read_image(recon / "phase.nii.gz").values)
+    return magnitude.square().sum(-1).sqrt(), phase[..., phase.shape[-1] // 2]
+
+
+def _input_images(sources: dict[str, Any], grid: Grid) -> Pictures:
+    """The same of the images that the maps were made from, where they still are."""
     files = [Path(str(f)) for key in ("magnitude", "phase") for f in sources.get(key, [])]
     if not files or not all(f.is_file() for f in files):
         return None, None
@@ -122,8 +128,11 @@ def _echo_images(
     )
     if series.scan.grid.shape != grid.shape:
         return None, None
-    middle = series.phase_rad.shape[0] // 2
-    return series.magnitude.square().sum((0, 1)).sqrt(), series.phase_rad[middle, 0]
+    return series.magnitude.square().sum((0, 1)).sqrt(), series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+
+
+def _middle_echo(echo_times_s: object) -> float | None:
+    return echo_times_s[len(echo_times_s) // 2] if isinstance(echo_times_s, list) and echo_times_s else None
 
 
 def _mapping(value: object) -> dict[str, Any]:
