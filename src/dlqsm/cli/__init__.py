@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 from dlqsm import __version__
@@ -55,7 +56,10 @@ def _run(name: str, words: list[str]) -> int:
         command.add_arguments(parser, words)
         add_common_arguments(parser)
         arguments = parser.parse_args(words)
-        return int(command.run(arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _say_warning
+            return int(command.run(arguments))
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:
@@ -69,6 +73,10 @@ def _run(name: str, words: list[str]) -> int:
             raise
         print(f"dlqsm {name}: {sentence}", file=sys.stderr)
         return EXIT_UNUSABLE
+
+
+def _say_warning(message: Warning | str, *_: object) -> None:
+    print(f"  warning: {message}", file=sys.stderr)
 
 
 def _overview() -> str:
