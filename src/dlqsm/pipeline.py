@@ -111,7 +111,8 @@ def map_susceptibility(
         quality = phase_quality(estimate)
         if usable is not None:
             quality = torch.where(usable, quality, torch.nan)
-        mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask)
+        r2star_hz = _r2star(sums, scan) if len(scan.echo_times_s) > 1 else None
+        mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask, r2star_hz=r2star_hz)
     with clock("unwrap"):
         unwrap = config.unwrap.bound("unwrap")
         phase_rad, mask, unwrapping = unwrap(estimate.wrapped_phase_rad, mask, scan, quality)
@@ -123,7 +124,6 @@ def map_susceptibility(
         invert = config.inversion.bound("inversion")
         chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
     with clock("reference"):
-        r2star_hz = _r2star(sums, scan) if len(scan.echo_times_s) > 1 else None
         chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
     summary = {
         "seconds": clock.seconds,

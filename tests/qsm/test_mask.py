@@ -118,12 +118,30 @@ def test_processing_mask_counts_what_it_takes_away(generator):
         "n_brain": int((brain | island).sum()),
         "n_not_finite": 1,
         "n_low_quality": int((brain & (rim | hole)).sum()),
+        "n_rim_decay": 0,
         "n_detached": int(island.sum()),
         "n_filled": 8,
         "n_mask": int(mask.sum()),
     }
     strict, _ = processing_mask(magnitude, quality, scan_of(), brain, least_quality=0.05)
     assert strict.sum() > mask.sum()
+
+
+def test_fast_decay_wears_the_rim_away_but_not_what_it_does_not_touch(generator):
+    magnitude, _ = head(generator)
+    x, y, z = positions_mm()
+    brain = x**2 + y**2 + z**2 < 40**2
+    sinus, nucleus = (y > 25) & (x.abs() < 10), (x**2 + y**2 + z**2) < 8**2
+    decay = torch.where(sinus | nucleus, 100.0, 20.0)
+    quality = torch.ones(SHAPE)
+    quality[nucleus & (x > 0)] = 0.1
+    mask, counts = processing_mask(magnitude, quality, scan_of(), brain, r2star_hz=decay)
+    assert torch.equal(mask, brain & ~sinus)
+    assert counts["n_rim_decay"] == int((brain & sinus).sum())
+    at_7_t = Scan(Grid(SHAPE, VOXEL_MM), field_strength_t=7.0)
+    for scan, options in ((scan_of(), {"largest_rim_r2star_hz": 120.0}), (at_7_t, {})):
+        whole, _ = processing_mask(magnitude, quality, scan, brain, r2star_hz=decay, **options)
+        assert torch.equal(whole, brain)
 
 
 def test_processing_mask_makes_its_own_brain_mask(generator):
