@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from dlqsm import __version__
 from dlqsm.cli.arguments import Parser, add_common_arguments
@@ -75,7 +76,7 @@ def _run(name: str, words: list[str]) -> int:
         return EXIT_UNUSABLE
 
 
-def _say_warning(message: Warning | str, *_: object) -> None:
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"  warning: {message}", file=sys.stderr)
 
 
