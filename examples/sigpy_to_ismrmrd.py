@@ -54,7 +54,7 @@ def hold_back(mask: np.ndarray) -> np.ndarray:
 
 
 def main(folder: Path) -> None:
-    source = Path(os.environ["DLQSM_SHARED_DATA"]) / "sigpy_brain_8ch" / "cartesian_ksp.npy"
+    source = Path(os.environ.get("DLQSM_SHARED_DATA", ".")) / "sigpy_brain_8ch" / "cartesian_ksp.npy"
     folder.mkdir(parents=True, exist_ok=True)
     convert(np.load(source), folder / "sigpy_brain.h5")
     raw = read_raw(folder / "sigpy_brain.h5")

@@ -73,6 +73,8 @@ def read_echo_series(
         For shapes, grids or echo counts that disagree, echo times that are missing, unsorted or in ms, phase whose unit
         nothing tells, and phase that is constant or outside what its unit allows.
     """
+    if not magnitude or not phase:
+        raise InputError("expected at least one magnitude and one phase image; got none")
     images = {"magnitude": [read_image(p) for p in magnitude], "phase": [read_image(p) for p in phase]}
     sidecars = [read_sidecar(p) for p in phase]
     grid = images["phase"][0].grid
