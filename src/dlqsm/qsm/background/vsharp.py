@@ -27,7 +27,7 @@ def vsharp(
     *,
     radii_mm: tuple[float, ...] = (12.0, 10.0, 8.0, 6.0, 5.0, 4.0, 3.0),
     threshold: float = 0.05,
-    n_corrections: int = 4,
+    n_corrections: int = 3,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by variable-radius spherical means and their deconvolution (V-SHARP).
 
