@@ -59,12 +59,16 @@ class Judged:
 
 
 def sphere(record: Record) -> None:
-    """Spheres of 0.05 to 0.4 ppm in their analytic field: slope of the recovered mean over the true value."""
-    grid, radius = Grid((72, 72, 72), (1.0, 1.0, 1.0)), 7.0
+    """Spheres of 0.05 to 0.4 ppm in their analytic field, averaged over each voxel as a scanner averages it: slope.
+
+    The field at the voxels' centres instead jumps at the surface, which no susceptibility on the grid explains: the
+    slope was then 1.04, and the solver did not converge.
+    """
+    grid, radius, fine = Grid((72, 72, 72), (1.0, 1.0, 1.0)), 7.0, 4
+    unit = sphere_field(grid, radius, fine)
     axes = [torch.arange(n, dtype=torch.float64) - n // 2 for n in grid.shape]
     x, y, z = torch.meshgrid(*axes, indexing="ij")
     r = (x**2 + y**2 + z**2).sqrt()
-    unit = torch.where(r > radius, (radius / r.clamp_min(1e-9)) ** 3 * (3 * (z / r.clamp_min(1e-9)) ** 2 - 1) / 3, 0.0)
     mask, core = r < 28, r < radius - 1.5
     shell = mask & (r > radius + 2)
     for method in ("l1", "tkd"):
@@ -76,6 +80,18 @@ def sphere(record: Record) -> None:
             found.append(float(map_ppm[core].mean() - map_ppm[shell].mean()))
         slope = float(np.polyfit(truth, found, 1)[0])
         record.add("sphere", f"slope {method}", slope, bound=(0.97, 1.03) if method == "l1" else None)
+
+
+def sphere_field(grid: Grid, radius_mm: float, fine: int) -> torch.Tensor:
+    """Mean over each voxel of 1 mm, from ``fine`` samples per edge, of the field of a unit sphere at the centre."""
+    _, ny, nz = grid.shape
+    x, y, z = ((torch.arange(n * fine, dtype=torch.float64) + 0.5) / fine - 0.5 - n // 2 for n in grid.shape)
+    planes = []
+    for slab in x.split(fine):
+        r = (slab[:, None, None] ** 2 + y[:, None] ** 2 + z**2).sqrt()
+        values = torch.where(r > radius_mm, (radius_mm / r) ** 3 * (3 * (z / r) ** 2 - 1) / 3, 0.0)
+        planes.append(values.reshape(fine, ny, fine, nz, fine).mean((0, 2, 4)))
+    return torch.stack(planes)
 
 
 def whole_chain(record: Record, head: Head, protocol: Protocol, seed: int) -> Judged:
