@@ -80,9 +80,9 @@ def l1(
         Magnitude image, ``(x, y, z)``, any units; no edges but the mask's where absent.
     strength
         Weight of the penalty [ppm]; larger is smoother. No value serves all data: it grows with the noise and with
-        errors of the field. Choose it once for a study and keep it for all its arms. On three virtual heads of 1.6 x
-        1.6 x 4 mm, 1e-4, 2e-4 and 3e-4 left a mean nucleus error of 3.2, 2.9 and 2.9 ppb (worst 9.5, 7.4 and 7.3) and a
-        mean RMSE of 13.6, 13.2 and 13.3 ppb; at 5e-4 the red nucleus lost 5 ppb more than at 2e-4.
+        errors of the field. Choose it once for a study and keep it for all its arms. When the default was chosen, on
+        three virtual heads of 1.6 x 1.6 x 4 mm, 1e-4, 2e-4 and 3e-4 left a mean nucleus error of 3.2, 2.9 and 2.9 ppb
+        (worst 9.5, 7.4 and 7.3) and a mean RMSE of 13.6, 13.2 and 13.3 ppb.
     edge_share
         Share of the gradient components of the magnitude that count as edges, between 0 and 1.
     dynamic
