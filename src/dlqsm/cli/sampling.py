@@ -11,7 +11,7 @@ from io import BytesIO
 
 import numpy as np
 
-from dlqsm.acquisition.sampling import SAMPLINGS
+from dlqsm.acquisition.sampling import SAMPLINGS, Sampling
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import start
 from dlqsm.core.checks import InputError, require_choice
@@ -24,12 +24,17 @@ DEFAULT_KIND = "poisson"
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
-    kind = peek(words, "--kind", DEFAULT_KIND)
-    require_choice("sampling", kind, SAMPLINGS)
     parser.add_argument("out", type=path, metavar="OUT", help="output name without suffix")
     parser.add_argument("--shape", type=int, nargs=2, metavar=("NY", "NZ"), required=True, help="phase-encoding steps")
+    add_sampling_arguments(parser, words)
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare kind, acceleration, seed, calibration and the options of the kind."""
+    kind = peek(words, "--kind", DEFAULT_KIND)
+    require_choice("sampling", kind, SAMPLINGS)
     parser.add_argument("--acceleration", type=positive(float), metavar="R", required=True, help="net, at least 1")
-    parser.add_argument("--kind", choices=tuple(SAMPLINGS), default=DEFAULT_KIND)
+    parser.add_argument("--kind", choices=tuple(SAMPLINGS), default=DEFAULT_KIND, help=f"(default: {DEFAULT_KIND})")
     parser.add_argument("--seed", type=int, default=0, help="for the same mask again (default: 0)")
     parser.add_argument(
         "--calibration", type=int, nargs=2, metavar=("CY", "CZ"), help="axes of the calibration ellipse"
@@ -37,14 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     add_method_options(parser, _options(kind), title=f"options of {kind}")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
-    talk, _ = start(arguments)
+def draw_sampling(arguments: argparse.Namespace, shape: tuple[int, int]) -> Sampling:
+    """Draw the sampling that the arguments ask for."""
     options = method_options(arguments, _options(arguments.kind))
     if arguments.calibration:
         options["calibration"] = tuple(arguments.calibration)
     draw = choose("sampling", SAMPLINGS, arguments.kind, options)
-    sampling = draw(tuple(arguments.shape), arguments.acceleration, arguments.seed)
+    return draw(shape, arguments.acceleration, arguments.seed)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    talk, _ = start(arguments)
+    sampling = draw_sampling(arguments, tuple(arguments.shape))
     targets = {suffix: arguments.out.with_name(arguments.out.name + suffix) for suffix in (".npy", ".txt", ".png")}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing and not arguments.overwrite:
