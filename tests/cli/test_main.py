@@ -123,6 +123,23 @@ def test_nuclei_and_compare(phantom: Path, tmp_path: Path, capsys: pytest.Captur
     assert "rmse_ppb" in capsys.readouterr().out
 
 
+def test_label_voxels_outside_the_valid_mask_are_not_measured(phantom: Path, tmp_path: Path) -> None:
+    chi, grid = read_volume(phantom / "chi.nii.gz")
+    labels = read_volume(phantom / "labels.nii.gz")[0]
+    valid = torch.ones(grid.shape, dtype=torch.bool)
+    valid[:, : grid.shape[1] // 2] = False
+    write_volume(tmp_path / "Chimap.nii.gz", chi * valid, grid)
+    write_volume(tmp_path / "mask_desc-eroded.nii.gz", valid, grid)
+    words = ["nuclei", tmp_path / "Chimap.nii.gz", tmp_path / "t.tsv", "--participant", "sub-1", "--arm", "PI2"]
+    words += ["--labels", phantom / "labels.nii.gz", "--names", phantom / "names.tsv", "--quiet"]
+    assert main([str(w) for w in words]) == 0
+    table = pd.read_csv(tmp_path / "t.tsv", sep="\t").set_index("side")
+    assert table.loc["left", "mean_ppb"] == pytest.approx(120, abs=1e-3)
+    assert table.loc["left", "n_voxels"] == int(((labels == 1) & valid).sum())
+    about = json.loads((tmp_path / "t.json").read_text())
+    assert about["LabelVoxelsOutsideMask"] == int(((labels != 0) & ~valid).sum()) > 0
+
+
 def test_bad_input_of_single_steps(phantom: Path, tmp_path: Path, refused: Refused) -> None:
     field, mask = phantom / "field.nii.gz", phantom / "mask.nii.gz"
     out = ["--quiet", "--method", "tkd", "--unit", "ppm"]

@@ -66,13 +66,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def reconstruct_raw(
-    raw: RawData, method: str, options: dict[str, object], talk: Talk, device: torch.device, **more: object
+    raw: RawData,
+    method: str,
+    options: dict[str, object],
+    talk: Talk,
+    device: torch.device,
+    *,
+    virtual_coils: int | None = None,
+    seed: int = 0,
+    uncombined: bool = False,
 ) -> ReconstructedImages:
     """Reconstruct with progress shown, and say what the raw data lacked."""
     for sentence in raw.header.missing:
         talk.say(f"  note: {sentence}")
     with talk.working(f"recon {method}") as advance:
-        return reconstruct(raw, method, options, progress=advance, device=device, **more)  # type: ignore[arg-type]
+        return reconstruct(
+            raw,
+            method,
+            options,
+            virtual_coils=virtual_coils,
+            seed=seed,
+            uncombined=uncombined,
+            progress=advance,
+            device=device,
+        )
 
 
 def save_images(folder: Path, raw: RawData, method: str, images: ReconstructedImages) -> None:
