@@ -12,7 +12,7 @@ from dlqsm.core import units
 PACKAGE = Path(dlqsm.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 STEPS = ("acquisition", "reconstruction", "qsm", "nuclei", "agreement", "report", "io")
-LAYERS = {"core": 0, **dict.fromkeys(STEPS, 1), "config": 2, "pipeline": 3, "cli": 5}
+LAYERS = {"core": 0, **dict.fromkeys(STEPS, 1), "config": 2, "pipeline": 3, "cohort": 4, "cli": 5}
 HOMES = {
     "nibabel": ("io",),
     "h5py": ("io",),
@@ -20,6 +20,9 @@ HOMES = {
     "nilearn": ("io",),
     "matplotlib": ("report",),
     "jinja2": ("report",),
+    "ants": ("nuclei",),
+    "statsmodels": ("agreement",),
+    "templateflow": ("io",),
     "argparse": ("cli",),
     "rich": ("cli",),
     "numba": ("core", "acquisition", "reconstruction", "qsm", "cli"),

@@ -26,6 +26,8 @@ COMMANDS = {
     "invert": "one step: dipole inversion",
     "nuclei": "susceptibility and labels to a table of nucleus values",
     "compare": "agreement of two maps",
+    "agree": "agreement of arms over participants, from a long table",
+    "run": "a whole BIDS dataset: every participant and arm, then the group",
     "report": "rebuild the HTML page",
 }
 """Command to what it does; the module of the same name in this package runs it."""
