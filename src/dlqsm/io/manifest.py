@@ -15,7 +15,16 @@ from dlqsm.io.outputs import read_json, write_json
 NAME = "report.json"
 IMAGES = ("Chimap", "fieldmap_desc-total", "fieldmap_desc-local", "mask", "mask_desc-eroded", "R2starmap")
 """Images that both ways of telling an arm know, by file stem."""
-FILE_KEYS = (*IMAGES, "fieldmap_desc-noise", "quality", "magnitude", "phase", "mask_desc-common", "Chimap_aligned", "summary")  # fmt: skip
+FILE_KEYS = (
+    *IMAGES,
+    "fieldmap_desc-noise",
+    "quality",
+    "magnitude",
+    "phase",
+    "mask_desc-common",
+    "Chimap_aligned",
+    "summary",
+)
 """Keys of ``files``: stems of `io.maps.UNITS`; ``magnitude`` (3-D, combined over echoes) and ``phase`` (3-D, one echo
 [rad]); the mask that all arms share; ``Chimap_aligned``, the susceptibility moved to the reference arm's grid; and
 ``summary``, the JSON that `dlqsm qsm` calls qsm.json, with the content of scan.json under ``scan``."""
