@@ -1,0 +1,42 @@
+"""Many tests: p-values adjusted over a family of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+
+from dlqsm.agreement.sample import Values
+
+
+def holm(p_values: Values) -> Values:
+    """Holm's step-down adjusted p-values: they control the chance of any false rejection in the family.
+
+    NaN marks a test that could not be made: it stays NaN and the family does not count it.
+
+    References
+    ----------
+    Holm, Scand J Stat 6:65 (1979).
+    """
+    return _adjusted(p_values, "holm")
+
+
+def benjamini_hochberg(p_values: Values) -> Values:
+    """Benjamini and Hochberg's adjusted p-values: they control the expected share of false rejections.
+
+    NaN marks a test that could not be made: it stays NaN and the family does not count it.
+
+    References
+    ----------
+    Benjamini & Hochberg, J R Stat Soc B 57:289 (1995), doi:10.1111/j.2517-6161.1995.tb02031.x.
+    """
+    return _adjusted(p_values, "fdr_bh")
+
+
+def _adjusted(p_values: Values, method: str) -> Values:
+    adjusted = np.full(p_values.shape, math.nan)
+    made = np.isfinite(p_values)
+    if made.any():
+        adjusted[made] = multipletests(p_values[made], method=method)[1]
+    return adjusted
