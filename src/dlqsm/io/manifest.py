@@ -13,6 +13,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import read_json, write_json
 
 NAME = "report.json"
+GROUP_NAME = "group.json"
 IMAGES = ("Chimap", "fieldmap_desc-total", "fieldmap_desc-local", "mask", "mask_desc-eroded", "R2starmap")
 """Images that both ways of telling an arm know, by file stem."""
 FILE_KEYS = (
@@ -120,4 +121,67 @@ def read_manifest(folder: Path) -> Manifest:
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{folder / NAME}: expected a manifest written by dlqsm, but it cannot be used ({error})"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupManifest:
+    """Content of ``group.json``: what the group page is made of, by paths relative to its folder.
+
+    Parameters
+    ----------
+    dataset
+        Name on the page.
+    arms, reference_arm, margin_ppb
+        Arms in the order shown, the one that the others are compared with, and the margin of equivalence [ppb].
+    values
+        Long table ``participant_id age sex arm roi side mean_ppb ...`` of all participants.
+    agreement, age, similarity, registration
+        Tables; None where they were not made. ``similarity`` and ``registration`` have the columns
+        ``participant_id arm`` and those that `report.group.GroupReport` names.
+    figures
+        Pictures in the order shown.
+    pages
+        Participant to page.
+    problems
+        Participant or step to the sentence that says what went wrong or is missing.
+    notes
+        Sentences on how the tables are to be read.
+    methods
+        Step to method and parameters.
+    page
+        Where the page goes.
+    """
+
+    dataset: str
+    arms: tuple[str, ...]
+    reference_arm: str
+    margin_ppb: float
+    values: str
+    agreement: str | None = None
+    age: str | None = None
+    similarity: str | None = None
+    registration: str | None = None
+    figures: tuple[str, ...] = ()
+    pages: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    methods: dict[str, object] = field(default_factory=dict)
+    page: str = "group.html"
+
+
+def write_group_manifest(folder: Path, manifest: GroupManifest) -> None:
+    """Write ``group.json``."""
+    write_json(folder / GROUP_NAME, asdict(manifest))
+
+
+def read_group_manifest(folder: Path) -> GroupManifest:
+    """Read ``group.json``, or raise `InputError` naming what is wrong with it."""
+    content = read_json(folder / GROUP_NAME)
+    try:
+        sequences = {key: tuple(content.pop(key, ())) for key in ("arms", "figures", "notes")}  # type: ignore[arg-type]
+        return GroupManifest(**content, **sequences)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InputError(
+            f"{folder / GROUP_NAME}: expected a manifest written by dlqsm, but it cannot be used ({error})"
         ) from None
