@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dlqsm.core.checks import InputError
+from dlqsm.io.memory import peak_memory_mb
+
+__all__ = ["Advance", "Talk", "peak_memory_mb", "start"]
 
 Advance = Callable[[float], None]
 
@@ -68,9 +69,3 @@ def start(arguments: argparse.Namespace) -> tuple[Talk, torch.device]:
         raise InputError("--device cuda was asked for, but PyTorch finds no CUDA device here; use --device cpu")
     device = torch.device("cuda" if cuda and arguments.device != "cpu" else "cpu")
     return Talk(quiet=arguments.quiet), device
-
-
-def peak_memory_mb() -> float:
-    """Peak resident size of this process [MB]."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

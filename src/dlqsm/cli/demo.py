@@ -17,7 +17,7 @@ from dlqsm.acquisition.head import draw_participants
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import Talk, start
-from dlqsm.cli.qsm import read_recon, run_chain, save_maps
+from dlqsm.cli.qsm import run_chain, save_maps
 from dlqsm.cli.recon import reconstruct_raw, save_images
 from dlqsm.cli.report import build_page
 from dlqsm.cli.simulate import (
@@ -27,6 +27,7 @@ from dlqsm.cli.simulate import (
     simulate_participant,
     truth_path,
 )
+from dlqsm.cohort.chain import read_recon
 from dlqsm.config import QsmConfig
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid

@@ -19,7 +19,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.core.units import TWO_PI
 from dlqsm.io.nifti import Image, read_image, require_same_grid
-from dlqsm.io.outputs import read_json
+from dlqsm.io.sidecars import inherited_sidecar
 
 PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
 _LARGEST_PHASE_RAD = 10 * TWO_PI
@@ -76,7 +76,7 @@ def read_echo_series(
     if not magnitude or not phase:
         raise InputError("expected at least one magnitude and one phase image; got none")
     images = {"magnitude": [read_image(p) for p in magnitude], "phase": [read_image(p) for p in phase]}
-    sidecars = [read_sidecar(p) for p in phase]
+    sidecars = [inherited_sidecar(p) for p in phase]
     grid = images["phase"][0].grid
     for image in images["magnitude"] + images["phase"]:
         require_same_grid(image.path, image.grid, grid, str(phase[0]))
@@ -99,13 +99,6 @@ def read_echo_series(
     bad = ~(np.isfinite(phase_values) & np.isfinite(magnitude_values)).all(axis=(0, 1))
     both = [torch.from_numpy(np.where(bad, 0.0, v[order]).astype(v.dtype)) for v in (magnitude_values, phase_values)]
     return EchoSeries(both[0], both[1], scan, torch.from_numpy(bad), decisions)
-
-
-def read_sidecar(path: Path) -> dict[str, object]:
-    """The JSON beside an image; empty where there is none."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    sidecar = path.with_name(f"{stem}.json")
-    return read_json(sidecar) if sidecar.is_file() else {}
 
 
 def _to_radian(
@@ -216,7 +209,7 @@ def _require_one_timing(
     if len(magnitude) != len(phase):
         return
     for m, p, told in zip(magnitude, phase, phase_sidecars, strict=True):
-        mine, theirs = read_sidecar(m).get("EchoTime"), told.get("EchoTime")
+        mine, theirs = inherited_sidecar(m).get("EchoTime"), told.get("EchoTime")
         if mine is not None and theirs is not None and mine != theirs:
             raise InputError(f"{m}: its EchoTime is {mine} s; expected {theirs} s, as {p} at the same place has")
 

@@ -20,6 +20,8 @@ COLUMNS = {
     "median_ppb": "Median over the voxels of the label [ppb]",
     "n_voxels": "Voxels of the label that were measured",
     "volume_mm3": "Their volume [mm3]",
+    "truth_ppb": "True mean over the true labels, relative to the same mask [ppb]; of virtual scans only",
+    "mean_true_labels_ppb": "Measured mean over the true labels: mean_ppb without the error of registration [ppb]",
 }
 
 
@@ -31,12 +33,12 @@ def write_table(path: Path, table: pd.DataFrame, about: dict[str, object] | None
     write_json(path.with_suffix(".json"), {**(about or {}), "columns": columns})
 
 
-def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """Read a TSV, or raise `InputError` naming the columns that are missing."""
+def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) -> pd.DataFrame:
+    """Read a TSV, or raise `InputError` naming the columns that are missing; numbers stay text if wanted."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        table = pd.read_csv(path, sep="\t", na_values="n/a")
+        table = pd.read_csv(path, sep="\t", na_values="n/a", dtype=str if as_text else None)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a tab-separated table, but it cannot be read ({error})") from None
     missing = [name for name in required if name not in table.columns]

@@ -1,0 +1,135 @@
+"""Stages of one arm: raw data to lag sums, and lag sums or images to susceptibility as BIDS derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlqsm.cohort.chain import (
+    ChainInput,
+    account_of,
+    read_images,
+    read_recon,
+    run_chain,
+    sidecars_of,
+    volumes_of,
+)
+from dlqsm.cohort.plan import Arm, Plan
+from dlqsm.cohort.records import Fingerprints, key_of
+from dlqsm.core.methods import options_of
+from dlqsm.io.derivatives import account_path, derivative_path, sidecar_of, uri, write_derivative
+from dlqsm.io.mdi_file import write_lag_sums
+from dlqsm.io.nifti import read_volume, write_volume
+from dlqsm.io.outputs import read_json, write_json
+from dlqsm.io.raw import read_raw
+from dlqsm.io.scan_json import ScanFile, write_scan
+from dlqsm.io.sidecars import inherited_sidecar
+from dlqsm.pipeline import QsmMaps
+from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct
+
+_LAGS, _SCAN, _PHASE = "mdi.h5", "scan.json", "phase.nii.gz"
+
+
+def recon_folder(arm: Arm, plan: Plan) -> Path:
+    """Folder of what a reconstruction leaves for the next stage."""
+    return plan.work / arm.label / arm.name
+
+
+def recon_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
+    """Key of the reconstruction of raw data."""
+    assert arm.source.raw is not None
+    assert arm.method is not None
+    defaults = {name: option.default for name, option in options_of(RECONSTRUCTIONS[arm.method]).items()}
+    content = {"raw": prints.of(arm.source.raw), "method": arm.method, "options": defaults, "seed": plan.seed}
+    return key_of("recon", content)
+
+
+def qsm_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
+    """Key of the maps of an arm."""
+    content: dict[str, Any] = {"config": plan.config.resolved(), "entities": arm.entities}
+    if arm.source.raw is not None:
+        return key_of("qsm", {**content, "recon": recon_key(arm, plan, prints)})
+    images = [(prints.of(path), inherited_sidecar(path)) for path in arm.source.files]
+    return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase_unit})
+
+
+def reconstruct_arm(arm: Arm, plan: Plan) -> list[Path]:
+    """Reconstruct raw data, and keep what the maps and the page need: lag sums, scan, phase of the middle echo."""
+    assert arm.source.raw is not None
+    assert arm.method is not None
+    raw, folder = read_raw(arm.source.raw), recon_folder(arm, plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    images = reconstruct(raw, arm.method, seed=plan.seed, device=plan.device, scratch_folder=folder)
+    grid, middle = raw.header.grid, images.images.shape[0] // 2
+    write_lag_sums(folder / _LAGS, images.lag_sums, grid)
+    write_volume(folder / _PHASE, images.images[middle].angle(), grid)
+    write_scan(folder / _SCAN, raw.header.scan, _about_raw(arm, raw.header, images, middle))
+    return [folder / name for name in (_LAGS, _PHASE, _SCAN)]
+
+
+def _about_raw(arm: Arm, header: Any, images: ReconstructedImages, shown_echo: int) -> dict[str, Any]:
+    return {
+        "method": arm.method,
+        "acceleration": header.acceleration,
+        "repetition_time_s": header.repetition_time_s,
+        "flip_angle_deg": header.flip_angle_deg,
+        "phase_sign": "exp(+i 2 pi f TE): positive phase is a higher field",
+        "missing": list(header.missing),
+        "decisions": images.decisions,
+        "shown_echo": shown_echo,
+    }
+
+
+def map_arm(arm: Arm, plan: Plan) -> list[Path]:
+    """Make the maps of an arm, with sidecars and the account of all decisions; return the files."""
+    source, phase_rad, told = _input(arm, plan)
+    maps = run_chain(source, plan.config, torch.device(plan.device), lambda step, seconds: None)
+    sources = [uri(path, plan.out, plan.bids) for path in arm.source.files]
+    account = account_of(maps, replace(source, sources={"files": sources}))
+    account["scan"] = {**account["scan"], **told}
+    written = _write_maps(arm, plan, maps, source, sources)
+    written += _write_pictures(arm, plan, source, phase_rad, int(told["shown_echo"]), sources)
+    path = account_path(plan.out, arm.label, arm.entities)
+    write_json(path, account)
+    return [*written, *(sidecar_of(image) for image in written), path]
+
+
+def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, Any]]:
+    """What the chain starts from, the phase of one echo [rad] for the page, and what is told of the scan."""
+    if arm.source.raw is not None:
+        folder = recon_folder(arm, plan)
+        return read_recon(folder), read_volume(folder / _PHASE)[0], dict(read_json(folder / _SCAN))
+    nothing = ScanFile(Path("options"), None, None, None, None, {})
+    source, series = read_images(arm.source.magnitude, arm.source.phase, nothing, plan.phase_unit)
+    middle = series.phase_rad.shape[0] // 2
+    return source, series.phase_rad[middle, 0], {"shown_echo": middle}
+
+
+def _write_maps(arm: Arm, plan: Plan, maps: QsmMaps, source: ChainInput, sources: list[str]) -> list[Path]:
+    sidecars = sidecars_of(maps, source.scan, plan.config)
+    written = []
+    for kind, values in volumes_of(maps).items():
+        path = derivative_path(plan.out, arm.label, arm.entities, kind)
+        content = {**sidecars[kind], "Sources": sources}
+        if arm.method is not None:
+            content["Reconstruction"] = arm.method
+        written.append(write_derivative(path, values, source.scan.grid, kind, content))
+    return written
+
+
+def _write_pictures(
+    arm: Arm, plan: Plan, source: ChainInput, phase_rad: torch.Tensor, shown_echo: int, sources: list[str]
+) -> list[Path]:
+    """Magnitude combined over echoes, which registration needs, and the phase of one echo, which the page shows."""
+    scan, common = source.scan, {"Sources": sources, "MagneticFieldStrength": source.scan.field_strength_t}
+    magnitude = derivative_path(plan.out, arm.label, arm.entities, "magnitude")
+    phase = derivative_path(plan.out, arm.label, arm.entities, "phase", echo=str(shown_echo + 1))
+    combined = source.sums.power.sum(0).sqrt()
+    return [
+        write_derivative(magnitude, combined, scan.grid, "magnitude", {**common, "EchoTime": list(scan.echo_times_s)}),
+        write_derivative(phase, phase_rad, scan.grid, "phase", {**common, "EchoTime": scan.echo_times_s[shown_echo]}),
+    ]

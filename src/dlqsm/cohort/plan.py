@@ -1,0 +1,167 @@
+"""What a run does, decided before it starts: options for all participants, and the arms of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dlqsm.cohort.records import Fingerprints
+from dlqsm.cohort.sampling_kind import is_uniform
+from dlqsm.config import QsmConfig
+from dlqsm.core.checks import InputError
+from dlqsm.core.raw import calibration_region
+from dlqsm.io.bids import ArmSource, Dataset, Entities, ParticipantSource
+from dlqsm.io.bids_names import label_of
+from dlqsm.io.raw import read_raw
+from dlqsm.reconstruction import RECONSTRUCTIONS
+
+FOR_UNIFORM: Final = "sense"
+FOR_RANDOM: Final = ("joint", "cs", "sense")
+"""Reconstructions of random sampling, the best first; the first that the table holds is taken."""
+USUAL_REFERENCE: Final = "PI2"
+VIRTUAL_ATLAS: Final = "virtual"
+USUAL_ATLAS: Final = "cit168"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all participants of a run share.
+
+    Parameters
+    ----------
+    bids, out, work
+        Dataset, derivatives, and files between the stages.
+    methods
+        Reconstructions of raw data; one by the sampling of each scan where None.
+    config
+        Steps from echo images to susceptibility.
+    atlas
+        ``cit168``, ``virtual`` or a folder.
+    reference
+        Arm that the others are registered to and compared with.
+    like_paper
+        Whether nuclei are measured on the reference arm's grid.
+    phase_unit
+        Unit of phase images; from their headers where None.
+    device
+        Where volumes are computed, as PyTorch names it.
+    threads
+        Processor threads of one participant; PyTorch's own choice where None.
+    seed
+        Of the noise replica and the registration.
+    keep_work
+        Whether files between the stages stay once a participant is complete.
+    overwrite
+        Whether every stage runs, whatever its record says.
+    """
+
+    bids: Path
+    out: Path
+    work: Path
+    methods: tuple[str, ...] | None
+    config: QsmConfig
+    atlas: str
+    reference: str
+    like_paper: bool = False
+    phase_unit: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    seed: int = 0
+    keep_work: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One map of one participant: an acquisition, and how it is reconstructed (None for images)."""
+
+    name: str
+    label: str
+    source: ArmSource
+    method: str | None
+
+    @property
+    def entities(self) -> Entities:
+        """Entities of its derivatives: those of the source, and ``rec-`` where dlqsm reconstructed."""
+        if self.method is None:
+            return self.source.entities
+        entities = dict(self.source.entities)
+        entities["rec"] = label_of(entities.get("rec", "") + self.method)
+        return tuple(entities.items())
+
+
+def default_method(*, uniform: bool) -> str:
+    """The reconstruction for a sampling: SENSE where regular, else the best there is for random sampling."""
+    return FOR_UNIFORM if uniform else next(name for name in FOR_RANDOM if name in RECONSTRUCTIONS)
+
+
+def arms_of(source: ArmSource, label: str, plan: Plan, prints: Fingerprints) -> tuple[Arm, ...]:
+    """The maps that one acquisition gives: one a method.
+
+    Raises
+    ------
+    InputError
+        If the acquisition cannot be used, or its raw data cannot be read.
+    """
+    if source.problem:
+        raise InputError(source.problem)
+    if source.raw is None:
+        return (Arm(source.name, label, source, None),)
+    if plan.methods is None:
+        return (Arm(source.name, label, source, default_method(uniform=_sampled_uniformly(source.raw, prints))),)
+    if len(plan.methods) == 1:
+        return (Arm(source.name, label, source, plan.methods[0]),)
+    return tuple(Arm(f"{source.name}_{method}", label, source, method) for method in plan.methods)
+
+
+def choose_reference(dataset: Dataset, wanted: str | None, methods: Sequence[str] | None) -> str:
+    """The reference arm: what was asked for, else PI2, else the first; of its first method where there are several.
+
+    Raises
+    ------
+    InputError
+        If no participant has the arm that was asked for.
+    """
+    plain, several = dataset.arm_names, methods is not None and len(methods) > 1
+    raw = {a.name for p in dataset.participants for a in p.arms if a.raw}
+    all_names = [n for name in plain for n in (_with_methods(name, methods) if several and name in raw else (name,))]
+    wanted_or_usual = wanted or (USUAL_REFERENCE if USUAL_REFERENCE in plain else plain[0])
+    if wanted_or_usual in all_names:
+        return wanted_or_usual
+    if wanted_or_usual in plain:
+        return _with_methods(wanted_or_usual, methods)[0]
+    raise InputError(f"no participant has the reference arm '{wanted}'; choose one of {', '.join(all_names)}")
+
+
+def choose_participants(dataset: Dataset, labels: Sequence[str] | None) -> tuple[ParticipantSource, ...]:
+    """The participants asked for, with or without ``sub-``; all where none is named.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no data of one of them.
+    """
+    if not labels:
+        return dataset.participants
+    known = {person.label: person for person in dataset.participants}
+    wanted = list(dict.fromkeys("sub-" + label.removeprefix("sub-") for label in labels))
+    unknown = [label for label in wanted if label not in known]
+    if unknown:
+        shown = ", ".join(list(known)[:8]) + (" ..." if len(known) > 8 else "")
+        raise InputError(f"{dataset.root}: has no multi-echo data of participant {unknown[0]}; it has {shown}")
+    return tuple(known[label] for label in wanted)
+
+
+def _with_methods(name: str, methods: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(f"{name}_{method}" for method in methods or ())
+
+
+def _sampled_uniformly(raw: Path, prints: Fingerprints) -> bool:
+    known = prints.remark(raw, "uniform")
+    if known is None:
+        mask = read_raw(raw).header.sampling_mask
+        known = is_uniform(mask, calibration_region(mask))
+        prints.note(raw, "uniform", known)
+    return bool(known)

@@ -1,0 +1,155 @@
+"""What makes a run resumable: a record for each finished stage, with a key that tells what it was made of.
+
+The key of a stage is a hash over the content of its input files, its parameters, the code that runs, and the keys of
+the stages before it. It is known before anything is computed: a stage whose record carries its key, and whose outputs
+are still there, need not run, even where the files between the stages are gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import dlqsm
+from dlqsm.core.checks import InputError
+from dlqsm.io.outputs import read_json, write_json
+
+CODE: Final = {
+    "recon": ("core", "io", "reconstruction"),
+    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", "cohort"),
+    "nuclei": ("core", "io", "acquisition", "nuclei", "agreement", "pipeline", "cohort"),
+    "page": ("",),
+}
+"""Parts of the package whose code a stage runs; a change in them is a reason to run it again."""
+PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "antspyx"), "page": ()}
+"""Other packages whose version is part of a stage's key."""
+_BLOCK: Final = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A finished stage.
+
+    Parameters
+    ----------
+    key
+        Hash of all that it was made of.
+    outputs
+        Files it wrote, relative to the folder of the run, with their sizes [bytes].
+    seconds
+        How long it took.
+    about
+        What else is worth keeping, plain values.
+    """
+
+    key: str
+    outputs: Mapping[str, int]
+    seconds: float
+    about: Mapping[str, Any]
+
+
+def key_of(stage: str, content: Mapping[str, Any]) -> str:
+    """Hash of what a stage is made of, with the code that runs it."""
+    versions = {name: metadata.version(name) for name in PACKAGES[stage]}
+    whole = {"stage": stage, "code": code_hash(CODE[stage]), "packages": versions, **content}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_hash(parts: tuple[str, ...]) -> str:
+    """Hash over the source files in parts of the package; the whole package for an empty part."""
+    package = Path(dlqsm.__file__).parent
+    digest = hashlib.sha256()
+    for part in parts:
+        place = package / part
+        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.suffix in (".py", ".j2", ".css")]
+        for path in sorted(files):
+            digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Fingerprints:
+    """Content hashes of input files, kept in a file so that large ones are read once.
+
+    A file is hashed again where its size or its time of modification has changed.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._known = _read_or_empty(store)
+
+    def of(self, path: Path) -> str:
+        """Hash of a file's content; raises `InputError` where it cannot be read."""
+        return str(self._entry(path)["sha256"])
+
+    def remark(self, path: Path, name: str) -> Any:
+        """What was noted of a file whose content has not changed since; None where nothing was."""
+        return self._entry(path).get(name)
+
+    def note(self, path: Path, name: str, value: Any) -> None:
+        """Keep something known of a file's content."""
+        self._entry(path)[name] = value
+        write_json(self._store, self._known)
+
+    def _entry(self, path: Path) -> dict[str, Any]:
+        try:
+            status = path.stat()
+            stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+            entry = self._known.get(str(path))
+            if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
+                entry = {**stamp, "sha256": file_hash(path)}
+                self._known[str(path)] = entry
+                write_json(self._store, self._known)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        return entry
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a record; None where there is none or it is not whole."""
+    content = _read_or_empty(path)
+    try:
+        return Record(**content)
+    except TypeError:
+        return None
+
+
+def write_record(path: Path, key: str, root: Path, outputs: Sequence[Path], seconds: float, **about: Any) -> None:
+    """Write the record of a finished stage: the last thing that a stage does."""
+    sizes = {_relative(output, root): output.stat().st_size for output in outputs}
+    content = {"key": key, "outputs": sizes, "seconds": seconds, "about": about}
+    write_json(path, content)
+
+
+def is_current(record: Record | None, key: str, root: Path) -> bool:
+    """Whether a stage need not run: its record has the key, and its outputs are there in their sizes."""
+    if record is None or record.key != key:
+        return False
+    return all((root / p).is_file() and (root / p).stat().st_size == n for p, n in record.outputs.items())
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _read_or_empty(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or where a disk lost a part of it."""
+    try:
+        return dict(read_json(path))
+    except InputError:
+        return {}

@@ -1,0 +1,199 @@
+"""The BIDS derivatives that ``dlqsm run`` writes: names, sidecars, and what describes the dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import torch
+
+import dlqsm
+from dlqsm.core.scan import Grid
+from dlqsm.io.bids import DESCRIPTION, Entities
+from dlqsm.io.bids_names import join_name, label_of
+from dlqsm.io.nifti import write_volume
+from dlqsm.io.outputs import whole_file, write_json, write_text
+
+BIDS_VERSION: Final = "1.11.0"
+REPOSITORY_NAME: Final = "dlqsm"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of image is named and described.
+
+    Parameters
+    ----------
+    suffix, datatype
+        BIDS suffix and folder.
+    unit
+        Entry ``Units`` of the sidecar.
+    extra
+        Entities beside those of the arm.
+    stripped
+        Whether it shows the brain only.
+    description
+        Sentence for the sidecar; that of a ``desc-`` label goes into descriptions.tsv too.
+    """
+
+    suffix: str
+    datatype: str
+    unit: str
+    extra: Mapping[str, str]
+    stripped: bool
+    description: str
+
+
+KINDS: Final = {
+    "Chimap": Kind("Chimap", "anat", "ppm", {}, True, "Magnetic susceptibility, its mean over the reference zero"),
+    "R2starmap": Kind("R2starmap", "anat", "1/s", {}, True, "Effective transverse relaxation rate"),
+    "mask": Kind("mask", "anat", "1", {"desc": "brain"}, True, "Brain with trustworthy phase"),
+    "mask_desc-eroded": Kind(
+        "mask", "anat", "1", {"desc": "eroded"}, True, "Where local field and susceptibility are valid"
+    ),
+    "mask_desc-common": Kind(
+        "mask", "anat", "1", {"desc": "common"}, True, "Where the susceptibility of all arms is valid; the reference"
+    ),
+    "quality": Kind("probseg", "anat", "1", {"desc": "phasequality"}, True, "Quality of the phase, 1 best"),
+    "magnitude": Kind(
+        "T2starw",
+        "anat",
+        "arbitrary",
+        {"part": "mag", "desc": "combined"},
+        False,
+        "Root of the sum of squares of all echoes",
+    ),
+    "phase": Kind("MEGRE", "anat", "rad", {"part": "phase"}, False, "Wrapped phase of one echo"),
+    "fieldmap_desc-total": Kind("fieldmap", "fmap", "Hz", {"desc": "total"}, False, "Field of all sources, unwrapped"),
+    "fieldmap_desc-local": Kind("fieldmap", "fmap", "Hz", {"desc": "local"}, True, "Field of sources in the mask"),
+    "fieldmap_desc-noise": Kind(
+        "fieldmap", "fmap", "Hz", {"desc": "noise"}, True, "Standard deviation of the field by noise"
+    ),
+    "dseg": Kind("dseg", "anat", "1", {}, True, "Deep brain nuclei, from the atlas"),
+    "Chimap_aligned": Kind(
+        "Chimap", "anat", "ppm", {"desc": "aligned"}, True, "Susceptibility moved to the grid of the reference arm"
+    ),
+}
+"""Images by the key that the rest of the program knows them by (`io.manifest.FILE_KEYS`)."""
+
+TABLE_SUFFIX: Final = "qsmstats"
+ACCOUNT_SUFFIX: Final = "qsmaccount"
+IGNORED: Final = (
+    "logs/",
+    "work/",
+    "group/",
+    "figures/",
+    "*.html",
+    "**/figures/",
+    "**/xfm/",
+    "**/report.json",
+    f"**/*_{TABLE_SUFFIX}.*",
+    f"*_{TABLE_SUFFIX}.*",
+    f"**/*_{ACCOUNT_SUFFIX}.json",
+    "**/fmap/*_rec-*",
+    ".dlqsm.lock",
+)
+"""Lines of .bidsignore: what BIDS has no name for: region tables, accounts, transforms, field maps with rec-."""
+
+
+def derivative_path(out: Path, label: str, entities: Entities, kind: str, **more: str | None) -> Path:
+    """Path of an image of one arm; ``entities`` name the arm, ``more`` adds or replaces entities."""
+    about = KINDS[kind]
+    named = {"sub": label.removeprefix("sub-"), **dict(entities), **about.extra, **more}
+    return _folder(out, label, entities) / about.datatype / join_name(named, about.suffix)
+
+
+def account_path(out: Path, label: str, entities: Entities) -> Path:
+    """Path of the account of one arm: all decisions, seconds, convergence."""
+    named = {"sub": label.removeprefix("sub-"), **dict(entities)}
+    return _folder(out, label, entities) / "anat" / join_name(named, ACCOUNT_SUFFIX, ".json")
+
+
+def table_path(out: Path, label: str, desc: str) -> Path:
+    """Path of a table of one participant, all arms in it; of the group for the label ``group``."""
+    name = f"{label}_desc-{desc}_{TABLE_SUFFIX}.tsv"
+    return out / name if label == "group" else out / label / name
+
+
+def write_derivative(path: Path, values: torch.Tensor, grid: Grid, kind: str, sidecar: Mapping[str, Any]) -> Path:
+    """Write an image and its sidecar; return the image's path."""
+    about = KINDS[kind]
+    content = {"Description": about.description, "Units": about.unit, "SkullStripped": about.stripped}
+    extra = {"Type": "Brain"} if about.suffix == "mask" else {}
+    software = {"GeneratedBy": [_generator()]}
+    write_volume(path, values, grid)
+    write_json(sidecar_of(path), {**content, **extra, **sidecar, **software})
+    return path
+
+
+def sidecar_of(path: Path) -> Path:
+    """The JSON beside an image or a table."""
+    name = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".tsv")
+    return path.with_name(f"{name}.json")
+
+
+def write_dseg_names(image: Path, names: Mapping[int, tuple[str, str]]) -> Path:
+    """Write the meaning of the numbers of a label image beside it; return the table's path."""
+    rows = [(number, f"{roi}_{side}", roi, side) for number, (roi, side) in names.items()]
+    path = image.with_name(image.name.removesuffix(".nii.gz") + ".tsv")
+    with whole_file(path) as partial:
+        pd.DataFrame(rows, columns=["index", "name", "roi", "side"]).to_csv(partial, sep="\t", index=False)
+    return path
+
+
+def uri(path: Path, out: Path, bids: Path) -> str:
+    """The BIDS URI of a file of this dataset, or of the one that it was made from."""
+    if path.is_relative_to(out):
+        return f"bids::{path.relative_to(out).as_posix()}"
+    return f"bids:raw:{path.relative_to(bids).as_posix()}" if path.is_relative_to(bids) else path.name
+
+
+def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
+    """Write what describes the derivatives as a dataset: dataset_description.json last."""
+    write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
+    write_text(out / "README", f"Susceptibility maps and nuclei of '{name}', made by dlqsm {dlqsm.__version__}.\n")
+    labelled = [(kind.extra["desc"], kind.description) for kind in KINDS.values() if "desc" in kind.extra]
+    with whole_file(out / "descriptions.tsv") as partial:
+        pd.DataFrame(labelled, columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
+    label = label_of(atlas)
+    about_atlas = {"Name": f"dlqsm nuclei of {atlas}", "License": "see the atlas", "RRID": "n/a"}
+    write_json(out / f"atlas-{label}_description.json", about_atlas)
+    write_text(out / "logs" / "CITATION.md", CITATION)
+    link = Path(os.path.relpath(bids.resolve(), out.resolve())).as_posix()
+    content = {
+        "Name": f"dlqsm derivatives of {name}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [_generator()],
+        "SourceDatasets": [{"URL": link}],
+        "DatasetLinks": {"raw": link},
+    }
+    write_json(out / DESCRIPTION, content)
+
+
+def _folder(out: Path, label: str, entities: Entities) -> Path:
+    session = dict(entities).get("ses")
+    return out / label / f"ses-{session}" if session else out / label
+
+
+def _generator() -> dict[str, str]:
+    return {"Name": REPOSITORY_NAME, "Version": dlqsm.__version__}
+
+
+CITATION: Final = """# Please cite
+
+These results were made by dlqsm. The methods that ran, with their parameters, stand on the page of each participant.
+
+- The processing line: Zhou et al., Front Neurosci 2025, doi:10.3389/fnins.2025.1522227
+- Consensus on QSM: QSM Consensus Organization Committee, Magn Reson Med 2024, doi:10.1002/mrm.30006
+- V-SHARP: Wu et al., Magn Reson Med 2012, doi:10.1002/mrm.23000
+- ESPIRiT: Uecker et al., Magn Reson Med 2014, doi:10.1002/mrm.24751
+- SENSE: Pruessmann et al., Magn Reson Med 2001, doi:10.1002/mrm.1241
+- Atlas CIT168: Pauli et al., Sci Data 2018, doi:10.1038/sdata.2018.63
+- Registration by ANTs: Avants et al., Med Image Anal 2008, doi:10.1016/j.media.2007.06.004
+- BIDS: Gorgolewski et al., Sci Data 2016, doi:10.1038/sdata.2016.44
+"""
