@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -106,6 +107,7 @@ def limit_interval(n: int, *, coverage: float = COVERAGE, level: float = LEVEL) 
     return Interval(float(low), float(high))
 
 
+@functools.cache
 def pair_factor(n: int, confidence: float, *, coverage: float = COVERAGE) -> float:
     """Two-sided tolerance factor k: bias +- k s holds ``coverage`` of the differences with the given confidence.
 

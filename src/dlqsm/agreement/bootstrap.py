@@ -48,7 +48,8 @@ def bootstrap_intervals(pairs: Sequence[Pairs], *, seed: int, n_resamples: int) 
         return []
     n_people = len(pairs[0].participants)
     draws = np.random.default_rng(seed).multinomial(n_people, np.full(n_people, 1 / n_people), size=n_resamples)
-    return [_intervals(one, draws.astype(np.float64)) for one in pairs]
+    weights = draws.astype(np.float64)
+    return [_intervals(one, weights) for one in pairs]
 
 
 def statistics(moments: Moments, offset: float) -> dict[str, Values]:

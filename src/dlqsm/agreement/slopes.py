@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from dlqsm.agreement.equivalence import Equivalence, tost
-from dlqsm.agreement.sample import LEVEL, NOWHERE, Interval, Values, is_constant, mean_square_products
+from dlqsm.agreement.sample import LEVEL, NOWHERE, Interval, Values, is_constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,11 @@ def deming(values: Values, reference: Values, *, variance_ratio: float = 1.0) ->
     n = values.size
     if n < 4 or is_constant(values) or is_constant(reference):
         return NO_LINE
-    slope = _deming_slope(reference, values, variance_ratio)
-    kept = ~np.eye(n, dtype=bool)
-    without = np.array([_deming_slope(reference[k], values[k], variance_ratio) for k in kept])
+    x, y = reference - reference.mean(), values - values.mean()
+    sums = np.stack([x * x, y * y, x * y])
+    slope = float(_deming_slope(sums.sum(axis=1), variance_ratio))
+    # Leaving i out takes n / (n - 1) times its product of deviations off each sum.
+    without = _deming_slope(sums.sum(axis=1)[:, None] - sums * n / (n - 1), variance_ratio)
     pseudo = n * slope - (n - 1) * without
     intercept = float(values.mean() - slope * reference.mean())
     error = float(pseudo.std(ddof=1)) / math.sqrt(n)
@@ -77,9 +79,10 @@ def deming(values: Values, reference: Values, *, variance_ratio: float = 1.0) ->
     return Line(slope, Interval(slope - half, slope + half), p, intercept)
 
 
-def _deming_slope(x: Values, y: Values, ratio: float) -> float:
-    s_xx, s_yy, s_xy = mean_square_products(x, y)
-    if s_xy == 0:
-        return math.nan
+def _deming_slope(sums: Values, ratio: float) -> Values:
+    """Slope from the sums of squares and products ``(3, ...)``; NaN where x and y do not vary together."""
+    s_xx, s_yy, s_xy = sums
     excess = s_yy - ratio * s_xx
-    return (excess + math.sqrt(excess**2 + 4 * ratio * s_xy**2)) / (2 * s_xy)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = (excess + np.sqrt(excess**2 + 4 * ratio * s_xy**2)) / (2 * s_xy)
+    return np.where(np.isfinite(slope), slope, math.nan)

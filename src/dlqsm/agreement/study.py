@@ -99,7 +99,7 @@ def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     first = pairs[0].arm
     rows = [_age_row(reference, one, one.every_reference_ppb, ages) for one in pairs if one.arm == first]
     rows += [_age_row(one.arm, one, one.every_arm_ppb, ages) | _against_reference(one, ages) for one in pairs]
-    return pd.DataFrame(rows).reindex(columns=list(columns.AGE))
+    return _whole_counts(pd.DataFrame(rows).reindex(columns=list(columns.AGE)))
 
 
 def why_no_age_table(table: pd.DataFrame) -> str | None:
@@ -198,6 +198,11 @@ def _adjust(found: pd.DataFrame) -> pd.DataFrame:
         found.loc[family, "p_bh"] = benjamini_hochberg(p)
         found.loc[family, "tost_p_holm"] = holm(tost_p)
     return found
+
+
+def _whole_counts(found: pd.DataFrame) -> pd.DataFrame:
+    """Keep counts whole where some are absent, as n_pairs is for the reference."""
+    return found.astype({name: "Int64" for name in ("n", "n_without_age", "n_pairs")})
 
 
 def _age_row(arm: str, pairs: Pairs, values: Values, ages: pd.Series[float]) -> Row:

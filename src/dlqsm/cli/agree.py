@@ -1,0 +1,233 @@
+"""Agreement of arms with a reference, per nucleus, from a long table; and their association with age.
+
+TABLE.tsv has the columns participant_id, arm, roi, side and mean_ppb, and age [years] and sex where they are known, as
+dlqsm nuclei and dlqsm run write them. Pairs are made of what exists, and counted. OUT_DIR gets agreement.tsv and
+age.tsv, each with a JSON that describes every column, the figures as SVG and PNG, and tables.tex.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import dlqsm
+from dlqsm.agreement import columns
+from dlqsm.agreement.long_table import check_table
+from dlqsm.agreement.pairs import in_order
+from dlqsm.agreement.study import MIN_PAIRS, age_table, agreement_table, why_no_age_table
+from dlqsm.cli.agree_summary import print_summary
+from dlqsm.cli.arguments import path, positive
+from dlqsm.cli.console import start
+from dlqsm.core.checks import InputError
+from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json, write_text
+from dlqsm.io.tables import read_table
+from dlqsm.report.agreement_figures import age_figure, bland_altman_figure, correlation_figure
+from dlqsm.report.agreement_forest import age_slopes_figure, equivalence_figure
+from dlqsm.report.agreement_latex import latex_tables
+from dlqsm.report.agreement_style import png_bytes, svg_bytes
+
+AGREEMENT, AGE, LATEX = "agreement.tsv", "age.tsv", "tables.tex"
+AGE_FIGURES: Final = ("age", "age_slopes")
+REPEAT_ENDING: Final = "rep"
+FAMILY: Final = "all nuclei and arms of the same side; side both is the primary family"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreement:
+    """What `write_agreement` computed: both tables (age None where it could not be made) and remarks on the data."""
+
+    agreement: pd.DataFrame
+    age: pd.DataFrame | None
+    repeat: str | None
+    remarks: tuple[str, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Declare the arguments."""
+    del words
+    parser.add_argument("table", type=path, metavar="TABLE.tsv", help="long table of nucleus values [ppb]")
+    parser.add_argument("out", type=path, metavar="OUT_DIR", help="folder for tables and figures")
+    parser.add_argument("--reference", required=True, metavar="ARM", help="arm that the others are compared with")
+    parser.add_argument(
+        "--margin-ppb", type=positive(float), default=3.0, metavar="X",
+        help="mean difference that does not matter [ppb], for the test of equivalence; set it before you see the data "
+        "(default: 3)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repeat",
+        metavar="ARM",
+        help="second scan by the reference: the floor in every figure (default: REFERENCErep)",
+    )
+    parser.add_argument(
+        "--resamples", type=positive(int), default=10_000, metavar="N", help="bootstrap draws (default: 10000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the bootstrap (default: 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    talk, _ = start(arguments)
+    table = read_table(arguments.table, ())
+    is_unit_known = _stated_unit(arguments.table) == "ppb"
+    table = check_table(table, str(arguments.table), is_unit_known=is_unit_known)
+    with (
+        output_folder(arguments.out, overwrite=arguments.overwrite, produces=(AGREEMENT,)) as out,
+        talk.working("statistics and figures"),
+    ):
+        written = write_agreement(
+            table, out, reference=arguments.reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
+            n_resamples=arguments.resamples, repeat=arguments.repeat,
+        )  # fmt: skip
+    print_summary(
+        written.agreement, written.age, reference=arguments.reference, margin_ppb=arguments.margin_ppb,
+        remarks=written.remarks,
+    )  # fmt: skip
+    return 0
+
+
+def write_agreement(
+    table: pd.DataFrame,
+    out: Path,
+    *,
+    reference: str,
+    margin_ppb: float = 3.0,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    repeat: str | None = None,
+) -> Agreement:
+    """Compute the agreement study of a long table and write its tables and figures.
+
+    Parameters
+    ----------
+    table
+        As `check_table` demands: ``participant_id arm roi side mean_ppb`` [ppb], and ``age`` [years], ``sex``.
+    out
+        Folder that exists; files of the same names are replaced.
+    reference
+        Arm that the others are compared with.
+    margin_ppb
+        Equivalence margin [ppb].
+    seed, n_resamples
+        Of the bootstrap.
+    repeat
+        Second scan by the reference; None takes the arm named as the reference with ``rep`` behind it, if there is one.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be used; nothing is written then.
+    """
+    table = check_table(table, "the table", is_unit_known=True)
+    arms = in_order(table["arm"])
+    repeat = _repeat_arm(arms, reference, repeat)
+    agreement = agreement_table(table, reference=reference, margin_ppb=margin_ppb, seed=seed, n_resamples=n_resamples)
+    reason = why_no_age_table(table)
+    age = None if reason else age_table(table, reference=reference)
+    remarks = (*_remarks(table, agreement), *([f"{AGE} was not made: {reason}"] if reason else _age_remarks(age)))
+    about = {
+        "Reference": reference, "Repeat": repeat, "MarginPpb": margin_ppb, "Seed": seed, "Resamples": n_resamples,
+        "Family": FAMILY, "Participants": int(table["participant_id"].nunique()), "Remarks": list(remarks),
+        "GeneratedBy": f"dlqsm {dlqsm.__version__}",
+    }  # fmt: skip
+    _write_figures(out, _figures(table, agreement, age, reference, repeat))
+    write_text(out / LATEX, latex_tables(agreement, age, reference=reference, margin_ppb=margin_ppb))
+    if age is not None:
+        _write_table(out / AGE, age, about, columns.AGE)
+    # Last, since its presence tells that the folder is complete.
+    _write_table(out / AGREEMENT, agreement, about, columns.AGREEMENT)
+    return Agreement(agreement, age, repeat, remarks)
+
+
+def _stated_unit(table: Path) -> str | None:
+    """Unit of mean_ppb by the JSON beside the table, None where nothing is said; any other than ppb is refused."""
+    sidecar = table.with_suffix(".json")
+    if table.suffix == ".json" or not sidecar.is_file():
+        return None
+    content = read_json(sidecar)
+    described = content.get("columns")
+    entry = described.get("mean_ppb") if isinstance(described, dict) else content.get("mean_ppb")
+    text = str(entry.get("Units", "")) if isinstance(entry, dict) else str(entry or "")
+    units = [unit for unit in ("ppb", "ppm") if unit in text.replace("mean_ppb", "").lower()]
+    if units == ["ppm"]:
+        raise InputError(f"{sidecar}: says that mean_ppb is in ppm; give {table.name} in ppb, and say so in the JSON")
+    return units[0] if units == ["ppb"] else None
+
+
+def _repeat_arm(arms: list[str], reference: str, named: str | None) -> str | None:
+    if named is None:
+        return f"{reference}{REPEAT_ENDING}" if f"{reference}{REPEAT_ENDING}" in arms else None
+    if named not in arms or named == reference:
+        raise InputError(
+            f"the repeat arm '{named}' is not an arm beside the reference {reference}; the table has {', '.join(arms)}"
+        )
+    return named
+
+
+def _remarks(table: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
+    """What the reader must know of the data: who is missing where, and what could not be computed."""
+    people = table["participant_id"].nunique()
+    found = []
+    for arm in in_order(table["arm"]):
+        measured = table[(table["arm"] == arm) & table["mean_ppb"].notna()]["participant_id"].nunique()
+        if measured < people:
+            found.append(f"arm {arm}: {people - measured} of {people} participants lack it")
+    few = agreement[agreement["n"] < MIN_PAIRS]
+    if len(few):
+        found.append(
+            f"{len(few)} of {len(agreement)} rows have fewer than {MIN_PAIRS} pairs ({_places(few)}): "
+            "counts and means alone are given"
+        )
+    still = agreement[(agreement["n"] >= MIN_PAIRS) & agreement["p"].isna()]
+    if len(still):
+        found.append(f"{len(still)} rows hold differences that do not vary ({_places(still)}): no test is possible")
+    return found
+
+
+def _age_remarks(age: pd.DataFrame | None) -> list[str]:
+    without = 0 if age is None else int(age["n_without_age"].max())
+    return [f"{without} participants without age are left out of {AGE}"] if without else []
+
+
+def _places(rows: pd.DataFrame) -> str:
+    names = [f"{arm} {roi} {side}" for arm, roi, side in zip(rows["arm"], rows["roi"], rows["side"], strict=True)]
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _figures(
+    table: pd.DataFrame, agreement: pd.DataFrame, age: pd.DataFrame | None, reference: str, repeat: str | None
+) -> dict[str, Callable[[], Figure] | None]:
+    """File name without ending to what draws it; None where there is nothing to draw, so that no old one stays."""
+    named: dict[str, Any] = {"reference": reference, "repeat": repeat}
+    has_both = bool((agreement["side"] == "both").any())
+    return {
+        "bland_altman": (lambda: bland_altman_figure(table, agreement, **named)) if has_both else None,
+        "correlation": (lambda: correlation_figure(table, agreement, **named)) if has_both else None,
+        "equivalence": (lambda: equivalence_figure(agreement, **named)) if has_both else None,
+        "age": None if age is None else lambda: age_figure(table, age, **named),
+        "age_slopes": None if age is None else lambda: age_slopes_figure(age, **named),
+    }
+
+
+def _write_figures(out: Path, figures: dict[str, Callable[[], Figure] | None]) -> None:
+    for name, draw in figures.items():
+        files = {ending: out / f"{name}.{ending}" for ending in ("svg", "png")}
+        if draw is None:
+            for file in (*files.values(), *((out / AGE, out / "age.json") if name in AGE_FIGURES else ())):
+                file.unlink(missing_ok=True)
+            continue
+        figure = draw()
+        for ending, content in (("svg", svg_bytes(figure)), ("png", png_bytes(figure))):
+            with whole_file(files[ending]) as partial:
+                partial.write_bytes(content)
+
+
+def _write_table(file: Path, table: pd.DataFrame, about: dict[str, Any], described: dict[str, str]) -> None:
+    write_json(file.with_suffix(".json"), {**about, "columns": described})
+    with whole_file(file) as partial:
+        table.to_csv(partial, sep="\t", index=False, na_rep="n/a", float_format="%.8g")

@@ -1,0 +1,121 @@
+"""What `dlqsm agree` prints: one table an arm, and what they mean in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dlqsm.report.agreement_style import columns_of, number, plain, rois_of, row_of, signed
+
+WIDTH = 104
+"""Columns of the print: a narrower terminal wraps lines, which loses nothing; rich would cut figures off."""
+ALPHA = 0.05
+
+
+def print_summary(
+    agreement: pd.DataFrame,
+    age: pd.DataFrame | None,
+    *,
+    reference: str,
+    margin_ppb: float,
+    remarks: Sequence[str],
+) -> None:
+    """Print the primary results (side both) and the remarks to standard output."""
+    console = Console(highlight=False, width=WIDTH)
+    both = agreement[agreement["side"] == "both"]
+    for arm in columns_of(both, None):
+        _heading(console, f"{arm} against {reference}, both sides pooled")
+        console.print(_agreement_table(both, arm, margin_ppb))
+        console.print(f"{_in_words(both[both['arm'] == arm], margin_ppb)}\n", soft_wrap=True)
+    if age is not None:
+        _heading(console, "Association with age")
+        console.print(_age_table(age, reference))
+    for remark in remarks:
+        console.print(f"note: {remark}", markup=False, soft_wrap=True)
+
+
+def _agreement_table(both: pd.DataFrame, arm: str, margin_ppb: float) -> Table:
+    table = _empty()
+    heads = ("nucleus", "n", "r", "bias [95 % CI] ppb", "limits ppb", "diff %", "ICC [95 % CI]", "p Holm")
+    for head in heads:
+        table.add_column(head, justify="left" if head == "nucleus" else "right", no_wrap=True)
+    table.add_column(f"within ±{margin_ppb:g} ppb", no_wrap=True)
+    for roi in rois_of(both):
+        table.add_row(*_agreement_cells(roi, row_of(both, arm, roi)))
+    return table
+
+
+def _agreement_cells(roi: str, row: dict[str, Any]) -> list[str]:
+    limits = number(row, "loa_low_ppb"), number(row, "loa_high_ppb")
+    tost_p = number(row, "tost_p")
+    verdict = "n/a" if math.isnan(tost_p) else f"{'yes' if tost_p < ALPHA else 'not shown'} ({_p(tost_p)})"
+    return [
+        roi,
+        str(int(number(row, "n"))),
+        plain(number(row, "pearson_r")),
+        _interval(row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", signed),
+        f"{signed(limits[0])}…{signed(limits[1])}" if math.isfinite(limits[0]) else "n/a",
+        plain(number(row, "percent_difference"), 1),
+        _interval(row, "icc", "icc_low", "icc_high", plain),
+        _p(number(row, "p_holm")),
+        verdict,
+    ]
+
+
+def _age_table(age: pd.DataFrame, reference: str) -> Table:
+    table = _empty()
+    for head, side in (
+        ("nucleus", "left"), ("arm", "left"), ("n", "right"), ("r", "right"), ("p", "right"),
+        ("slope [95 % CI] ppb/year", "right"), (f"p against {reference}", "right"),
+    ):  # fmt: skip
+        table.add_column(head, justify="right" if side == "right" else "left", no_wrap=True)
+    for roi in rois_of(age):
+        for arm in columns_of(age, None):
+            row = row_of(age, arm, roi)
+            against = "" if arm == reference else _p(number(row, "p_against_reference"))
+            slope = _interval(row, "slope_ppb_per_year", "low", "high", _two_digits)
+            cells = [str(int(number(row, "n"))), plain(number(row, "pearson_r")), _p(number(row, "p")), slope, against]
+            table.add_row(roi if arm == reference else "", arm, *cells)
+        table.add_section()
+    return table
+
+
+def _in_words(rows: pd.DataFrame, margin_ppb: float) -> str:
+    """The two counts that a reader looks for first."""
+    tested = int(rows["tost_p"].notna().sum())
+    if not tested:
+        return "too few pairs for any test"
+    shown, differ = int((rows["tost_p"] < ALPHA).sum()), int((rows["p_holm"] < ALPHA).sum())
+    return (
+        f"mean difference shown to be within ±{margin_ppb:g} ppb in {shown} of {tested} nuclei (TOST); "
+        f"different from 0 in {differ} (t-test, Holm)"
+    )
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(text, style="bold", markup=False, soft_wrap=True)
+
+
+def _empty() -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False)
+
+
+def _interval(row: dict[str, Any], name: str, low: str, high: str, write: Any) -> str:
+    value, ends = number(row, name), (number(row, low), number(row, high))
+    if not math.isfinite(ends[0]):
+        return str(write(value))
+    return f"{write(value)} [{write(ends[0])}, {write(ends[1])}]"
+
+
+def _two_digits(value: float) -> str:
+    return signed(value, 2)
+
+
+def _p(value: float) -> str:
+    return "n/a" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"

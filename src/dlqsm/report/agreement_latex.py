@@ -1,0 +1,120 @@
+"""Tables of an agreement study as LaTeX (booktabs), for a manuscript."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import pandas as pd
+
+from dlqsm.report.agreement_style import columns_of, number, rois_of, row_of
+
+Row = dict[str, Any]
+
+AGREEMENT_HEAD: Final = (
+    r"Arm & Nucleus & $n$ & $r$ & Bias [95\,\% CI] & Limits of agreement & Difference & ICC [95\,\% CI] & "
+    r"$p$ (Holm) & TOST $p$ \\" + "\n" + r" & & & & (ppb) & (ppb) & (\%) & & & \\"
+)
+AGE_HEAD: Final = (
+    r"Arm & Nucleus & $n$ & $r$ & $p$ & Slope [95\,\% CI] & $p$ against reference \\"
+    + "\n"
+    + r" & & & & & (ppb/year) & \\"
+)
+
+
+def latex_tables(agreement: pd.DataFrame, age: pd.DataFrame | None, *, reference: str, margin_ppb: float) -> str:
+    """Agreement of side both, and the association with age where it is known, as two LaTeX tables.
+
+    Needs the package booktabs; numbers are those of agreement.tsv and age.tsv, rounded.
+    """
+    both = agreement[agreement["side"] == "both"]
+    caption = (
+        f"Agreement with {_escaped(reference)}; equivalence margin $\\pm${margin_ppb:g}\\,ppb. Differences: arm minus "
+        "reference. ICC: ICC(A,1). Holm: paired $t$-tests over all nuclei and arms. TOST: two one-sided $t$-tests."
+    )
+    parts = [r"% needs \usepackage{booktabs}", _table(both, "llrrllrlrr", AGREEMENT_HEAD, caption, _agreement_cells)]
+    if age is not None:
+        caption = (
+            "Association of susceptibility with age. The last column tests by Williams' test whether arm and "
+            f"{_escaped(reference)} correlate equally with age."
+        )
+        parts.append(_table(age, "llrrrlr", AGE_HEAD, caption, _age_cells))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: pd.DataFrame, columns: str, head: str, caption: str, cells: Callable[[Row], list[str]]) -> str:
+    blocks = []
+    for arm in columns_of(table, None):
+        rows = [row_of(table, arm, roi) for roi in rois_of(table)]
+        lines = [[_escaped(str(row["roi"])), str(int(row["n"])), *cells(row)] for row in rows if row]
+        blocks.append("\n".join(_line([_escaped(arm) if i == 0 else "", *line]) for i, line in enumerate(lines)))
+    body = "\n\\addlinespace\n".join(blocks)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering\small",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _agreement_cells(row: Row) -> list[str]:
+    return [
+        _number(number(row, "pearson_r"), 2),
+        _with_interval(row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", 1),
+        _between(number(row, "loa_low_ppb"), number(row, "loa_high_ppb"), 1),
+        _number(number(row, "percent_difference"), 1),
+        _with_interval(row, "icc", "icc_low", "icc_high", 2),
+        _p(number(row, "p_holm")),
+        _p(number(row, "tost_p")),
+    ]
+
+
+def _age_cells(row: Row) -> list[str]:
+    return [
+        _number(number(row, "pearson_r"), 2),
+        _p(number(row, "p")),
+        _with_interval(row, "slope_ppb_per_year", "low", "high", 2),
+        _p(number(row, "p_against_reference")),
+    ]
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _with_interval(row: Row, name: str, low: str, high: str, digits: int) -> str:
+    ends = number(row, low), number(row, high)
+    if not math.isfinite(ends[0]):
+        return _number(number(row, name), digits)
+    return f"{_number(number(row, name), digits)} [{_number(ends[0], digits)}, {_number(ends[1], digits)}]"
+
+
+def _between(low: float, high: float, digits: int) -> str:
+    return f"{_number(low, digits)} to {_number(high, digits)}" if math.isfinite(low) else "--"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"${value:.{digits}f}$" if math.isfinite(value) else "--"
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return "--"
+    return "$<$0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _escaped(text: str) -> str:
+    """Text in which LaTeX sees no commands."""
+    special = {"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$"}
+    special |= {"{": r"\{", "}": r"\}", "^": r"\^{}", "~": r"\~{}"}
+    return "".join(special.get(letter, letter) for letter in text)
