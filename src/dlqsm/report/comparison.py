@@ -1,12 +1,14 @@
-"""Tables that set the arms side by side: seconds, convergence, decisions."""
+"""Tables that set the arms side by side: registration, seconds, convergence, decisions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlqsm.report.participant import ParticipantReport
+from dlqsm.report.numbers import UNKNOWN, number
+from dlqsm.report.participant import ParticipantReport, Registration
 from dlqsm.report.summary import decisions_of, seconds_of
 
 
@@ -43,6 +45,35 @@ def decision_rows(report: ParticipantReport) -> Comparison | None:
     keys = list(dict.fromkeys(key for decisions in decided for key in decisions))
     rows = [(key.replace("_", " "), _once([decisions.get(key, "–") for decisions in decided])) for key in keys]
     return Comparison(_names(report), rows) if rows else None
+
+
+def registration_rows(report: ParticipantReport) -> Comparison | None:
+    """Motion, score, coverage of each nucleus and warnings of each arm; None where nothing was registered."""
+    found = [arm.registration or Registration() for arm in report.arms]
+    if all(arm.registration is None for arm in report.arms):
+        return None
+    reference = report.leading.name
+    rows = [(f"head moved against {reference}", [_motion(one) for one in found])]
+    rows += [
+        (score, [number(one.score, 3) if one.score_name == score else UNKNOWN for one in found])
+        for score in dict.fromkeys(one.score_name for one in found if one.score is not None)
+    ]
+    for nucleus in dict.fromkeys(name for one in found for name in one.coverage):
+        shares = [one.coverage.get(nucleus) for one in found]
+        rows.append((f"{nucleus} inside the valid mask", [_percent(share) for share in shares]))
+    if any(one.warnings for one in found):
+        rows.append(("warnings", ["; ".join(one.warnings) or "none" for one in found]))
+    return Comparison(_names(report), [row for row in rows if set(row[1]) != {UNKNOWN}])
+
+
+def _motion(registration: Registration) -> str:
+    shift, turn = number(registration.shift_mm, 2), number(registration.rotation_deg, 2)
+    return UNKNOWN if {shift, turn} == {UNKNOWN} else f"{shift} mm, {turn}°"
+
+
+def _percent(share: float | None) -> str:
+    # Rounded down: a nucleus that lost a voxel must not read as whole.
+    return UNKNOWN if share is None else f"{math.floor(1000 * share) / 10:.4g} %"
 
 
 def _names(report: ParticipantReport) -> list[str]:

@@ -43,7 +43,7 @@ class Scale:
     @property
     def css_gradient(self) -> str:
         """Colour bar, from low to high."""
-        stops = [_hex(self.colours(step)) for step in np.linspace(0, 1, 9 if self.is_signed else 2)]
+        stops = [hex_colour(self.colours(step)) for step in np.linspace(0, 1, 9 if self.is_signed else 2)]
         return f"linear-gradient(to right, {', '.join(stops)})"
 
     @property
@@ -81,6 +81,18 @@ def data_uri(values: Pixels, scale: Scale) -> str:
     return "data:image/webp;base64," + base64.b64encode(stored.getvalue()).decode("ascii")
 
 
+def png_uri(values: Pixels, scale: Scale) -> str:
+    """The image as 8-bit PNG inside a ``data:`` address; the grey value is that of `to_bytes`."""
+    stored = BytesIO()
+    Picture.fromarray(to_bytes(values, scale)).save(stored, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode("ascii")
+
+
+def hex_colour(colour: tuple[float, float, float, float]) -> str:
+    """``#rrggbb`` of a colour with channels in [0, 1]."""
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colour[:3])
+
+
 def outlines(labels: Pixels) -> list[tuple[str, str, str]]:
     """Nucleus, colour and SVG path (in pixels of the plane) round each nucleus of a plane of labels."""
     paths = [(nucleus, colour, "".join(map(_path, contours(labels, nucleus)))) for nucleus, colour in COLOURS.items()]
@@ -96,10 +108,6 @@ def contours(labels: Pixels, nucleus: str) -> list[Pixels]:
 def _path(contour: Pixels) -> str:
     points = [f"{column:.2f} {row:.2f}" for column, row in contour[:-1]]
     return "M" + "L".join(points) + "Z"
-
-
-def _hex(colour: tuple[float, float, float, float]) -> str:
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in colour[:3])
 
 
 def _tick(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,9 +11,11 @@ import dlqsm
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import panels
 from dlqsm.report.checklist import Item, consensus_checklist, echo_times_text, matrix_text, voxel_text
-from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, seconds_rows
+from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, registration_rows, seconds_rows
+from dlqsm.report.flicker import flicker
 from dlqsm.report.methods_text import method_sentences, value_text
 from dlqsm.report.nucleus_table import MARGIN_PPB, NucleusTable, error_plot, nucleus_tables
+from dlqsm.report.numbers import UNKNOWN, number, signed
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.planes import tilt_deg
 from dlqsm.report.summary import methods_of, scan_of, scan_time_s, seconds_of
@@ -30,10 +31,9 @@ MEASURES: Final = {
     "sharpness_ratio": ("Edge sharpness", "ratio", 3),
 }
 """Column of the similarity table to name, unit and decimals."""
-UNKNOWN: Final = "–"
 REFERENCE: Final = "reference"
 """Optional column of the similarity table: what each arm was compared with."""
-_TEMPLATES: Final = jinja2.Environment(
+TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("dlqsm.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )  # fmt: skip
@@ -53,7 +53,7 @@ def participant_page(report: ParticipantReport) -> str:
     """
     tables = nucleus_tables(report)
     main = tables[0] if tables else None
-    return _TEMPLATES.get_template("participant.html.j2").render(
+    return TEMPLATES.get_template("participant.html.j2").render(
         report=report,
         version=dlqsm.__version__,
         facts=_facts(report.leading),
@@ -62,6 +62,9 @@ def participant_page(report: ParticipantReport) -> str:
         viewer=panels.viewer(report),
         chi=panels.quantity_gallery(report, "chi_ppm"),
         zoom=panels.zoom_gallery(report),
+        flicker=flicker(report),
+        placed=panels.registration_gallery(report),
+        registration=registration_rows(report),
         differences=[d for d in (panels.difference_to_truth(report), panels.difference_to_reference(report)) if d],
         fields=[panels.quantity_gallery(report, quantity) for quantity in QUANTITIES],
         tables=tables,
@@ -78,20 +81,6 @@ def participant_page(report: ParticipantReport) -> str:
         signed=signed,
         number=number,
     )
-
-
-def signed(value: float | None, decimals: int = 1) -> str:
-    """A number with its sign and a true minus; a dash where it is not known."""
-    if value is None or not math.isfinite(value):
-        return UNKNOWN
-    return f"{value:+.{decimals}f}".replace("-", "−")
-
-
-def number(value: float | None, decimals: int = 1) -> str:
-    """A number with a true minus; a dash where it is not known, an infinity sign where it is infinite."""
-    if value is None or math.isnan(value):
-        return UNKNOWN
-    return "∞" if math.isinf(value) else f"{value:.{decimals}f}".replace("-", "−")
 
 
 def _facts(arm: ArmMaps) -> list[str]:

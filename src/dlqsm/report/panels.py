@@ -19,6 +19,8 @@ from dlqsm.report.planes import MARKS, PLANES, View, cut, pixel_size_mm, spacing
 MANY_ARMS = 3
 """From this number of arms on, arms are columns and planes are rows."""
 VIEWER_SLICES = 30
+VIEWER_PIXELS = 450_000
+"""Largest number of slices, and of pixels of all of them, of one arm in the viewer."""
 _CAPTIONS: Final = {
     "chi_ppm": (
         "Susceptibility",
@@ -66,7 +68,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Stacks of all arms at the same positions, for paging and flicker."""
+    """Stacks of all arms at the same positions, for paging."""
 
     stacks: tuple[Stack, ...]
     positions_mm: tuple[float, ...]
@@ -128,13 +130,30 @@ def zoom_gallery(report: ParticipantReport) -> Gallery | None:
     return Gallery("Nuclei", note, images.CHI_PPM, tuple(rows), missing)
 
 
+def registration_gallery(report: ParticipantReport) -> Gallery | None:
+    """Magnitude with the outlines of the nuclei, the head and close by; None without labels or magnitude."""
+    drawn = [(arm, arm.magnitude) for arm in report.arms if arm.magnitude is not None]
+    places = [(f"{zoom.place}, {zoom.plane}", zoom.view, zoom.plane) for zoom in zooms(report)]
+    if not drawn or not places:
+        return None
+    scale = quantity_scale(report, "magnitude")
+    rows = []
+    for label, view, plane in [("Head, axial", whole_view(report), "axial"), *places]:
+        found = [_panel(arm, m, view, plane, scale, "Magnitude", arm.name, outlined=True) for arm, m in drawn]
+        rows.append((label, tuple(found)))
+    missing = tuple(f"{arm.name}: not shown (no magnitude)" for arm in report.arms if arm.magnitude is None)
+    note = "Outlines as above, here on the magnitude that the registration compared."
+    return Gallery("Registration", note, scale, tuple(rows), missing)
+
+
 def viewer(report: ParticipantReport) -> Viewer | None:
     """Axial susceptibility slices of all arms; None where no arm has susceptibility."""
     volumes = _chi_volumes(report)
     if not volumes:
         return None
     view, grid = whole_view(report), report.leading.grid
-    offsets = _offsets(view, spacing_across_mm(grid, "axial"))
+    most = max(1, min(VIEWER_SLICES, VIEWER_PIXELS // cut(report.leading.mask, grid, view, "axial").size))
+    offsets = _offsets(view, spacing_across_mm(grid, "axial"), most)
     stacks, size = [], (1.0, 1.0)
     for arm, volume in volumes:
         slices = [cut(volume, arm.grid, view, "axial", offset_mm=offset) for offset in offsets]
@@ -145,11 +164,11 @@ def viewer(report: ParticipantReport) -> Viewer | None:
     return Viewer(tuple(stacks), positions, start, *size, images.CHI_PPM)
 
 
-def _offsets(view: View, spacing_mm: float) -> list[float]:
-    """Distances from the centre of evenly spaced slices, from the lowest up, at most `VIEWER_SLICES`."""
+def _offsets(view: View, spacing_mm: float, most: int) -> list[float]:
+    """Distances from the centre of evenly spaced slices, from the lowest up, at most ``most``."""
     below = int((view.before_mm[2] - MARGIN_MM) / spacing_mm)
     above = int((view.after_mm[2] - MARGIN_MM) / spacing_mm)
-    step = -(-(below + above + 1) // VIEWER_SLICES)
+    step = -(-(below + above + 1) // most)
     return [spacing_mm * i for i in range(-(below // step) * step, above + 1, step)]
 
 

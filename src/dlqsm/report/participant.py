@@ -9,8 +9,34 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dlqsm.core.checks import InputError
+from dlqsm.core.checks import InputError, require_shape
 from dlqsm.core.scan import Grid
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How one arm was registered, as the record tells it; what is not known is None or empty.
+
+    Parameters
+    ----------
+    shift_mm, rotation_deg
+        Rigid motion of the head against the reference arm: displacement of the brain's centre, and angle.
+    score
+        Similarity after registration; higher is better.
+    score_name
+        What the score is.
+    coverage
+        Nucleus to the share of it that lies inside the valid mask.
+    warnings
+        One sentence each.
+    """
+
+    shift_mm: float | None = None
+    rotation_deg: float | None = None
+    score: float | None = None
+    score_name: str = "similarity"
+    coverage: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,12 @@ class ArmMaps:
         ``references`` and ``mask`` as in ``qsm.json``; read in `report.summary`.
     shown_echo_s
         Echo time of the phase shown [s]; None where unknown.
+    common_mask
+        Voxels where the susceptibility of all arms is valid, after registration; None where none was made.
+    aligned_chi_ppm
+        Susceptibility moved rigidly onto the leading arm's grid [ppm]; None where no registration was made.
+    registration
+        How the arm was registered; None where it was not.
     """
 
     name: str
@@ -58,9 +90,12 @@ class ArmMaps:
     truth_chi_ppm: torch.Tensor | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
     shown_echo_s: float | None = None
+    common_mask: torch.Tensor | None = None
+    aligned_chi_ppm: torch.Tensor | None = None
+    registration: Registration | None = None
 
     def __post_init__(self) -> None:
-        for name in (*VOLUMES, "mask", "labels", "truth_chi_ppm"):
+        for name in (*VOLUMES, "mask", "labels", "truth_chi_ppm", "common_mask"):
             volume = getattr(self, name)
             if volume is not None and tuple(volume.shape) != self.grid.shape:
                 raise InputError(
@@ -105,6 +140,10 @@ class ParticipantReport:
             raise InputError("a report needs at least one arm; got none")
         if self.reference_arm is not None and self.reference_arm not in names:
             raise InputError(f"reference arm '{self.reference_arm}' is not among the arms {', '.join(names)}")
+        for arm in self.arms:
+            if arm.aligned_chi_ppm is not None:
+                whose = f"arm {self.leading.name}, onto which it was moved"
+                require_shape(f"aligned map of arm {arm.name}", arm.aligned_chi_ppm, self.leading.grid.shape, whose)
 
     @property
     def reference(self) -> ArmMaps | None:

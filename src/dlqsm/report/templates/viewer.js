@@ -5,10 +5,9 @@
   const name = viewer.querySelector("output b"), place = viewer.querySelector("output span");
   const positions = viewer.dataset.positions.split(" ").map(Number);
   const names = [...form.querySelectorAll("[name=arm] + span")].map((span) => span.textContent);
-  let timer = null, other = false;
   const chosen = () => (form.arm ? Number(new FormData(form).get("arm")) : 0);
   const draw = () => {
-    const at = Number(form.slice.value), shown = other ? 0 : chosen();
+    const at = Number(form.slice.value), shown = chosen();
     const z = Math.round(positions[at]), text = `z ${z < 0 ? "−" : "+"}${Math.abs(z)} mm`;
     viewer.style.setProperty("--at", at);
     form.slice.setAttribute("aria-valuetext", text);
@@ -16,13 +15,7 @@
     if (names.length) name.textContent = names[shown];
     place.textContent = text;
   };
-  const flicker = () => {
-    clearInterval(timer);
-    other = false;
-    if (form.flicker && form.flicker.checked) timer = setInterval(() => { other = !other; draw(); }, 700);
-    draw();
-  };
-  form.addEventListener("input", (event) => (event.target.name === "flicker" ? flicker() : draw()));
+  form.addEventListener("input", draw);
   form.addEventListener("submit", (event) => event.preventDefault());
   viewer.querySelector(".frame").addEventListener("wheel", (event) => {
     if (!event.ctrlKey && event.shiftKey) {

@@ -1,0 +1,100 @@
+"""From the tables and figures of a dataset to what its group page is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from dlqsm.cli.report_reading import software
+from dlqsm.io.manifest import GroupManifest
+from dlqsm.io.outputs import read_json
+from dlqsm.io.tables import read_table
+from dlqsm.report.group import VALUES, GroupFigure, GroupReport
+
+AGREEMENT: Final = ("arm", "roi", "side", "n", "bias_ppb", "p_holm", "tost_p")
+AGE: Final = ("arm", "roi", "n", "pearson_r", "p")
+_FIGURES: Final = {
+    "equivalence": (
+        "Equivalence",
+        "Bias of each nucleus with its 90 % interval, which decides on equivalence; the band is the margin.",
+    ),
+    "bland_altman": (
+        "Bland-Altman",
+        "Difference against mean, a panel a nucleus and arm; line: bias, dashes: limits of agreement, each with its "
+        "95 % interval; grey: the limits of the repeat.",
+    ),
+    "correlation": ("Values of the arms", "Arm against reference, a panel a nucleus and arm."),
+    "age": ("Values and age", "Each nucleus against age, with the line of each arm."),
+    "age_slopes": ("Slopes with age", "Slope of each nucleus on age with its 95 % interval."),
+}
+"""Stem of a figure's file to title and note, in the order shown."""
+_FOLDED: Final = ("correlation", "age_slopes")
+
+
+def read_group(folder: Path, content: GroupManifest) -> GroupReport:
+    """Read all that the group page shows.
+
+    Raises
+    ------
+    InputError
+        If a file that the manifest names is missing or cannot be used.
+    """
+    values = read_table(folder / content.values, VALUES)
+
+    def table(name: str | None, required: tuple[str, ...]) -> pd.DataFrame | None:
+        return None if name is None else read_table(folder / name, required)
+
+    return GroupReport(
+        dataset=content.dataset,
+        participants=_participants(values, content),
+        values=values,
+        arms=content.arms,
+        reference_arm=content.reference_arm,
+        margin_ppb=content.margin_ppb,
+        agreement=table(content.agreement, AGREEMENT),
+        age=table(content.age, AGE),
+        similarity=table(content.similarity, ("participant_id", "arm")),
+        registration=table(content.registration, ("participant_id", "arm")),
+        figures=_figures(folder, content.figures),
+        pages=content.pages,
+        problems=content.problems,
+        notes=content.notes,
+        methods=content.methods,
+        software=software(),
+        repeat=_repeat(folder, content.agreement),
+    )
+
+
+def _participants(values: pd.DataFrame, content: GroupManifest) -> pd.DataFrame:
+    """Everyone who was measured, has a page or failed, with age and sex where the values tell them."""
+    known = [name for name in ("age", "sex") if name in values]
+    measured = values.groupby("participant_id", sort=False)[known].first() if known else pd.DataFrame()
+    named = [*values["participant_id"], *content.pages, *(who for who in content.problems if who.startswith("sub-"))]
+    labels = sorted(set(map(str, named)))
+    return measured.reindex(labels).rename_axis("participant_id").reset_index()
+
+
+def _figures(folder: Path, names: tuple[str, ...]) -> tuple[GroupFigure, ...]:
+    """Each figure once, as SVG where there is one; the known ones first and in their order."""
+    files: dict[str, Path] = {}
+    for path in (folder / name for name in names):
+        if path.suffix == ".svg" or (path.suffix == ".png" and path.stem not in files):
+            files[path.stem] = path
+    order = [*(stem for stem in _FIGURES if stem in files), *(stem for stem in files if stem not in _FIGURES)]
+    return tuple(_figure(stem, files[stem]) for stem in order)
+
+
+def _figure(stem: str, path: Path) -> GroupFigure:
+    title, note = _FIGURES.get(stem, (stem.replace("_", " ").capitalize(), ""))
+    alt = f"{title}. {note} The numbers stand in the tables of this page." if note else title
+    topic = "age" if stem.startswith("age") else "agreement"
+    return GroupFigure(title, note, alt, path.read_bytes(), topic, is_folded=stem in _FOLDED)
+
+
+def _repeat(folder: Path, agreement: str | None) -> str | None:
+    """The repeat of the reference, where the study names one."""
+    about = None if agreement is None else (folder / agreement).with_suffix(".json")
+    told = read_json(about).get("Repeat") if about is not None and about.is_file() else None
+    return str(told) if told else None

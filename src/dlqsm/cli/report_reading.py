@@ -1,0 +1,173 @@
+"""From files to what a participant's page is made of, for folders of dlqsm demo, dlqsm qsm and dlqsm run."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import dlqsm
+from dlqsm.core.labels import label_table
+from dlqsm.core.scan import Grid
+from dlqsm.io.images import read_echo_series
+from dlqsm.io.manifest import ArmFolders, Manifest, arm_file
+from dlqsm.io.nifti import read_image, read_volume
+from dlqsm.io.outputs import read_json
+from dlqsm.io.tables import read_label_names, read_table
+from dlqsm.nuclei.regions import COLUMNS
+from dlqsm.report.participant import ArmMaps, ParticipantReport, Registration
+
+Pictures = tuple[torch.Tensor | None, torch.Tensor | None]
+
+
+def software() -> dict[str, str]:
+    """Name to version, for the page."""
+    found = {"dlqsm": dlqsm.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return found | {"python": platform.python_version()}
+
+
+def read_report(folder: Path, content: Manifest) -> ParticipantReport:
+    """Read all that a page shows."""
+    regions = pd.DataFrame(columns=list(COLUMNS))
+    if content.regions is not None:
+        regions = read_table(folder / content.regions, COLUMNS)
+    similarity = None if content.similarity is None else read_table(folder / content.similarity, ("arm",))
+    accounts = {} if content.registration is None else read_json(folder / content.registration)
+    return ParticipantReport(
+        content.participant,
+        tuple(_arm(folder, arm, accounts.get(arm.name)) for arm in content.arms),
+        regions,
+        similarity,
+        content.reference_arm,
+        software(),
+    )
+
+
+def _arm(folder: Path, arm: ArmFolders, account: object) -> ArmMaps:
+    def volume(key: str) -> torch.Tensor | None:
+        path = arm_file(folder, arm, key)
+        return None if path is None else read_volume(path)[0]
+
+    chi_path, summary_path = arm_file(folder, arm, "Chimap"), arm_file(folder, arm, "summary")
+    chi_ppm, grid = read_volume(chi_path or folder / arm.qsm / "Chimap.nii.gz")
+    summary = read_json(summary_path or folder / arm.qsm / "qsm.json")
+    scan = _scan_file(folder, arm, summary)
+    magnitude, phase_rad = _pictures(folder, arm, summary, grid)
+    acceleration, eroded = scan.get("acceleration"), volume("mask_desc-eroded")
+    common = volume("mask_desc-common")
+    return ArmMaps(
+        name=arm.name,
+        acceleration=float(acceleration) if isinstance(acceleration, int | float) else None,
+        grid=grid,
+        magnitude=magnitude,
+        phase_rad=phase_rad,
+        total_field_hz=volume("fieldmap_desc-total"),
+        local_field_hz=volume("fieldmap_desc-local"),
+        chi_ppm=chi_ppm,
+        mask=chi_ppm != 0 if eroded is None else eroded > 0,
+        labels=None if arm.labels is None else read_labels(folder / arm.labels),
+        truth_chi_ppm=_truth(folder, arm),
+        summary={**summary, "scan": scan},
+        shown_echo_s=arm.shown_echo_s or _shown_echo(scan),
+        common_mask=None if common is None else common > 0,
+        aligned_chi_ppm=volume("Chimap_aligned"),
+        registration=read_registration(account) if isinstance(account, dict) else None,
+    )
+
+
+def read_labels(path: Path) -> torch.Tensor:
+    """Labels by the numbers of `core.labels.label_table`; the table beside the image tells which they are there."""
+    found = read_volume(path)[0].to(torch.int64)
+    names = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".tsv")
+    if names.is_file():
+        numbers = {pair: number for number, pair in label_table().items()}
+        table = torch.zeros(int(found.max()) + 1, dtype=torch.int64)
+        for number, pair in read_label_names(names).items():
+            if 0 < number < len(table):
+                table[number] = numbers.get(pair, 0)
+        found = table[found]
+    return found.to(torch.uint8)
+
+
+def read_registration(account: dict[str, Any]) -> Registration:
+    """What an arm's account tells of its registration."""
+    motion = _mapping(account.get("motion"))
+    coverage = _mapping(account.get("coverage"))
+    return Registration(
+        shift_mm=motion.get("shift_mm"),
+        rotation_deg=motion.get("rotation_deg"),
+        score=account.get("similarity"),
+        coverage={str(nucleus): float(share) for nucleus, share in coverage.items() if share is not None},
+        warnings=tuple(map(str, account.get("warnings") or ())),
+    )
+
+
+def _truth(folder: Path, arm: ArmFolders) -> torch.Tensor | None:
+    # A dataset may have been moved since: the page then says that there is no truth.
+    path = None if arm.truth_chi is None else folder / arm.truth_chi
+    return read_volume(path)[0] if path is not None and path.is_file() else None
+
+
+def _scan_file(folder: Path, arm: ArmFolders, summary: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the scan: from the account, and from the folder of the reconstruction where there is one."""
+    told, recon = _mapping(summary.get("scan")), _recon_folder(folder, arm, summary)
+    return told if recon is None else {**told, **read_json(recon / "scan.json")}
+
+
+def _recon_folder(folder: Path, arm: ArmFolders, summary: dict[str, Any]) -> Path | None:
+    if arm.files:
+        return None
+    recon = folder / arm.recon if arm.recon else Path(str(_mapping(summary.get("sources")).get("recon", "")))
+    return recon if (recon / "scan.json").is_file() else None
+
+
+def _pictures(folder: Path, arm: ArmFolders, summary: dict[str, Any], grid: Grid) -> Pictures:
+    """Magnitude, combined over echoes, and the phase of one echo."""
+    if arm.files:
+        paths = arm_file(folder, arm, "magnitude"), arm_file(folder, arm, "phase")
+        magnitude, phase = (None if p is None else read_volume(p)[0] for p in paths)
+        return magnitude, phase
+    recon = _recon_folder(folder, arm, summary)
+    return _input_images(_mapping(summary.get("sources")), grid) if recon is None else _recon_images(recon)
+
+
+def _recon_images(recon: Path) -> Pictures:
+    """Magnitude (root sum of squares over echoes) and the phase of the middle echo."""
+    magnitude = torch.from_numpy(read_image(recon / "magnitude.nii.gz").values)
+    phase = torch.from_numpy(read_image(recon / "phase.nii.gz").values)
+    return magnitude.square().sum(-1).sqrt(), phase[..., phase.shape[-1] // 2]
+
+
+def _input_images(sources: dict[str, Any], grid: Grid) -> Pictures:
+    """The same of the images that the maps were made from, where they still are."""
+    files = [Path(str(f)) for key in ("magnitude", "phase") for f in sources.get(key, [])]
+    if not files or not all(f.is_file() for f in files):
+        return None, None
+    series = read_echo_series(
+        [Path(f) for f in sources["magnitude"]],
+        [Path(f) for f in sources["phase"]],
+        phase_unit=sources.get("phase_unit"),
+        echo_times_s=sources.get("echo_times_s"),
+        field_strength_t=None,
+        b0_direction=None,
+    )
+    if series.scan.grid.shape != grid.shape:
+        return None, None
+    return series.magnitude.square().sum((0, 1)).sqrt(), series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+
+
+def _shown_echo(scan: dict[str, Any]) -> float | None:
+    """Echo time of the phase shown [s]: of the echo that the record names, else the middle one."""
+    times = scan.get("echo_times_s") or scan.get("EchoTime")
+    if not isinstance(times, list) or not times:
+        return None
+    index = scan.get("shown_echo", len(times) // 2)
+    return float(times[index]) if isinstance(index, int) and 0 <= index < len(times) else None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

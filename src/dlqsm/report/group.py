@@ -1,0 +1,139 @@
+"""What the group page is made of: tables of the agreement study, pictures and notes, as plain data."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import pandas as pd
+
+from dlqsm.core.checks import InputError
+
+VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
+"""Columns that the table of values must have."""
+
+
+@dataclass(frozen=True)
+class GroupFigure:
+    """A picture on the page.
+
+    Parameters
+    ----------
+    title, note
+        Heading and the sentence under it.
+    alt
+        What the picture shows, for those who do not see it.
+    image
+        Content of an SVG or PNG file.
+    topic
+        Section it stands in: ``agreement`` or ``age``.
+    is_folded
+        Whether it is shown only when asked for.
+    """
+
+    title: str
+    note: str
+    alt: str
+    image: bytes
+    topic: str = "agreement"
+    is_folded: bool = False
+
+    @property
+    def uri(self) -> str:
+        """The picture as a ``data:`` address; scripts inside an SVG do not run there."""
+        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
+        return f"data:image/{kind};base64," + base64.b64encode(self.image).decode("ascii")
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """All that the group page shows.
+
+    Parameters
+    ----------
+    dataset
+        Name on the page.
+    participants
+        One row a participant: ``participant_id``, and where known ``age`` [years] and ``sex``.
+    values
+        Long table ``participant_id arm roi side mean_ppb``, further columns ignored.
+    arms
+        Arms that the dataset should have, in the order shown.
+    reference_arm
+        Arm that the others are compared with.
+    margin_ppb
+        Equivalence margin that was fixed beforehand [ppb].
+    agreement, age
+        Tables of the agreement study; None where it was not made.
+    similarity
+        Columns ``participant_id arm``, optional ``reference``, and measures of `agreement.similarity`; None where no
+        images were compared.
+    registration
+        Columns ``participant_id arm``, and where known ``score`` (higher is better), ``shift_mm``, ``rotation_deg``,
+        ``coverage`` (lowest share of a nucleus inside the valid mask) and ``warnings``; None where none was made.
+    figures
+        Pictures in the order shown.
+    pages
+        Participant to the relative address of their own page.
+    problems
+        Participant or step to the sentence that says what went wrong.
+    notes
+        Sentences on how columns of the tables are to be read.
+    methods
+        Step to method and parameters, as in `report.methods_text`.
+    software
+        Name to version; ``dlqsm`` first.
+    repeat
+        Second scan by the reference, whose spread is the floor of all others; the arm named as the reference with
+        ``rep`` behind it where None.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, the reference arm is not among the arms, or an address leads elsewhere.
+    """
+
+    dataset: str
+    participants: pd.DataFrame
+    values: pd.DataFrame
+    arms: tuple[str, ...]
+    reference_arm: str
+    margin_ppb: float
+    agreement: pd.DataFrame | None = None
+    age: pd.DataFrame | None = None
+    similarity: pd.DataFrame | None = None
+    registration: pd.DataFrame | None = None
+    figures: tuple[GroupFigure, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    methods: Mapping[str, Any] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+    repeat: str | None = None
+
+    def __post_init__(self) -> None:
+        missing = [name for name in VALUES if name not in self.values]
+        if missing:
+            raise InputError(f"the table of nucleus values has no column {', '.join(missing)}")
+        if "participant_id" not in self.participants:
+            raise InputError("the table of participants has no column participant_id")
+        if self.reference_arm not in self.arms:
+            raise InputError(f"reference arm '{self.reference_arm}' is not among the arms {', '.join(self.arms)}")
+        for address in self.pages.values():
+            if ":" in address or PurePosixPath(address).is_absolute():
+                raise InputError(f"'{address}' is no relative address of a participant's page; give a path beside OUT")
+
+    @property
+    def repeat_arm(self) -> str | None:
+        """The repeat of the reference, where the dataset has one."""
+        name = self.repeat or f"{self.reference_arm}rep"
+        return name if name in self.arms else None
+
+    @property
+    def compared_arms(self) -> tuple[str, ...]:
+        """All arms but the reference, the repeat last."""
+        others = [arm for arm in self.arms if arm not in (self.reference_arm, self.repeat_arm)]
+        return (*others, *([self.repeat_arm] if self.repeat_arm else []))

@@ -1,0 +1,114 @@
+"""A made-up dataset: tables with the columns of the study, filled with values that no formatter can mistake."""
+
+import numpy as np
+import pandas as pd
+
+from dlqsm.core.labels import NUCLEI
+from dlqsm.report.group import GroupFigure, GroupReport
+
+ARMS = ("PI2", "DL3", "DL4", "PI2rep")
+PEOPLE = tuple(f"sub-{i:02d}" for i in range(1, 9))
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 80"><circle cx="40" cy="40" r="20"/></svg>'
+SUMMARY_METHODS = {"inversion": {"method": "l1", "parameters": {}}, "reference": "brain"}
+
+
+def make_values(*, lacking=(("sub-03", "DL4"),)):
+    """mean = 10 arm + nucleus + person / 8; the pairs named have no row."""
+    rows = [
+        (person, arm, roi, side, 10.0 * i + j + k / 8)
+        for k, person in enumerate(PEOPLE)
+        for i, arm in enumerate(ARMS)
+        for j, roi in enumerate(NUCLEI)
+        for side in ("left", "right", "both")
+        if (person, arm) not in lacking
+    ]
+    return pd.DataFrame(rows, columns=["participant_id", "arm", "roi", "side", "mean_ppb"])
+
+
+def make_agreement():
+    """Every cell another number, p values that lead to all four verdicts."""
+    rng, rows = np.random.default_rng(0), []
+    for arm in ARMS[1:]:
+        for j, roi in enumerate(NUCLEI):
+            for side in ("left", "right", "both"):
+                bias, sd = rng.normal(0, 2), rng.uniform(0.5, 4)
+                icc = rng.uniform(0.8, 0.99)
+                tost, holm = (0.004, 0.3) if j % 4 == 0 else (0.01, 0.02) if j % 4 == 1 else (0.4, 0.0004)
+                tost, holm = (0.21, 0.61) if j % 4 == 3 else (tost, holm)
+                rows.append(
+                    {
+                        "arm": arm, "roi": roi, "side": side, "n": 7 if arm == "DL4" else 8,
+                        "pearson_r": rng.uniform(0.7, 0.999), "pearson_p": rng.uniform(0, 0.01),
+                        "bias_ppb": bias, "bias_low_ppb": bias - 1.11, "bias_high_ppb": bias + 1.11, "sd_ppb": sd,
+                        "loa_low_ppb": bias - 1.96 * sd, "loa_high_ppb": bias + 1.96 * sd,
+                        "percent_difference": rng.uniform(0, 9), "t": rng.normal(), "p": rng.uniform(0.001, 0.9),
+                        "icc": icc, "icc_low": icc - 0.3, "icc_high": icc + 0.005, "ccc": rng.uniform(0.8, 0.99),
+                        "tost_p": tost / 2, "tost_p_holm": tost, "p_holm": holm, "p_bh": rng.uniform(0, 1),
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def make_age():
+    rng = np.random.default_rng(1)
+    rows = [
+        (
+            arm,
+            roi,
+            len(PEOPLE),
+            rng.uniform(-1, 1),
+            rng.uniform(0.002, 1),
+            rng.normal(),
+            -0.7,
+            0.8,
+            rng.uniform(0.002, 1),
+        )
+        for arm in ARMS
+        for roi in NUCLEI
+    ]
+    columns = ["arm", "roi", "n", "pearson_r", "p", "slope_ppb_per_year", "low", "high", "p_against_reference"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.loc[table.arm == "PI2", "p_against_reference"] = np.nan
+    return table
+
+
+def make_registration():
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        [
+            (p, a, 0.9 + 0.01 * rng.uniform(), rng.uniform(0, 2), rng.uniform(0, 3), 1.0, "")
+            for p in PEOPLE
+            for a in ARMS
+        ],
+        columns=["participant_id", "arm", "score", "shift_mm", "rotation_deg", "coverage", "warnings"],
+    )
+    table.loc[(table.participant_id == "sub-05") & (table.arm == "DL3"), "score"] = 0.5
+    table.loc[(table.participant_id == "sub-06") & (table.arm == "DL4"), "coverage"] = 0.949
+    return table
+
+
+def make_similarity():
+    rows = [(p, a, 8.0 + i + j / 4, 0.9 - i / 32) for j, p in enumerate(PEOPLE) for i, a in enumerate(ARMS[1:])]
+    return pd.DataFrame(rows, columns=["participant_id", "arm", "rmse_ppb", "ssim"])
+
+
+def make_group(**changes):
+    people = pd.DataFrame({"participant_id": PEOPLE, "age": np.arange(21.0, 29.0), "sex": list("MFMFMFMF")})
+    content = {
+        "dataset": "A made-up cohort",
+        "participants": people,
+        "values": make_values(),
+        "arms": ARMS,
+        "reference_arm": "PI2",
+        "margin_ppb": 3.0,
+        "agreement": make_agreement(),
+        "age": make_age(),
+        "similarity": make_similarity(),
+        "registration": make_registration(),
+        "figures": (GroupFigure("Equivalence", "Within the margin or not.", "A picture of equivalence.", SVG),),
+        "pages": {person: f"{person}.html" for person in PEOPLE},
+        "problems": {"sub-03": "DL4: the raw data end early"},
+        "methods": SUMMARY_METHODS,
+        "software": {"dlqsm": "0.1.0"},
+    }
+    return GroupReport(**(content | changes))
