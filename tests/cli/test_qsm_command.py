@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dlqsm.cli import main
-from dlqsm.io.images import read_sidecar
 from dlqsm.io.maps import UNITS
 from dlqsm.io.nifti import read_image, read_volume, write_volume
+from dlqsm.io.sidecars import inherited_sidecar
 
 Refused = Callable[..., str]
 
@@ -87,7 +87,7 @@ def test_nan_voxels_stay_local(phantom: Path, tmp_path: Path) -> None:
     values = torch.from_numpy(image.values.copy())
     values[14, 10, 12, 1] = float("nan")
     write_volume(tmp_path / "phase.nii.gz", values, image.grid)
-    (tmp_path / "phase.json").write_text(json.dumps(read_sidecar(phantom / "phase.nii.gz")))
+    (tmp_path / "phase.json").write_text(json.dumps(inherited_sidecar(phantom / "phase.nii.gz")))
     words = ["qsm", tmp_path / "o", "--magnitude", phantom / "magnitude.nii.gz", "--phase", tmp_path / "phase.nii.gz"]
     assert main([str(w) for w in [*words, "--mask", phantom / "mask.nii.gz", "--quiet"]]) == 0
     summary = json.loads((tmp_path / "o" / "qsm.json").read_text())

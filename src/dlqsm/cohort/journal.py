@@ -59,5 +59,5 @@ class Journal:
 
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = show  # type: ignore[assignment]
+            warnings.showwarning = show
             yield

@@ -20,6 +20,7 @@ from dlqsm.io.outputs import whole_file, write_json, write_text
 
 BIDS_VERSION: Final = "1.11.0"
 REPOSITORY_NAME: Final = "dlqsm"
+NAME_START: Final = "dlqsm derivatives of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ IGNORED: Final = (
     "logs/",
     "work/",
     "group/",
+    "group.json",
     "figures/",
     "*.html",
     "**/figures/",
@@ -98,6 +100,14 @@ IGNORED: Final = (
     ".dlqsm.lock",
 )
 """Lines of .bidsignore: what BIDS has no name for: region tables, accounts, transforms, field maps with rec-."""
+
+
+_ON_ITS_OWN_GRID: Final = ("mask", "dseg", "probseg")
+_DSEG_COLUMNS: Final = {
+    "roi": {"Description": "Nucleus"},
+    "side": {"Description": "left or right"},
+}
+"""Columns of the table beside a label image, which shares its sidecar."""
 
 
 def derivative_path(out: Path, label: str, entities: Entities, kind: str, **more: str | None) -> Path:
@@ -123,7 +133,11 @@ def write_derivative(path: Path, values: torch.Tensor, grid: Grid, kind: str, si
     """Write an image and its sidecar; return the image's path."""
     about = KINDS[kind]
     content = {"Description": about.description, "Units": about.unit, "SkullStripped": about.stripped}
-    extra = {"Type": "Brain"} if about.suffix == "mask" else {}
+    extra: dict[str, Any] = {"Type": "Brain"} if about.suffix == "mask" else {}
+    if about.suffix in _ON_ITS_OWN_GRID:
+        extra["SpatialReference"] = "orig"
+    if about.suffix == "dseg":
+        extra |= _DSEG_COLUMNS
     software = {"GeneratedBy": [_generator()]}
     write_volume(path, values, grid)
     write_json(sidecar_of(path), {**content, **extra, **sidecar, **software})
@@ -155,17 +169,17 @@ def uri(path: Path, out: Path, bids: Path) -> str:
 def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
     """Write what describes the derivatives as a dataset: dataset_description.json last."""
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
-    write_text(out / "README", f"Susceptibility maps and nuclei of '{name}', made by dlqsm {dlqsm.__version__}.\n")
+    write_text(out / "README", README.format(name=name, version=dlqsm.__version__))
     labelled = [(kind.extra["desc"], kind.description) for kind in KINDS.values() if "desc" in kind.extra]
     with whole_file(out / "descriptions.tsv") as partial:
         pd.DataFrame(labelled, columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
     label = label_of(atlas)
-    about_atlas = {"Name": f"dlqsm nuclei of {atlas}", "License": "see the atlas", "RRID": "n/a"}
+    about_atlas = {"Name": f"Deep brain nuclei of {atlas}", "License": "see the atlas"}
     write_json(out / f"atlas-{label}_description.json", about_atlas)
     write_text(out / "logs" / "CITATION.md", CITATION)
     link = Path(os.path.relpath(bids.resolve(), out.resolve())).as_posix()
     content = {
-        "Name": f"dlqsm derivatives of {name}",
+        "Name": f"{NAME_START}{name}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [_generator()],
@@ -183,6 +197,21 @@ def _folder(out: Path, label: str, entities: Entities) -> Path:
 def _generator() -> dict[str, str]:
     return {"Name": REPOSITORY_NAME, "Version": dlqsm.__version__}
 
+
+README: Final = """# Susceptibility of the deep brain nuclei
+
+Derivatives of the dataset '{name}', made by dlqsm {version} (research software, not a medical device).
+
+- sub-*.html: a page for each participant; group.html: the comparison of the arms over all participants
+- sub-*/anat: susceptibility (Chimap, ppm), R2* (1/s), masks, label images of the nuclei
+- sub-*/fmap: total and local field, and its noise (Hz)
+- sub-*/*_desc-nuclei_qsmstats.tsv: values of the nuclei (ppb); group_desc-nuclei_qsmstats.tsv: of all participants
+- group/: agreement of the arms, association with age, figures
+- logs/: what ran, when, and with what result; CITATION.md: what to cite
+
+Every image has a sidecar with units, methods, parameters and reference. What the labels desc-... mean stands in
+descriptions.tsv.
+"""
 
 CITATION: Final = """# Please cite
 

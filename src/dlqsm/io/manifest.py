@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import read_json, write_json
@@ -177,10 +178,10 @@ def write_group_manifest(folder: Path, manifest: GroupManifest) -> None:
 
 def read_group_manifest(folder: Path) -> GroupManifest:
     """Read ``group.json``, or raise `InputError` naming what is wrong with it."""
-    content = read_json(folder / GROUP_NAME)
+    content: dict[str, Any] = dict(read_json(folder / GROUP_NAME))
     try:
-        sequences = {key: tuple(content.pop(key, ())) for key in ("arms", "figures", "notes")}  # type: ignore[arg-type]
-        return GroupManifest(**content, **sequences)  # type: ignore[arg-type]
+        sequences: dict[str, Any] = {key: tuple(content.pop(key, ())) for key in ("arms", "figures", "notes")}
+        return GroupManifest(**content, **sequences)
     except TypeError as error:
         raise InputError(
             f"{folder / GROUP_NAME}: expected a manifest written by dlqsm, but it cannot be used ({error})"

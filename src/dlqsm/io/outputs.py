@@ -12,6 +12,7 @@ from pathlib import Path
 from dlqsm.core.checks import InputError
 
 LOCK_NAME = ".dlqsm.lock"
+PARTIAL = ".partial-"
 
 
 @contextmanager
@@ -21,7 +22,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffixes, which writers use to choose a format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         yield partial
         with partial.open("rb") as written:
@@ -86,6 +87,12 @@ def output_folder(path: Path, *, overwrite: bool, produces: tuple[str, ...]) -> 
     finally:
         lock.unlink(missing_ok=True)
         _remove_empty(made)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what a killed process left half written below a folder; to be called by who holds its lock."""
+    for partial in folder.rglob(f"{PARTIAL}*"):
+        partial.unlink(missing_ok=True)
 
 
 def _make(path: Path) -> list[Path]:

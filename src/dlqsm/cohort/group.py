@@ -1,0 +1,168 @@
+"""From the tables of the participants to those of the group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+
+from dlqsm.cohort.participant import RECORDS
+from dlqsm.cohort.plan import USUAL_REFERENCE
+from dlqsm.cohort.records import read_record
+from dlqsm.core.checks import InputError
+from dlqsm.io.bids import PARTICIPANTS, ParticipantSource, read_people
+from dlqsm.io.derivatives import table_path
+from dlqsm.io.outputs import read_json
+from dlqsm.io.tables import read_table, write_table
+
+GROUP: Final = "group"
+VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
+FEW: Final = 5
+"""Fewer participants than this allow no statement on agreement."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What the participants left for the group.
+
+    Parameters
+    ----------
+    values
+        Long table with age [years] and sex, missing values NaN.
+    similarity, registration
+        One row a participant and arm; empty where nothing was compared.
+    problems
+        Participant (or ``settings``) to what is missing or wrong.
+    remarks
+        Sentences on what the tables lack.
+    """
+
+    values: pd.DataFrame
+    similarity: pd.DataFrame
+    registration: pd.DataFrame
+    problems: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gathered:
+    """Read the tables of all participants, with their age and sex.
+
+    Raises
+    ------
+    InputError
+        If no participant has a finished table, or a table cannot be read.
+    """
+    gathered = Gathered(pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+    tables, similarity, registration, settings = [], [], [], {}
+    for person in people:
+        record = read_record(out / RECORDS / person.label / "all_nuclei.json")
+        path = table_path(out, person.label, "nuclei")
+        if record is None or not path.is_file():
+            gathered.problems[person.label] = "has no finished table of nuclei; run the participant stage"
+            continue
+        tables.append(read_table(path, VALUES))
+        similarity.append(read_table(table_path(out, person.label, "similarity"), ("arm",)))
+        registration.append(_registration(out, person.label))
+        settings[person.label] = str(record.about.get("settings"))
+        _add_failures(out, person.label, gathered)
+    if not tables:
+        raise InputError(f"{out}: no participant has a finished table of nuclei; run the participant stage first")
+    _require_one_setting(settings, gathered)
+    gathered.values = _with_people(pd.concat(tables, ignore_index=True), bids, gathered)
+    gathered.similarity, gathered.registration = (_joined(parts) for parts in (similarity, registration))
+    if len(tables) < FEW:
+        gathered.remarks.append(f"{len(tables)} participants: fewer than {FEW} allow no statement on agreement")
+    return gathered
+
+
+def write_group_tables(gathered: Gathered, out: Path) -> dict[str, str]:
+    """Write the group's tables; returns what each is, and its name."""
+    about: dict[str, object] = {
+        "Reference": "mean over the mask that all arms of a participant share",
+        "Remarks": gathered.remarks,
+    }
+    named = {"nuclei": gathered.values, "similarity": gathered.similarity, "registration": gathered.registration}
+    written = {}
+    for what, table in named.items():
+        path = table_path(out, GROUP, what)
+        if table.empty:
+            path.unlink(missing_ok=True)
+            continue
+        write_table(path, table, about)
+        written[what] = path.name
+    return written
+
+
+def reference_among(arms: Sequence[str], wanted: str | None) -> str:
+    """The reference arm of the group: what was asked for, else PI2, else the first; any method's where it has several.
+
+    Raises
+    ------
+    InputError
+        If no participant has the arm that was asked for.
+    """
+    for name in (wanted,) if wanted else (USUAL_REFERENCE, arms[0]):
+        found = [arm for arm in arms if arm == name or arm.startswith(f"{name}_")]
+        if found:
+            return name if name in found else found[0]
+    raise InputError(f"no participant has the reference arm '{wanted}'; the tables have {', '.join(arms)}")
+
+
+def _registration(out: Path, label: str) -> pd.DataFrame:
+    """The account of the registration of each arm as a table."""
+    accounts = read_json(out / label / f"{label}_desc-registration_qsmaccount.json")
+    rows = []
+    for arm, account in accounts.items():
+        if isinstance(account, dict):
+            rows.append({"participant_id": label, "arm": arm, **_flat(account)})
+    return pd.DataFrame(rows)
+
+
+def _flat(account: dict[str, Any]) -> dict[str, Any]:
+    """Single numbers and words of an account; sentences of warnings joined."""
+    flat: dict[str, Any] = {key: value for key, value in account.items() if isinstance(value, int | float | str)}
+    coverage = account.get("coverage")
+    if isinstance(coverage, dict):
+        shares = [value for value in coverage.values() if isinstance(value, int | float)]
+        flat["coverage"] = min(shares) if shares else None
+    if account.get("warnings"):
+        flat["warnings"] = "; ".join(map(str, account["warnings"]))
+    return flat
+
+
+def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.DataFrame:
+    """The table with age and sex behind the participant; says how many participants lack them."""
+    people = read_people(bids)
+    whole = table.merge(people, on="participant_id", how="left")
+    labels = whole["participant_id"].nunique()
+    for name in ("age", "sex"):
+        without = whole[whole[name].isna()]["participant_id"].nunique()
+        if without:
+            gathered.remarks.append(f"{without} of {labels} participants have no {name} in {PARTICIPANTS}")
+    rest = [name for name in table.columns if name != "participant_id"]
+    return whole[["participant_id", "age", "sex", *rest]]
+
+
+def _require_one_setting(settings: dict[str, str], gathered: Gathered) -> None:
+    """Participants that were run with other settings than most are named: their values cannot be compared."""
+    common = max(set(settings.values()), key=list(settings.values()).count)
+    for label, setting in settings.items():
+        if setting != common:
+            gathered.problems[label] = (
+                "was run with other settings than most participants; run the participant stage again for all"
+            )
+
+
+def _add_failures(out: Path, label: str, gathered: Gathered) -> None:
+    path = out / RECORDS / label / "outcome.json"
+    failures = read_json(path).get("failures") if path.is_file() else None
+    if isinstance(failures, list) and failures:
+        gathered.problems[label] = "; ".join(map(str, failures))
+
+
+def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()

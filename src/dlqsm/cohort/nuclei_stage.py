@@ -1,0 +1,263 @@
+"""The stage that needs all arms of a participant: registration, nuclei, and similarity with the reference arm."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dlqsm.agreement.similarity import compare_maps
+from dlqsm.cohort.arm_stages import qsm_key
+from dlqsm.cohort.journal import Journal
+from dlqsm.cohort.plan import Arm, Plan
+from dlqsm.cohort.records import Fingerprints, key_of
+from dlqsm.core.atlas import Atlas
+from dlqsm.core.labels import label_table
+from dlqsm.io.bids import TRUTH, ParticipantSource
+from dlqsm.io.bids_names import join_name, label_of
+from dlqsm.io.derivatives import (
+    account_path,
+    derivative_path,
+    sidecar_of,
+    table_path,
+    uri,
+    write_derivative,
+    write_dseg_names,
+)
+from dlqsm.io.manifest import NAME as MANIFEST
+from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
+from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
+from dlqsm.io.outputs import write_json
+from dlqsm.io.tables import write_table
+from dlqsm.nuclei.regions import measure_regions
+from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm
+
+PAGE_FILES = (
+    "Chimap",
+    "R2starmap",
+    "mask",
+    "mask_desc-eroded",
+    "mask_desc-common",
+    "fieldmap_desc-total",
+    "fieldmap_desc-local",
+    "fieldmap_desc-noise",
+    "quality",
+    "magnitude",
+    "Chimap_aligned",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The arms of one participant that have maps, and the one that the others are registered to."""
+
+    person: ParticipantSource
+    arms: tuple[Arm, ...]
+    reference: str
+
+
+def nuclei_key(family: Family, plan: Plan, prints: Fingerprints) -> str:
+    """Key of everything that is made of all arms together."""
+    person = family.person
+    truth = [path for arm in family.arms for path in _truth_files(arm, plan) if path.is_file()]
+    content = {
+        "arms": {arm.name: qsm_key(arm, plan, prints) for arm in family.arms},
+        "reference": family.reference,
+        "atlas": _atlas_identity(plan.atlas, prints),
+        "t1w": prints.of(person.t1w) if person.t1w else None,
+        "truth": [prints.of(path) for path in truth],
+        "like_paper": plan.like_paper,
+        "seed": plan.seed,
+    }
+    return key_of("nuclei", content)
+
+
+def settings_hash(plan: Plan, prints: Fingerprints) -> str:
+    """Hash of the settings that values of different participants must share to be compared."""
+    content = {
+        "config": plan.config.resolved(),
+        "methods": plan.methods,
+        "atlas": _atlas_identity(plan.atlas, prints),
+        "like_paper": plan.like_paper,
+    }
+    return key_of("nuclei", content)
+
+
+def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
+    """Find the nuclei in all arms and measure them; write labels, tables and the page's manifest; return the files."""
+    label, atlas = family.person.label, find_atlas(plan.atlas)
+    own, aligned = _locate(family, atlas, plan, journal)
+    written = [
+        path for arm, found in zip(family.arms, own, strict=True) for path in _write_arm(arm, found, atlas, plan)
+    ]
+    aligned_arms = [arm for arm in family.arms if arm.name != family.reference]
+    moved = {found.name: found for found in aligned}
+    written += [_write_aligned(arm, moved[arm.name], plan) for arm in aligned_arms]
+    written += [sidecar_of(path) for path in written if path.name.endswith(".nii.gz")]
+    nuclei = pd.concat([_measure(a, f, atlas, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True)
+    about = {
+        "Reference": "mean over the mask in which the susceptibility of all arms is valid",
+        "ReferenceArm": family.reference,
+        "Atlas": {"name": atlas.name, **atlas.source},
+        "LikePaper": plan.like_paper,
+    }
+    path = table_path(plan.out, label, "nuclei")
+    write_table(path, nuclei, about)
+    similarity = table_path(plan.out, label, "similarity")
+    write_table(similarity, _similarity(label, family.reference, aligned), {"Reference": family.reference})
+    accounts = plan.out / label / f"{label}_desc-registration_qsmaccount.json"
+    write_json(accounts, {found.name: _plain(found.account) for found in own})
+    _warn(own, journal)
+    write_manifest(plan.out / label, _manifest(family, atlas, plan))
+    return [*written, path, sidecar_of(path), similarity, sidecar_of(similarity), accounts, plan.out / label / MANIFEST]
+
+
+def _locate(family: Family, atlas: Atlas, plan: Plan, journal: Journal) -> tuple[list[ArmNuclei], list[ArmNuclei]]:
+    """Nuclei on the grids that are asked for, and all maps on the reference arm's grid for their similarity."""
+    maps = [_arm_map(arm, plan) for arm in family.arms]
+    t1w = read_volume(family.person.t1w) if family.person.t1w else None
+    store = plan.out / family.person.label / "xfm"
+
+    def on(like_paper: bool) -> list[ArmNuclei]:
+        return locate_nuclei(
+            maps,
+            atlas,
+            reference=family.reference,
+            t1w=t1w,
+            store=store,
+            like_paper=like_paper,
+            seed=plan.seed,
+            report=lambda step, seconds: journal.log(f"nuclei: {step} {seconds:.1f} s"),
+        )
+
+    own = on(plan.like_paper)
+    return own, own if plan.like_paper or len(maps) == 1 else on(True)
+
+
+def _arm_map(arm: Arm, plan: Plan) -> ArmMap:
+    """Maps of an arm as they are on disk, so that a resumed run sees the same numbers as an undisturbed one."""
+    path = _image(arm, plan, "Chimap")
+    chi_ppm, grid = read_volume(path)
+    magnitude, _ = read_volume(_image(arm, plan, "magnitude"))
+    brain = read_mask(_image(arm, plan, "mask"), grid, str(path))
+    return ArmMap(
+        arm.name, grid, magnitude, chi_ppm, brain, read_mask(_image(arm, plan, "mask_desc-eroded"), grid, str(path))
+    )
+
+
+def _image(arm: Arm, plan: Plan, kind: str, **more: str) -> Path:
+    return derivative_path(plan.out, arm.label, arm.entities, kind, **more)
+
+
+def _write_arm(arm: Arm, found: ArmNuclei, atlas: Atlas, plan: Plan) -> list[Path]:
+    """Labels with the meaning of their numbers, and the mask that all arms share."""
+    chi = uri(_image(arm, plan, "Chimap"), plan.out, plan.bids)
+    dseg = _image(arm, plan, "dseg", atlas=label_of(atlas.name))
+    common = _image(arm, plan, "mask_desc-common")
+    sidecar = {"Sources": [chi], "Atlas": atlas.name}
+    write_derivative(dseg, found.labels, found.grid, "dseg", sidecar)
+    write_derivative(common, found.common, found.grid, "mask_desc-common", {"Sources": [chi]})
+    return [dseg, write_dseg_names(dseg, atlas.names), common]
+
+
+def _write_aligned(arm: Arm, found: ArmNuclei, plan: Plan) -> Path:
+    """Susceptibility on the reference arm's grid, its mean over the common mask zero."""
+    sidecar = {
+        "Sources": [uri(_image(arm, plan, "Chimap"), plan.out, plan.bids)],
+        "ReferenceValue": found.reference_ppm,
+    }
+    return write_derivative(_image(arm, plan, "Chimap_aligned"), found.chi_ppm, found.grid, "Chimap_aligned", sidecar)
+
+
+def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, plan: Plan) -> pd.DataFrame:
+    """Region table of one arm; beside it, for virtual scans, the truth."""
+    table = measure_arm(found, atlas.names, participant=arm.label)
+    chi_path, dseg_path = _truth_files(arm, plan)
+    if not (chi_path.is_file() and dseg_path.is_file()) or plan.like_paper:
+        return table
+    truth_ppm, grid = read_volume(chi_path)
+    require_same_grid(chi_path, grid, found.grid, f"arm {arm.name}")
+    truth_ppm = truth_ppm - truth_ppm[found.common].mean()
+    valid = read_mask(_image(arm, plan, "mask_desc-eroded"), grid, str(chi_path))
+    labels = torch.where(valid, read_volume(dseg_path)[0], 0.0)
+    names = label_table()
+    true, seen = (
+        measure_regions(chi_ppm, labels, names, grid, participant=arm.label, arm=arm.name)[["roi", "side", "mean_ppb"]]
+        for chi_ppm in (truth_ppm, found.chi_ppm)
+    )
+    beside = true.rename(columns={"mean_ppb": "truth_ppb"}).assign(mean_true_labels_ppb=seen["mean_ppb"])
+    return table.merge(beside, on=["roi", "side"], how="left")
+
+
+def _truth_files(arm: Arm, plan: Plan) -> tuple[Path, Path]:
+    """True susceptibility and labels of an acquisition; whether they exist is another question."""
+    entities = {"sub": arm.label.removeprefix("sub-"), **dict(arm.source.entities)}
+    folder = plan.bids / TRUTH / arm.label / "anat"
+    return folder / join_name(entities, "Chimap"), folder / join_name(entities, "dseg")
+
+
+def _similarity(label: str, reference: str, aligned: Sequence[ArmNuclei]) -> pd.DataFrame:
+    """Figures of `agreement.similarity` of each arm against the reference arm, inside the common mask."""
+    target = next(found for found in aligned if found.name == reference)
+    rows = []
+    for found in aligned:
+        if found.name != reference:
+            figures = compare_maps(found.chi_ppm, target.chi_ppm, target.common, target.grid)
+            rows.append({"participant_id": label, "arm": found.name, "reference": reference, **figures})
+    return pd.DataFrame(rows, columns=None if rows else ["participant_id", "arm", "reference"])
+
+
+def _warn(found: Sequence[ArmNuclei], journal: Journal) -> None:
+    for arm in found:
+        for sentence in arm.account.get("warnings", ()):
+            journal.tell(f"{arm.name}: warning: {sentence}")
+
+
+def _manifest(family: Family, atlas: Atlas, plan: Plan) -> Manifest:
+    label = family.person.label
+    folder = plan.out / label
+    arms = tuple(_arm_files(arm, atlas, plan, folder) for arm in family.arms)
+    names = {what: table_path(plan.out, label, what).name for what in ("nuclei", "similarity")}
+    accounts = f"{label}_desc-registration_qsmaccount.json"
+    page = f"../{label}.html"
+    return Manifest(label, arms, names["nuclei"], names["similarity"], family.reference, accounts, page)
+
+
+def _arm_files(arm: Arm, atlas: Atlas, plan: Plan, folder: Path) -> ArmFolders:
+    """The files of one arm, relative to the participant's folder."""
+    paths = {kind: _image(arm, plan, kind) for kind in PAGE_FILES}
+    paths["summary"] = account_path(plan.out, arm.label, arm.entities)
+    phase = sorted(paths["Chimap"].parent.glob(_image(arm, plan, "phase", echo="0").name.replace("echo-0", "echo-*")))
+    if phase:
+        paths["phase"] = phase[0]
+    truth, _ = _truth_files(arm, plan)
+    labels = _image(arm, plan, "dseg", atlas=label_of(atlas.name))
+    return ArmFolders(
+        arm.name,
+        labels=labels.relative_to(folder).as_posix(),
+        truth_chi=os.path.relpath(truth, folder) if truth.is_file() else None,
+        files={kind: path.relative_to(folder).as_posix() for kind, path in paths.items() if path.is_file()},
+    )
+
+
+def _atlas_identity(atlas: str, prints: Fingerprints) -> Any:
+    """What the values depend on: the content of the files of a folder; the name of an atlas that dlqsm brings."""
+    folder = Path(atlas).expanduser()
+    if not folder.is_dir():
+        return atlas
+    return {path.name: prints.of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _plain(value: Any) -> Any:
+    """The value with numbers that JSON lacks (NaN, infinity) as None."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
