@@ -46,7 +46,7 @@
       plane.querySelectorAll("img").forEach((image, i) => image.classList.toggle("off", i !== shown));
       plane.querySelector("canvas").hidden = !differ;
       if (differ) subtract(plane, at);
-      const title = differ ? `${names[layer("first")]} − ${names[layer("second")]}` : names[shown];
+      const title = differ ? `${names[layer("first")]} − ${names[layer("second")]}` : `${second ? "B" : "A"} · ${names[shown]}`;
       plane.querySelector(".caption b").textContent = title;
       plane.querySelector(".caption span").textContent = place;
     }

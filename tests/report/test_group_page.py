@@ -1,0 +1,267 @@
+"""The group page says what the tables say: every figure read back, what is missing named, labels harmless."""
+
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_group import ARMS, PEOPLE, SVG, make_agreement, make_group, make_registration, make_values
+from page_reader import Reader, loads_from_outside
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.labels import FULL_NAMES, NUCLEI
+from dlqsm.report.group import GroupFigure
+from dlqsm.report.group_page import group_page
+
+
+def minus(text):
+    return text.replace("-", "−")
+
+
+def p_text(value):
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+@pytest.fixture(scope="module")
+def group():
+    return make_group()
+
+
+@pytest.fixture(scope="module")
+def page(group):
+    return group_page(group)
+
+
+@pytest.fixture(scope="module")
+def reader(page):
+    return Reader(page)
+
+
+def table_with(reader, *head):
+    return next(t for t in reader.tables if all(any(word in cell for cell in t[0]) for word in head))
+
+
+def by_nucleus(table):
+    """(nucleus, arm) to the cells that follow; the nucleus stands once for all its arms."""
+    found, nucleus = {}, None
+    for row in table[1:]:
+        if row[0] in NUCLEI:
+            nucleus, row = row[0], row[1:]
+        found[(nucleus, row[0])] = row[1:]
+    return found
+
+
+def test_head_counts_people_arms_and_margin(reader):
+    assert "A made-up cohort" in reader.words
+    assert "8 participants · age 21–28 years · 4 arms · reference PI2 · margin ±3 ppb" in reader.words
+    arms = table_with(reader, "Measured", "Missing")
+    assert arms[1:] == [
+        ["PI2 reference", "8 of 8", "none"],
+        ["DL3", "8 of 8", "none"],
+        ["DL4", "7 of 8", "sub-03"],
+        ["PI2rep repeat of the reference", "8 of 8", "none"],
+    ]
+
+
+def test_every_number_of_agreement_equals_the_table(group, reader):
+    sides = [t for t in reader.tables if "CCC" in t[0]]
+    assert len(sides) == 3
+    for side, table in zip(("both", "left", "right"), sides, strict=True):
+        shown = by_nucleus(table)
+        assert list(shown) == [(roi, arm) for roi in NUCLEI for arm in ARMS[1:]]
+        rows = group.agreement[group.agreement.side == side].set_index(["roi", "arm"])
+        for key, cells in shown.items():
+            row, floor = rows.loc[key], rows.loc[(key[0], "PI2rep")]
+            assert cells[:12] == [
+                f"{row.n:.0f}",
+                minus(f"{row.pearson_r:.3f}"),
+                minus(f"{row.bias_ppb:+.2f} {row.bias_low_ppb:+.2f} to {row.bias_high_ppb:+.2f}"),
+                minus(f"{row.loa_low_ppb:+.1f} to {row.loa_high_ppb:+.1f}"),
+                f"{row.sd_ppb:.2f}",
+                "floor" if key[1] == "PI2rep" else f"{row.sd_ppb / floor.sd_ppb:.1f} ×",
+                f"{row.percent_difference:.1f}",
+                minus(f"{row.icc:.3f} {row.icc_low:.3f} to {row.icc_high:.3f}"),
+                f"{row.ccc:.3f}",
+                f"{p_text(row.tost_p)} {p_text(row.tost_p_holm)}",
+                f"{p_text(row.p)} {p_text(row.p_holm)}",
+                verdict(row),
+            ]
+
+
+def verdict(row):
+    """Written out once more, from the words under the table."""
+    if row.tost_p < 0.05:
+        return "shifted" if row.p_holm < 0.05 else "equivalent"
+    return "differs" if row.p_holm < 0.05 else "undecided"
+
+
+def test_overview_shows_bias_spread_and_verdict_in_words(group, reader):
+    table = table_with(reader, "PI2rep the floor")
+    assert [row[0] for row in table[1:]] == [f"{roi} {FULL_NAMES[roi]}" for roi in NUCLEI]
+    rows = group.agreement[group.agreement.side == "both"].set_index(["roi", "arm"])
+    seen = set()
+    for line, roi in zip(table[1:], NUCLEI, strict=True):
+        for arm, text in zip(ARMS[1:], line[1:], strict=True):
+            row = rows.loc[(roi, arm)]
+            assert text == minus(f"{row.bias_ppb:+.2f} ± {1.96 * row.sd_ppb:.1f} {verdict(row)}")
+            seen.add(verdict(row))
+    assert seen == {"equivalent", "shifted", "differs", "undecided"}, "every verdict is tried"
+
+
+def test_every_number_of_age_equals_the_table(group, reader):
+    shown = by_nucleus(table_with(reader, "Slope", "p against PI2"))
+    assert len(shown) == len(group.age)
+    for row in group.age.itertuples():
+        against = "–" if np.isnan(row.p_against_reference) else f"{row.p_against_reference:.3f}"
+        assert shown[(row.roi, row.arm)] == [
+            str(row.n),
+            minus(f"{row.pearson_r:.3f}"),
+            f"{row.p:.3f}",
+            minus(f"{row.slope_ppb_per_year:+.3f}"),
+            minus(f"{row.low:+.3f} to {row.high:+.3f}"),
+            against,
+        ]
+
+
+def test_participants_link_to_their_pages_and_say_what_they_lack(reader):
+    table = table_with(reader, "Participant", "Age", "Sex")
+    assert [row[0] for row in table[1:]] == list(PEOPLE)
+    assert table[1] == ["sub-01", "21", "M", "✓", "✓", "✓", "✓", "4 of 4"]
+    assert table[3] == ["sub-03", "23", "M", "✓", "✓", "missing", "✓", "3 of 4 DL4: the raw data end early"]
+    links = [a["href"] for a in reader.of("a") if a["href"].startswith("sub-")]
+    assert links == [f"{person}.html" for person in PEOPLE]
+
+
+def test_registrations_are_told_and_outliers_flagged_in_words(group, reader):
+    table = next(t for t in reader.tables if t[0] == ["Participant", *ARMS])
+    flagged = {
+        (row[0], arm) for row in table[1:] for arm, text in zip(ARMS, row[1:], strict=True) if "low score" in text
+    }
+    assert flagged == {("sub-05", "DL3")}
+    cells = {(row[0], arm): text for row in table[1:] for arm, text in zip(ARMS, row[1:], strict=True)}
+    assert cells[("sub-06", "DL4")].endswith("coverage 94 %"), "rounded down: 94.9 must not read as 95"
+    for row in group.registration.itertuples():
+        assert cells[(row.participant_id, row.arm)].startswith(
+            f"{row.score:.3f} {row.shift_mm:.2f} mm, {row.rotation_deg:.2f}°"
+        )
+
+
+def test_few_scores_are_no_ground_for_flags():
+    few = make_registration()
+    few = few[few.participant_id.isin(PEOPLE[2:6])]
+    words = Reader(group_page(make_group(registration=few))).words
+    assert "low score" not in words.split("Score, then motion")[1]
+
+
+def test_similarity_is_mean_and_sd_over_participants(group, reader):
+    table = next(t for t in reader.tables if "RMSE [ppb]" in t[0])
+    assert table[0] == ["", "n", "RMSE [ppb]", "SSIM"]
+    for arm, line in zip(ARMS[1:], table[1:], strict=True):
+        own = group.similarity[group.similarity.arm == arm]
+        assert line == [
+            arm,
+            "8",
+            f"{own.rmse_ppb.mean():.1f} ± {own.rmse_ppb.std():.1f}",
+            f"{own.ssim.mean():.3f} ± {own.ssim.std():.3f}",
+        ]
+
+
+def test_figures_are_embedded_and_described(reader):
+    (picture,) = reader.of("img")
+    assert picture["alt"] == "A picture of equivalence."
+    kind, content = picture["src"].split(";base64,")
+    assert kind == "data:image/svg+xml" and base64.b64decode(content) == SVG
+    png = GroupFigure("t", "n", "a", b"\x89PNG\r\n")
+    assert png.uri.startswith("data:image/png;base64,")
+
+
+def test_nothing_is_loaded_from_outside(page, reader):
+    assert loads_from_outside(page, reader) == []
+    for link in reader.of("a"):
+        assert link["href"].startswith(("#", "https://doi.org/10.", "sub-"))
+    assert not reader.of("script")
+
+
+def test_methods_name_sources_and_the_notice_stands(reader):
+    assert "not a medical device" in reader.words
+    sources = {a["href"] for a in reader.of("a") if "doi.org" in a["href"]}
+    assert {"https://doi.org/10.1007/BF01068419", "https://doi.org/10.2307/2532051"} <= sources
+    assert "two one-sided t tests" in reader.words and "L1 penalty" in reader.words
+    assert "Software: dlqsm 0.1.0." in reader.words
+
+
+def test_hostile_names_are_text():
+    evil = '<script>alert("x")</script>&"\''
+    values = make_values().replace({"sub-01": evil, "DL3": evil, "Pu": evil})
+    report = make_group(
+        dataset=evil,
+        participants=pd.DataFrame({"participant_id": [evil, *PEOPLE[1:]], "sex": evil}),
+        values=values,
+        arms=("PI2", evil, "DL4", "PI2rep"),
+        agreement=make_agreement().replace({"DL3": evil, "Pu": evil}),
+        registration=make_registration().assign(warnings=evil),
+        figures=(GroupFigure(evil, evil, evil, SVG),),
+        pages={evil: f"{evil}.html"},
+        problems={evil: evil, "step": evil},
+        notes=(evil,),
+        methods={evil: evil},
+        software={evil: evil},
+    )
+    page = group_page(report)
+    assert "<script" not in page
+    found = Reader(page)
+    assert 'alert("x")' in found.words
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+
+
+def test_tables_that_do_not_exist_are_named():
+    bare = make_group(
+        agreement=None, age=None, similarity=None, registration=None, figures=(), methods={}, software={}, problems={}
+    )
+    words = Reader(group_page(bare)).words
+    for sentence in (
+        "The agreement study was not made",
+        "No association with age",
+        "There are no figures.",
+        "The data carry no record of registrations.",
+        "No maps were compared.",
+        "The data carry no record of the methods.",
+    ):
+        assert sentence in words, sentence
+    assert "None" not in words and "nan" not in words.lower().split()
+
+
+def test_unknown_values_are_dashes_and_nobody_is_lost():
+    agreement = make_agreement()
+    agreement.loc[agreement.arm == "DL3", agreement.columns[4:]] = np.nan
+    people = pd.DataFrame({"participant_id": [*PEOPLE, "sub-99"], "age": [np.nan] * 9})
+    report = make_group(agreement=agreement, participants=people, arms=("PI2", "DL3", "DL4"))
+    found = Reader(group_page(report))
+    assert "8 of 9 participants measured · 3 arms" in found.words
+    cells = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))[("Pu", "DL3")]
+    assert cells == ["8", "–", "– –", "–", "–", "–", "– –", "–", "– –", "– –", "–"]
+    assert "has no repeat of PI2" in found.words
+    table = table_with(found, "Participant", "Sex")
+    assert table[-1] == ["sub-99", "–", "–", "missing", "missing", "missing", "0 of 3"]
+
+
+def test_a_repeat_of_another_name_is_the_floor():
+    agreement, values = (t.replace({"PI2rep": "Again"}) for t in (make_agreement(), make_values()))
+    report = make_group(agreement=agreement, values=values, arms=("PI2", "Again", "DL3", "DL4"), repeat="Again")
+    assert report.compared_arms == ("DL3", "DL4", "Again")
+    assert "Again the floor" in table_with(Reader(group_page(report)), "Again the floor")[0]
+
+
+def test_page_is_the_same_twice(page):
+    assert group_page(make_group()) == page
+
+
+def test_tables_that_cannot_be_used_are_refused():
+    with pytest.raises(InputError, match="no column mean_ppb"):
+        make_group(values=make_values().drop(columns="mean_ppb"))
+    with pytest.raises(InputError, match="reference arm 'PI9' is not among"):
+        make_group(reference_arm="PI9")
+    with pytest.raises(InputError, match="no relative address"):
+        make_group(pages={"sub-01": "javascript:alert(1)"})
+    with pytest.raises(InputError, match="no column participant_id"):
+        make_group(participants=pd.DataFrame({"who": ["a"]}))
