@@ -8,13 +8,11 @@ age.tsv, each with a JSON that describes every column, the figures as SVG and PN
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 import dlqsm
 from dlqsm.agreement import columns
@@ -27,13 +25,10 @@ from dlqsm.cli.console import start
 from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json, write_text
 from dlqsm.io.tables import read_table
-from dlqsm.report.agreement_figures import age_figure, bland_altman_figure, correlation_figure
-from dlqsm.report.agreement_forest import age_slopes_figure, equivalence_figure
 from dlqsm.report.agreement_latex import latex_tables
-from dlqsm.report.agreement_style import png_bytes, svg_bytes
+from dlqsm.report.agreement_pictures import AGE_NAMES, AGREEMENT_NAMES, agreement_pictures
 
 AGREEMENT, AGE, LATEX = "agreement.tsv", "age.tsv", "tables.tex"
-AGE_FIGURES: Final = ("age", "age_slopes")
 REPEAT_ENDING: Final = "rep"
 FAMILY: Final = "all nuclei and arms of the same side; side both is the primary family"
 
@@ -135,7 +130,9 @@ def write_agreement(
         "Family": FAMILY, "Participants": int(table["participant_id"].nunique()), "Remarks": list(remarks),
         "GeneratedBy": f"dlqsm {dlqsm.__version__}",
     }  # fmt: skip
-    _write_figures(out, _figures(table, agreement, age, reference, repeat))
+    pictures = agreement_pictures(table, agreement, age, reference=reference, repeat=repeat)
+    _remove_stale(out, {*pictures, *((AGE, "age.json") if age is not None else ())})
+    _write_figures(out, pictures)
     write_text(out / LATEX, latex_tables(agreement, age, reference=reference, margin_ppb=margin_ppb))
     if age is not None:
         _write_table(out / AGE, age, about, columns.AGE)
@@ -199,32 +196,17 @@ def _places(rows: pd.DataFrame) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _figures(
-    table: pd.DataFrame, agreement: pd.DataFrame, age: pd.DataFrame | None, reference: str, repeat: str | None
-) -> dict[str, Callable[[], Figure] | None]:
-    """File name without ending to what draws it; None where there is nothing to draw, so that no old one stays."""
-    named: dict[str, Any] = {"reference": reference, "repeat": repeat}
-    has_both = bool((agreement["side"] == "both").any())
-    return {
-        "bland_altman": (lambda: bland_altman_figure(table, agreement, **named)) if has_both else None,
-        "correlation": (lambda: correlation_figure(table, agreement, **named)) if has_both else None,
-        "equivalence": (lambda: equivalence_figure(agreement, **named)) if has_both else None,
-        "age": None if age is None else lambda: age_figure(table, age, **named),
-        "age_slopes": None if age is None else lambda: age_slopes_figure(age, **named),
-    }
+def _write_figures(out: Path, pictures: dict[str, bytes]) -> None:
+    for name, content in pictures.items():
+        with whole_file(out / name) as partial:
+            partial.write_bytes(content)
 
 
-def _write_figures(out: Path, figures: dict[str, Callable[[], Figure] | None]) -> None:
-    for name, draw in figures.items():
-        files = {ending: out / f"{name}.{ending}" for ending in ("svg", "png")}
-        if draw is None:
-            for file in (*files.values(), *((out / AGE, out / "age.json") if name in AGE_FIGURES else ())):
-                file.unlink(missing_ok=True)
-            continue
-        figure = draw()
-        for ending, content in (("svg", svg_bytes(figure)), ("png", png_bytes(figure))):
-            with whole_file(files[ending]) as partial:
-                partial.write_bytes(content)
+def _remove_stale(out: Path, kept: set[str]) -> None:
+    """Remove what an earlier run wrote and this one does not, such as figures of age."""
+    drawn = [f"{name}.{ending}" for name in (*AGREEMENT_NAMES, *AGE_NAMES) for ending in ("svg", "png")]
+    for name in {*drawn, AGE, "age.json"} - kept:
+        (out / name).unlink(missing_ok=True)
 
 
 def _write_table(file: Path, table: pd.DataFrame, about: dict[str, Any], described: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dlqsm.report.agreement_style import columns_of, number, plain, rois_of, row_of, signed
 
-WIDTH = 104
+WIDTH = 110
 """Columns of the print: a narrower terminal wraps lines, which loses nothing; rich would cut figures off."""
 ALPHA = 0.05
 
@@ -103,7 +103,7 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _empty() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, show_edge=False, pad_edge=False)
 
 
 def _interval(row: dict[str, Any], name: str, low: str, high: str, write: Any) -> str:

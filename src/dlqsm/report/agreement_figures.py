@@ -40,7 +40,7 @@ Row = dict[str, Any]
 Draw = Callable[[Axes, str, str], None]
 
 PANEL_INCHES: Final = (1.62, 1.22)
-LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.95, 0.16, 0.55, 0.62
+LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.95, 0.16, 0.4, 0.62
 BOTH: Final = "both"
 
 
@@ -87,16 +87,17 @@ def correlation_figure(
         x, y = _paired(values, roi, arm, reference)
         row = row_of(agreement, arm, roi)
         low, high = _span(np.concatenate([x, y]))
-        ends = np.array([low, high])
         if repeat and arm != repeat:
             half = number(row_of(agreement, repeat, roi), "repeatability_ppb")
+            beyond = np.array([2 * low - high, 2 * high - low])  # the row's shared axes may be wider than this panel's
             if math.isfinite(half):
-                axes.fill_between(ends, ends - half, ends + half, color=FLOOR, linewidth=0, zorder=0)
-        axes.plot(ends, ends, color=FAINT, linewidth=0.7, zorder=1)
+                axes.fill_between(beyond, beyond - half, beyond + half, color=FLOOR, linewidth=0, zorder=0)
+        axes.axline((low, low), slope=1.0, color=FAINT, linewidth=0.7, zorder=1)
         axes.scatter(y, x, **_points(roi))
         slope = number(row, "deming_slope")
         if math.isfinite(slope) and x.size:
-            axes.plot(ends, x.mean() + slope * (ends - y.mean()), color=INK, linewidth=0.9, linestyle="--")
+            ends = np.array([y.min(), y.max()])
+            axes.plot(ends, x.mean() + slope * (ends - y.mean()), color=INK, linewidth=0.9, linestyle="--", zorder=4)
         axes.set(xlim=(low, high), ylim=(low, high))
         coefficients = ", ".join(f"{text} {plain(number(row, key), 3)}" for text, key in _COEFFICIENTS)
         note(axes, f"n = {x.size}   {coefficients}")
@@ -160,7 +161,7 @@ def _grid(
             _name_row(panels[i, 0], roi)
         for j, arm in enumerate(arms):
             heading = f"{arm} (repeat)" if arm == repeat else arm
-            panels[0, j].set_title(heading, fontweight="bold", pad=11 + 72 * head * 0.6)
+            panels[0, j].set_title(heading, fontweight="bold", pad=11 if not head else 19)
         middle = (LEFT_INCHES + width * len(arms) / 2) / size[0]
         figure.text(middle, 0.34 / size[1], x_label, ha="center", va="center", fontsize=7.5)
         figure.text(0.14 / size[0], 0.5, y_label, ha="center", va="center", rotation=90, fontsize=7.5)
