@@ -224,3 +224,13 @@ def test_wrong_shapes_and_reference_arms_are_refused():
     with pytest.raises(InputError, match="at least one arm"):
         make_report(arms=())
     assert SUMMARY["methods"]["reference"] == "brain"
+
+
+def test_six_arms_have_six_marks():
+    """The reference and its repeat stand in one picture: they must not look the same."""
+    names = ("PI2", "DL3", "DL4", "DL5", "PI2rep", "DL6")
+    page = participant_page(make_report(arms=tuple(map(make_arm, names)), regions=make_regions(names)))
+    key = re.search(r'<g class="key">(.*?)<text', page, flags=re.DOTALL)
+    assert key
+    classes = re.findall(r'<g class="(a\d)">', page)
+    assert len(set(classes[:6])) == 6

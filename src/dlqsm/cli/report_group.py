@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
 from dlqsm.cli.report_reading import software
-from dlqsm.io.manifest import GroupManifest
+from dlqsm.io import manifest
+from dlqsm.io.manifest import GroupManifest, arm_file, read_manifest
 from dlqsm.io.outputs import read_json
 from dlqsm.io.tables import read_table
 from dlqsm.report.group import VALUES, GroupFigure, GroupReport
+from dlqsm.report.summary import methods_of
 
 AGREEMENT: Final = ("arm", "roi", "side", "n", "bias_ppb", "p_holm", "tost_p")
 AGE: Final = ("arm", "roi", "n", "pearson_r", "p")
@@ -61,7 +63,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         pages=content.pages,
         problems=content.problems,
         notes=content.notes,
-        methods=content.methods,
+        methods=content.methods or _methods(folder, content),
         software=software(),
         repeat=_repeat(folder, content.agreement),
     )
@@ -91,6 +93,18 @@ def _figure(stem: str, path: Path) -> GroupFigure:
     alt = f"{title}. {note} The numbers stand in the tables of this page." if note else title
     topic = "age" if stem.startswith("age") else "agreement"
     return GroupFigure(title, note, alt, path.read_bytes(), topic, is_folded=stem in _FOLDED)
+
+
+def _methods(folder: Path, content: GroupManifest) -> dict[str, Any]:
+    """Steps and their parameters, as the reference arm of the first participant who has it tells them."""
+    for label in content.pages:
+        if not (folder / label / manifest.NAME).is_file():
+            continue
+        for arm in read_manifest(folder / label).arms:
+            path = arm_file(folder / label, arm, "summary")
+            if arm.name == content.reference_arm and path is not None and path.is_file():
+                return methods_of(read_json(path))
+    return {}
 
 
 def _repeat(folder: Path, agreement: str | None) -> str | None:
