@@ -1,0 +1,74 @@
+"""Proximal gradients with optimised momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from dlqsm.core.solvers import Convergence, Map
+
+Prox = Callable[[torch.Tensor, float, int], torch.Tensor]
+"""Proximal map of a prior: images, weight of the prior, number of the iteration."""
+
+
+def proximal_gradient(
+    normal: Map,
+    right_side: torch.Tensor,
+    prox: Prox,
+    weights: list[float],
+    *,
+    start: torch.Tensor,
+    tolerance: float,
+) -> tuple[torch.Tensor, Convergence]:
+    """Minimise 1/2 x^H N x - Re(x^H r) + w g(x) by POGM, the proximal optimised gradient method.
+
+    Its worst case is half that of FISTA after the same number of iterations. The norm of N must be at most 1.
+
+    Parameters
+    ----------
+    normal
+        The map N = E^H E.
+    right_side
+        r = E^H y.
+    prox
+        Proximal map of w g, given w.
+    weights
+        w of each iteration; their number is the most iterations done.
+    start
+        First guess.
+    tolerance
+        Ends when an iteration changes the images by less than this fraction of their norm.
+
+    Returns
+    -------
+    The images, and how the iteration ended.
+
+    References
+    ----------
+    Taylor et al., SIAM J Optim 27:1283 (2017), doi:10.1137/16M108104X;
+    Kim & Fessler, SIAM J Optim 28:223 (2018), doi:10.1137/16M1108940.
+    """
+    x, step, auxiliary = start, start, start
+    t, gamma = 1.0, 1.0
+    history: list[float] = []
+    for iteration, weight in enumerate(weights):
+        if history and history[-1] <= tolerance:
+            break
+        t_next = 0.5 * (1.0 + (1.0 + 4.0 * t * t) ** 0.5)
+        gamma_next = (2.0 * t + t_next - 1.0) / t_next
+        step_next = x + right_side - normal(x)
+        # auxiliary = step' + (t-1)/t' (step' - step) + t/t' (step' - x) + (t-1)/(gamma t') (auxiliary - x)
+        a, b, c = (t - 1.0) / t_next, t / t_next, (t - 1.0) / (gamma * t_next)
+        auxiliary = torch.add(c * auxiliary, step_next, alpha=1.0 + a + b)
+        auxiliary.sub_(step, alpha=a).sub_(x, alpha=b + c)
+        x_next = prox(auxiliary, gamma_next * weight, iteration)
+        history.append(_relative_change(x_next, x))
+        x, step, t, gamma = x_next, step_next, t_next, gamma_next
+    residual = history[-1] if history else 0.0
+    return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))
+
+
+def _relative_change(new: torch.Tensor, old: torch.Tensor) -> float:
+    norm = float(torch.linalg.vector_norm(new))
+    return float(torch.linalg.vector_norm(new - old)) / norm if norm > 0 else 0.0
