@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
 from worked_examples import MINI, WRIGHT, pairs_of
 
@@ -27,7 +28,7 @@ class TestTost:
     def test_error_rates_on_a_null_cohort(self):
         # At a true difference that just equals the margin TOST must not claim equivalence in more than 5 %; without a
         # difference the t-test must not claim one in more than 5 %.
-        rng, runs, n = np.random.default_rng(9), 4000, 20
+        rng, runs, n = np.random.default_rng(9), 2500, 20
         false_equivalence = sum(tost_paired(*pairs_of(rng, n, bias=6.0), 6.0).p < 0.05 for _ in range(runs))
         false_difference = sum(bland_altman(*pairs_of(rng, n)).p < 0.05 for _ in range(runs))
         low, high = stats.binom.ppf([1e-4, 1 - 1e-4], runs, 0.05)
@@ -44,6 +45,11 @@ class TestMultiplicity:
         # Holm: 3 x 0.01; then 2 x 0.03 and 1 x 0.04, made monotone. BH: 3 x 0.01 / 1, 3 x 0.03 / 2 and 3 x 0.04 / 3.
         assert holm(p) == pytest.approx([0.03, 0.06, 0.06])
         assert benjamini_hochberg(p) == pytest.approx([0.03, 0.04, 0.04])
+
+    def test_they_are_statsmodels(self):
+        p = np.random.default_rng(10).uniform(0, 0.2, 21)
+        assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+        assert benjamini_hochberg(p) == pytest.approx(multipletests(p, method="fdr_bh")[1])
 
     def test_what_was_not_tested_does_not_count(self):
         p = np.array([0.01, math.nan, 0.03])

@@ -128,7 +128,7 @@ class TestRefused:
 
     def test_an_unknown_reference_or_repeat(self, tmp_path, refused: Refused):
         table = _save(_cohort(), tmp_path / "t.tsv")
-        assert "it has PI2, DL3" in refused("agree", table, tmp_path / "out", "--reference", "PI3")
+        assert "it has DL3, PI2" in refused("agree", table, tmp_path / "out", "--reference", "PI3")
         said = refused("agree", table, tmp_path / "out", "--reference", "PI2", "--repeat", "again")
         assert "repeat arm 'again'" in said
         assert not (tmp_path / "out").exists()

@@ -19,7 +19,13 @@ def holm(p_values: Values) -> Values:
     ----------
     Holm, Scand J Stat 6:65 (1979).
     """
-    return _adjusted(p_values, "holm")
+    # statsmodels' Holm runs the garbage collector on every call, a third of a second in a process as large as ours.
+    adjusted = np.full(p_values.shape, math.nan)
+    made = np.flatnonzero(np.isfinite(p_values))
+    order = made[np.argsort(p_values[made], kind="stable")]
+    steps = p_values[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
 
 
 def benjamini_hochberg(p_values: Values) -> Values:
@@ -31,12 +37,8 @@ def benjamini_hochberg(p_values: Values) -> Values:
     ----------
     Benjamini & Hochberg, J R Stat Soc B 57:289 (1995), doi:10.1111/j.2517-6161.1995.tb02031.x.
     """
-    return _adjusted(p_values, "fdr_bh")
-
-
-def _adjusted(p_values: Values, method: str) -> Values:
     adjusted = np.full(p_values.shape, math.nan)
     made = np.isfinite(p_values)
     if made.any():
-        adjusted[made] = multipletests(p_values[made], method=method)[1]
+        adjusted[made] = multipletests(p_values[made], method="fdr_bh")[1]
     return adjusted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,17 +69,17 @@ def make_pairs(table: pd.DataFrame, reference: str) -> list[Pairs]:
 
     Returns
     -------
-    Arms in the order of the table, then nuclei in their own order, then both sides, left, right.
+    Arms by name (DL3 before DL10), then nuclei in their own order, then both sides, left, right: the order of the rows
+    of the table changes nothing.
 
     Raises
     ------
     InputError
         If the reference is not among the arms, there is no other arm, or no arm shares a participant with it.
     """
-    arms = in_order(table["arm"])
+    arms = by_name(table["arm"])
     require_reference(arms, reference)
     wide = table.pivot(index="participant_id", columns=["arm", "roi", "side"], values="mean_ppb")
-    wide = wide.reindex(in_order(table["participant_id"]))
     people = tuple(map(str, wide.index))
     missing = np.full(len(people), np.nan)
     columns = {tuple(name): wide[name].to_numpy(np.float64) for name in wide.columns}
@@ -109,8 +110,18 @@ def require_reference(arms: list[str], reference: str) -> None:
 def regions(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Nucleus and side of all rows: nuclei in the order of `NUCLEI`, then others; both sides, left, right."""
     present = set(zip(table["roi"], table["side"], strict=True))
-    rois = [*NUCLEI, *(roi for roi in in_order(table["roi"]) if roi not in NUCLEI)]
+    rois = [*NUCLEI, *(roi for roi in by_name(table["roi"]) if roi not in NUCLEI)]
     return [(roi, side) for roi in rois for side in (BOTH, *SIDES) if (roi, side) in present]
+
+
+def by_name(names: Iterable[str]) -> list[str]:
+    """Each name once, sorted as people do: numbers inside by value."""
+    return sorted(set(names), key=_words_and_numbers)
+
+
+def _words_and_numbers(name: str) -> list[str | int]:
+    # Text and numbers alternate, text first, so that places of two names compare like with like.
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def in_order(names: Iterable[str]) -> list[str]:

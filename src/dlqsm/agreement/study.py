@@ -16,7 +16,7 @@ from dlqsm.agreement.correlation import pearson, williams_test
 from dlqsm.agreement.equivalence import tost_paired
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
-from dlqsm.agreement.pairs import BOTH, Pairs, in_order, make_pairs, regions, require_reference
+from dlqsm.agreement.pairs import BOTH, Pairs, by_name, make_pairs, regions, require_reference
 from dlqsm.agreement.sample import LEVEL, Interval, Values
 from dlqsm.agreement.slopes import deming, regress, slope_equivalence
 from dlqsm.core.checks import InputError, require_positive
@@ -90,7 +90,7 @@ def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
         As `agreement_table`; also if no age is known or no row is of side ``both`` (`why_no_age_table`).
     """
     table = check_table(table, "the table", is_unit_known=True)
-    require_reference(in_order(table["arm"]), reference)
+    require_reference(by_name(table["arm"]), reference)
     reason = why_no_age_table(table)
     if reason:
         raise InputError(reason)

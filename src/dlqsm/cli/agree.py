@@ -17,7 +17,7 @@ import pandas as pd
 import dlqsm
 from dlqsm.agreement import columns
 from dlqsm.agreement.long_table import check_table
-from dlqsm.agreement.pairs import in_order
+from dlqsm.agreement.pairs import by_name
 from dlqsm.agreement.study import MIN_PAIRS, age_table, agreement_table, why_no_age_table
 from dlqsm.cli.agree_summary import print_summary
 from dlqsm.cli.arguments import path, positive
@@ -119,7 +119,7 @@ def write_agreement(
         If the table cannot be used; nothing is written then.
     """
     table = check_table(table, "the table", is_unit_known=True)
-    arms = in_order(table["arm"])
+    arms = by_name(table["arm"])
     repeat = _repeat_arm(arms, reference, repeat)
     agreement = agreement_table(table, reference=reference, margin_ppb=margin_ppb, seed=seed, n_resamples=n_resamples)
     reason = why_no_age_table(table)
@@ -170,7 +170,7 @@ def _remarks(table: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
     """What the reader must know of the data: who is missing where, and what could not be computed."""
     people = table["participant_id"].nunique()
     found = []
-    for arm in in_order(table["arm"]):
+    for arm in by_name(table["arm"]):
         measured = table[(table["arm"] == arm) & table["mean_ppb"].notna()]["participant_id"].nunique()
         if measured < people:
             found.append(f"arm {arm}: {people - measured} of {people} participants lack it")

@@ -8,6 +8,7 @@ itself.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -40,7 +41,9 @@ Row = dict[str, Any]
 Draw = Callable[[Axes, str, str], None]
 
 PANEL_INCHES: Final = (1.62, 1.22)
-LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.95, 0.16, 0.4, 0.62
+LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.95, 0.2, 0.4, 0.5
+LETTER_INCHES, LINE_INCHES = 0.046, 0.1
+"""Size of a letter and a line of the legend."""
 BOTH: Final = "both"
 
 
@@ -62,11 +65,12 @@ def bland_altman_figure(
             _band(axes, number(floor, "loa_low_ppb"), number(floor, "loa_high_ppb"))
         axes.axhline(0, color=FAINT, linewidth=0.5, zorder=1)
         axes.scatter((x + y) / 2, x - y, **_points(roi))
-        _level(axes, row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", "-")
-        _level(axes, row, "loa_low_ppb", "loa_low_low_ppb", "loa_low_high_ppb", "--")
-        _level(axes, row, "loa_high_ppb", "loa_high_low_ppb", "loa_high_high_ppb", "--")
-        limits = f"{signed(number(row, 'loa_low_ppb'))} … {signed(number(row, 'loa_high_ppb'))}"
-        note(axes, f"n = {x.size}   {signed(number(row, 'bias_ppb'))}  [{limits}]")
+        _level(axes, row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", "-", bar_at=1.045)
+        _level(axes, row, "loa_low_ppb", "loa_low_low_ppb", "loa_low_high_ppb", "--", bar_at=1.025)
+        _level(axes, row, "loa_high_ppb", "loa_high_low_ppb", "loa_high_high_ppb", "--", bar_at=1.065)
+        limits = f"  [{signed(number(row, 'loa_low_ppb'))} … {signed(number(row, 'loa_high_ppb'))}]"
+        has_limits = math.isfinite(number(row, "loa_low_ppb"))
+        note(axes, f"n = {x.size}   {signed(number(row, 'bias_ppb'))}{limits if has_limits else ''}")
 
     legend = "line: bias · dashes: limits of agreement · bars at the right: their 95 % CI · above: bias [limits]"
     legend += _floor_text(repeat, "limits of agreement")
@@ -144,12 +148,15 @@ def _grid(
 ) -> Figure:  # fmt: skip
     """Panels of nuclei (rows) by arms (columns); a row shares its y axis, a column its heading."""
     width, height = PANEL_INCHES[0], PANEL_INCHES[1] + head
-    size = (LEFT_INCHES + width * len(arms) + RIGHT_INCHES, TOP_INCHES + head + height * len(rois) + BOTTOM_INCHES)
+    wide = LEFT_INCHES + width * len(arms) + RIGHT_INCHES
+    lines = textwrap.wrap(legend, int(wide / LETTER_INCHES))
+    bottom = BOTTOM_INCHES + LINE_INCHES * len(lines)
+    size = (wide, TOP_INCHES + head + height * len(rois) + bottom)
     with rc_context(STYLE):
         figure = Figure(figsize=size)
         panels = figure.subplots(len(rois), len(arms), squeeze=False)
         figure.subplots_adjust(
-            left=LEFT_INCHES / size[0], right=1 - RIGHT_INCHES / size[0], bottom=BOTTOM_INCHES / size[1],
+            left=LEFT_INCHES / size[0], right=1 - RIGHT_INCHES / size[0], bottom=bottom / size[1],
             top=1 - (TOP_INCHES + head) / size[1], wspace=0.3, hspace=0.42 + 2 * head,
         )  # fmt: skip
         for i, roi in enumerate(rois):
@@ -158,22 +165,21 @@ def _grid(
                 panels[i, j].xaxis.set_major_locator(MaxNLocator(4))
                 panels[i, j].yaxis.set_major_locator(MaxNLocator(4))
             _share_limits(list(panels[i]))
-            _name_row(panels[i, 0], roi)
+            _name_row(figure, panels[i, 0], roi)
         for j, arm in enumerate(arms):
             heading = f"{arm} (repeat)" if arm == repeat else arm
             panels[0, j].set_title(heading, fontweight="bold", pad=11 if not head else 19)
         middle = (LEFT_INCHES + width * len(arms) / 2) / size[0]
-        figure.text(middle, 0.34 / size[1], x_label, ha="center", va="center", fontsize=7.5)
+        figure.text(middle, (bottom - 0.28) / size[1], x_label, ha="center", va="center", fontsize=7.5)
         figure.text(0.14 / size[0], 0.5, y_label, ha="center", va="center", rotation=90, fontsize=7.5)
-        figure.text(0.1 / size[0], 0.06 / size[1], legend, ha="left", va="bottom", fontsize=5.8, color=FAINT)
+        figure.text(0.1 / size[0], 0.06 / size[1], "\n".join(lines), ha="left", va="bottom", fontsize=5.8, color=FAINT)
     return figure
 
 
-def _name_row(axes: Axes, roi: str) -> None:
-    place = -0.62 / PANEL_INCHES[0] * 1.25
-    axes.text(
-        place, 0.5, roi, transform=axes.transAxes, rotation=90, ha="center", va="center", fontweight="bold", fontsize=8
-    )
+def _name_row(figure: Figure, axes: Axes, roi: str) -> None:
+    box = axes.get_position()
+    place = 0.38 / figure.get_figwidth(), (box.y0 + box.y1) / 2
+    figure.text(*place, roi, rotation=90, ha="center", va="center", fontweight="bold", fontsize=8)
 
 
 def _share_limits(row: list[Axes]) -> None:
@@ -201,13 +207,14 @@ def _points(roi: str) -> dict[str, Any]:
     return {"s": 9, "color": colour_of(roi), "edgecolor": INK, "linewidth": 0.25, "alpha": 0.85, "zorder": 3}
 
 
-def _level(axes: Axes, row: Row, name: str, low: str, high: str, style: str) -> None:
+def _level(axes: Axes, row: Row, name: str, low: str, high: str, style: str, *, bar_at: float) -> None:
+    """A line across the panel, and its interval as a bar to the right of it (``bar_at`` in widths of the panel)."""
     value = number(row, name)
     if math.isfinite(value):
         axes.axhline(value, color=INK, linewidth=0.8, linestyle=style, zorder=4)
         axes.plot(
-            [1.03, 1.03], [number(row, low), number(row, high)], transform=axes.get_yaxis_transform(), color=INK,
-            linewidth=2.0, solid_capstyle="butt", clip_on=False,
+            [bar_at, bar_at], [number(row, low), number(row, high)], transform=axes.get_yaxis_transform(), color=INK,
+            linewidth=1.5, solid_capstyle="butt", clip_on=False,
         )  # fmt: skip
 
 

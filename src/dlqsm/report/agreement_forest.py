@@ -24,8 +24,8 @@ from dlqsm.report.agreement_style import (
     signed,
 )
 
-LINE_INCHES: Final = 0.145
-WIDTH_INCHES: Final = 6.9
+LINE_INCHES, LETTER_INCHES, ROI_INCHES = 0.145, 0.052, 0.25
+PANEL_INCHES, TEXT_INCHES = 3.4, 2.5
 ALPHA: Final = 0.05
 
 
@@ -95,11 +95,12 @@ def _with_interval(value: float, interval: tuple[float, float], digits: int = 1)
 
 def _forest(marks: list[Mark], heads: tuple[str, ...], x_label: str, *, band: tuple[float, float] | None) -> Figure:
     rois = list(dict.fromkeys(mark.roi for mark in marks))
-    n_lines = len(marks) + 0.6 * len(rois)
-    height = LINE_INCHES * n_lines + 0.8
+    height = LINE_INCHES * (len(marks) + 0.6 * len(rois)) + 0.8
+    names = ROI_INCHES + LETTER_INCHES * (max(map(len, rois)) + max(len(_label(mark)) for mark in marks))
+    width = names + PANEL_INCHES + TEXT_INCHES
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height))
-        axes = figure.add_axes((0.145, 0.46 / height, 0.49, 1 - 0.8 / height))
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((names / width, 0.46 / height, PANEL_INCHES / width, 1 - 0.8 / height))
         if band:
             axes.axvspan(*band, color="#E8EEF4", linewidth=0, zorder=0)
         axes.axvline(0, color=FAINT, linewidth=0.6, zorder=1)
@@ -109,8 +110,9 @@ def _forest(marks: list[Mark], heads: tuple[str, ...], x_label: str, *, band: tu
         for roi in rois:
             of_roi = [mark for mark in marks if mark.roi == roi]
             middle = place + (len(of_roi) - 1) / 2
+            left = (0.08 - names) / PANEL_INCHES
             axes.text(
-                -0.27, middle, roi, transform=axes.get_yaxis_transform(), va="center", fontsize=8, fontweight="bold"
+                left, middle, roi, transform=axes.get_yaxis_transform(), va="center", fontsize=8, fontweight="bold"
             )
             for mark in of_roi:
                 _draw(axes, mark, place)
@@ -125,11 +127,14 @@ def _forest(marks: list[Mark], heads: tuple[str, ...], x_label: str, *, band: tu
 _TEXT_PLACES: Final = (1.02, 1.09, 1.5)
 
 
+def _label(mark: Mark) -> str:
+    return f"{mark.label} (repeat)" if mark.is_control else mark.label
+
+
 def _draw(axes: Axes, mark: Mark, place: float) -> None:
     line = FAINT if mark.is_control else INK
     across = axes.get_yaxis_transform()
-    label = f"{mark.label} (repeat)" if mark.is_control else mark.label
-    axes.text(-0.02, place, label, transform=across, va="center", ha="right", fontsize=6.2, color=line)
+    axes.text(-0.02, place, _label(mark), transform=across, va="center", ha="right", fontsize=6.2, color=line)
     for x, text in zip(_TEXT_PLACES, mark.text, strict=True):
         axes.text(x, place, text, transform=across, va="center", ha="left", fontsize=6.2, color=line)
     for (low, high), width in ((mark.outer, 0.8), (mark.inner, 2.4)):
