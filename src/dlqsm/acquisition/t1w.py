@@ -10,6 +10,8 @@ from dlqsm.core.checks import InputError, require_positive
 from dlqsm.core.scan import Grid
 
 FIELD_OF_VIEW_MM = (176.0, 224.0, 208.0)
+INVERSION_TIME_S = 0.9
+REPETITION_TIME_S = 2.3
 
 
 def t1w_image(
@@ -17,8 +19,8 @@ def t1w_image(
     seed: int,
     *,
     voxel_mm: float = 1.0,
-    inversion_time_s: float = 0.9,
-    repetition_time_s: float = 2.3,
+    inversion_time_s: float = INVERSION_TIME_S,
+    repetition_time_s: float = REPETITION_TIME_S,
     snr: float = 40.0,
 ) -> tuple[torch.Tensor, Grid]:
     """Magnetisation-prepared T1-weighted magnitude image of the head at rest.
@@ -60,13 +62,16 @@ def t1w_image(
         raise InputError(f"snr must be above zero (inf for no noise); got {snr}")
     x, y, z = (round(mm / voxel_mm) for mm in FIELD_OF_VIEW_MM)
     grid = Grid.centred((x, y, z), (voxel_mm, voxel_mm, voxel_mm), np.eye(3))
-    signal = _inversion_recovery(tissue_maps(head, grid, Pose()), inversion_time_s, repetition_time_s)
+    signal = inversion_recovery(tissue_maps(head, grid, Pose()), inversion_time_s, repetition_time_s)
     noise_sd = 0.7 * float(_recovery(torch.tensor(0.86), inversion_time_s, repetition_time_s)) / snr
     parts = np.random.default_rng(seed).standard_normal((2, *grid.shape), dtype=np.float32) * np.float32(noise_sd)
     return torch.hypot(signal + torch.from_numpy(parts[0]), torch.from_numpy(parts[1])), grid
 
 
-def _inversion_recovery(maps: TissueMaps, inversion_time_s: float, repetition_time_s: float) -> torch.Tensor:
+def inversion_recovery(
+    maps: TissueMaps, inversion_time_s: float = INVERSION_TIME_S, repetition_time_s: float = REPETITION_TIME_S
+) -> torch.Tensor:
+    """Noise-free magnitude of an inversion recovery: PD |1 - 2 exp(-TI / T1) + exp(-TR / T1)|."""
     return maps.proton_density * _recovery(maps.t1_s, inversion_time_s, repetition_time_s)
 
 

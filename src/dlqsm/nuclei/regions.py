@@ -77,7 +77,7 @@ def measure_regions(
     values_ppb = chi_ppm.detach().cpu().double().numpy() * PPB_PER_PPM
     rows = [
         (participant, arm, roi, side, *_statistics(values_ppb[np.isin(numbers, members)], grid.voxel_volume_mm3))
-        for roi, side, members in _regions(names)
+        for roi, side, members in regions_of(names)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -106,7 +106,7 @@ def _check_names(numbers: NDArray[np.int64], names: Mapping[int, tuple[str, str]
             raise InputError(f"label {number} ({roi}) has side '{side}'; expected left, right or both")
 
 
-def _regions(names: Mapping[int, tuple[str, str]]) -> list[tuple[str, str, list[int]]]:
+def regions_of(names: Mapping[int, tuple[str, str]]) -> list[tuple[str, str, list[int]]]:
     """Region, side and the label numbers that make it up."""
     found: list[tuple[str, str, list[int]]] = []
     for roi in dict.fromkeys(roi for roi, _ in names.values()):

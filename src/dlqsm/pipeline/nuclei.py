@@ -1,0 +1,358 @@
+"""Maps of one participant's arms and an atlas to nuclei on each arm's own grid."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dlqsm.core.atlas import Atlas
+from dlqsm.core.checks import InputError, require_choice, require_mask, require_shape
+from dlqsm.core.scan import Grid
+from dlqsm.nuclei import placement, registration
+from dlqsm.nuclei.placement import Picture, Placement, local_correlation, place_atlas
+from dlqsm.nuclei.registration import motion_of, rigid
+from dlqsm.nuclei.transfer import coverage, labels_of, transfer_labels
+from dlqsm.nuclei.transforms import Chain, Linear, isotropic_grid, positions, resample
+from dlqsm.nuclei.weighting import measure_nuclei
+from dlqsm.pipeline.atlases import find_atlas
+from dlqsm.pipeline.transform_store import Made, fingerprint, kept
+
+__all__ = ["CHANNELS", "ArmMap", "ArmNuclei", "find_atlas", "locate_nuclei", "measure_arm"]
+
+Report = Callable[[str, float], None]
+CHANNELS: Final = ("auto", "t1w", "t1w+chi", "magnitude", "magnitude+chi")
+LOW_COVERAGE: Final = 0.9
+"""Share of a nucleus inside the valid mask below which a warning is given."""
+LOW_CORRELATION: Final = 0.5
+"""Local correlation of image and placed template below which a warning is given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmMap:
+    """One arm of one participant, all on its own grid.
+
+    Parameters
+    ----------
+    name
+        The arm.
+    grid
+        Its grid.
+    magnitude
+        Combined over echoes, ``(x, y, z)``.
+    chi_ppm
+        Susceptibility [ppm].
+    brain, valid
+        Brain mask before erosion, and the eroded mask where the susceptibility is valid; bool.
+    """
+
+    name: str
+    grid: Grid
+    magnitude: torch.Tensor
+    chi_ppm: torch.Tensor
+    brain: torch.Tensor
+    valid: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmNuclei:
+    """Nuclei of one arm.
+
+    Parameters
+    ----------
+    name
+        The arm.
+    grid
+        Its own grid; the reference arm's where chi was resampled as in the paper.
+    chi_ppm
+        Susceptibility relative to its mean over ``common`` [ppm], zero outside the arm's valid mask.
+    labels, probabilities
+        Numbers of the atlas's names (uint8, 0 outside), and the share of each voxel that each label fills.
+    common
+        The mask that all arms share: the intersection of their valid masks after registration, on this grid.
+    reference_ppm
+        The mean that was subtracted.
+    account
+        Motion to the reference arm, similarity, coverage and what was decided, plain values for JSON.
+    """
+
+    name: str
+    grid: Grid
+    chi_ppm: torch.Tensor
+    labels: torch.Tensor
+    probabilities: torch.Tensor
+    common: torch.Tensor
+    reference_ppm: float
+    account: dict[str, Any]
+
+
+def locate_nuclei(
+    arms: Sequence[ArmMap],
+    atlas: Atlas,
+    *,
+    reference: str,
+    t1w: tuple[torch.Tensor, Grid] | None = None,
+    store: Path | None = None,
+    like_paper: bool = False,
+    channels: str = "auto",
+    seed: int = 0,
+    report: Report = lambda step, seconds: None,
+) -> list[ArmNuclei]:
+    """Find the nuclei of one participant in all arms.
+
+    The atlas is placed once, in the reference arm; the other arms follow by rigid motion of their magnitude, so that
+    all arms measure the same tissue. Each arm's susceptibility loses its mean over the mask that all share.
+
+    Parameters
+    ----------
+    arms
+        Maps of the arms, one participant.
+    atlas
+        From `find_atlas`.
+    reference
+        Name of the arm that the atlas is placed in.
+    t1w
+        T1-weighted image and its grid, whole head; anywhere near in scanner space.
+    store
+        Folder of transforms: written when made, reused when made from the same input.
+    like_paper
+        Bring the other arms' chi to the reference arm's grid (trilinear, which smooths them) instead of labels to
+        theirs.
+    channels
+        What the atlas is registered on, one of `CHANNELS`; ``auto``: the T1-weighted image where there is one, else
+        the magnitude, with susceptibility as second channel where the atlas has it.
+    seed
+        Seed of the registration's sampling.
+    report
+        Called after each step.
+
+    Returns
+    -------
+    One `ArmNuclei` an arm, in their order.
+
+    Raises
+    ------
+    InputError
+        If an arm is missing, named twice or of uneven shapes, channels do not fit the data, or nothing overlaps.
+    """
+    leading = _checked(arms, reference)
+    channels = _channels(channels, atlas, t1w)
+    run = _Run(leading, atlas, channels, store, seed, report)
+    motions = {arm.name: run.motion(arm) for arm in arms}
+    placed, told = run.placement(t1w if channels.startswith("t1w") else None)
+    probabilities = resample(atlas.probabilities, atlas.grid, placed.box, placed.chain)
+    near_mm = positions(placed.box)[probabilities.amax(0) > 0]
+    if not len(near_mm):
+        raise InputError(f"atlas {atlas.name}: no label lies in the brain after registration; check mask and atlas")
+    shared = [(arm, motions[arm.name][0]) for arm in arms]
+    found = []
+    for arm, motion in shared:
+        account = motions[arm.name][1] | {"placement": told} | _cover(arm, motion, atlas, probabilities, placed.box)
+        there, target = (motion, leading) if like_paper else (Linear(np.eye(4)), arm)
+        found.append(_arm(arm, target, there, motion, shared, atlas, placed.chain, near_mm, account, like_paper))
+    return found
+
+
+def measure_arm(
+    nuclei: ArmNuclei, names: Mapping[int, tuple[str, str]], *, participant: str, weighting: str = "label"
+) -> pd.DataFrame:
+    """Region values of one arm inside the common mask, so that all arms measure the same part of a nucleus.
+
+    Parameters
+    ----------
+    nuclei
+        From `locate_nuclei`.
+    names
+        The atlas's names.
+    participant
+        For the column ``participant_id``.
+    weighting
+        One of `nuclei.weighting.WEIGHTINGS`.
+    """
+    chi_ppm = nuclei.chi_ppm.masked_fill(~nuclei.common, math.nan)
+    return measure_nuclei(
+        chi_ppm, nuclei.probabilities, names, nuclei.grid, participant=participant, arm=nuclei.name, weighting=weighting
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the registrations of one participant share."""
+
+    leading: ArmMap
+    atlas: Atlas
+    channels: str
+    store: Path | None
+    seed: int
+    report: Report
+
+    def motion(self, arm: ArmMap) -> tuple[Linear, dict[str, Any]]:
+        """Rigid motion from the reference arm's points to another arm's, and its account."""
+        if arm is self.leading:
+            return Linear(np.eye(4)), {"rotation_deg": 0.0, "translation_mm": 0.0, "transform": "none: the reference"}
+        inputs = _prints(self.leading, "magnitude", "brain") | {
+            f"{arm.name} magnitude": fingerprint(arm.magnitude, arm.grid)
+        }
+        name = f"from-{self.leading.name}_to-{arm.name}_xfm"
+        chain, account = self._kept(name, inputs, lambda: self._find_motion(arm))
+        return _linear(chain), account
+
+    def placement(self, t1w: tuple[torch.Tensor, Grid] | None) -> tuple[Placement, dict[str, Any]]:
+        """Where the atlas lies in the reference arm."""
+        inputs = _prints(self.leading, "magnitude", "brain", "chi_ppm", "valid")
+        inputs |= {
+            f"atlas {part}": fingerprint(getattr(self.atlas, part), self.atlas.grid)
+            for part in ("template", "probabilities", "brain", "chi_ppm")
+            if getattr(self.atlas, part) is not None
+        }
+        if t1w is not None:
+            inputs["T1w"] = fingerprint(*t1w)
+        name = f"from-{self.leading.name}_to-{self.atlas.name}_xfm"
+        chain, account = self._kept(name, inputs, lambda: self._place(t1w))
+        box = Grid(tuple(account["box_shape"]), (placement.FINE_MM,) * 3, origin_mm=tuple(account["box_origin_mm"]))
+        correlation = account["local_correlation"]
+        _warn_of_placement(correlation["after"], correlation["before"], self.leading.name)
+        return Placement(chain, box, correlation["before"], correlation["after"]), account
+
+    def _kept(self, name: str, inputs: dict[str, str], make: Callable[[], Made]) -> tuple[Chain, dict[str, Any]]:
+        start = time.perf_counter()
+        parameters = {"seed": self.seed, "channels": self.channels, **registration.settings(), **placement.settings()}
+        chain, account, reused = kept(self.store, name, inputs, parameters, make)
+        self.report(f"{name} (kept)" if reused else name, time.perf_counter() - start)
+        return chain, account | {"transform": f"{name}, {'reused' if reused else 'made'}"}
+
+    def _find_motion(self, arm: ArmMap) -> Made:
+        own = self.leading
+        fixed = own.magnitude * own.brain
+        found = rigid(fixed, own.grid, arm.magnitude, arm.grid, mask=own.brain, seed=self.seed)
+        grid = isotropic_grid(positions(own.grid)[own.brain], placement.COARSE_MM, 0.0)
+        inside = Picture(own.brain, own.grid).on(grid) > 0.5
+        mine = Picture(own.magnitude, own.grid).on(grid)
+        before, after = (
+            local_correlation(mine, Picture(arm.magnitude, arm.grid, chain).on(grid), inside)
+            for chain in ((), (found,))
+        )
+        return (found,), _motion_account(found, own) | {"local_correlation": {"before": before, "after": after}}
+
+    def _place(self, t1w: tuple[torch.Tensor, Grid] | None) -> Made:
+        own = self.leading
+        image, account = Picture(own.magnitude, own.grid), {}
+        if t1w is not None:
+            volume, grid = t1w
+            to_t1w = rigid(own.magnitude * own.brain, own.grid, volume, grid, mask=own.brain, seed=self.seed)
+            image = Picture(volume, grid, (to_t1w,))
+            account["t1w"] = _motion_account(to_t1w, own)
+        chi = Picture(own.chi_ppm * own.valid, own.grid) if self.channels.endswith("chi") else None
+        placed = place_atlas(image, chi, Picture(own.brain, own.grid), self.atlas, seed=self.seed)
+        account |= {
+            "channels": self.channels,
+            "atlas": {"name": self.atlas.name, **self.atlas.source},
+            "local_correlation": {"before": placed.correlation_before, "after": placed.correlation_after},
+            "box_shape": list(placed.box.shape),
+            "box_origin_mm": list(placed.box.origin_mm),
+        }
+        return placed.chain, account
+
+
+def _arm(
+    arm: ArmMap,
+    target: ArmMap,
+    there: Linear,
+    motion: Linear,
+    shared: list[tuple[ArmMap, Linear]],
+    atlas: Atlas,
+    chain: Chain,
+    near_mm: torch.Tensor,
+    account: dict[str, Any],
+    like_paper: bool,
+) -> ArmNuclei:
+    """Labels, common mask and referenced chi of one arm on the target's grid; ``there`` leads from it to the arm."""
+    to_reference: Chain = () if like_paper else (motion.inverse,)
+    near = near_mm if like_paper else motion.move(near_mm)
+    probabilities = transfer_labels(atlas, (*to_reference, *chain), target.grid, near)
+    common = torch.ones(target.grid.shape, dtype=torch.bool)
+    for other, to_other in shared:
+        moved = (*to_reference, to_other) if other is not target or like_paper else ()
+        common &= resample(other.valid[None].float(), other.grid, target.grid, moved)[0] >= 0.5
+    if not bool(common.any()):
+        raise InputError(f"arm {arm.name}: its valid mask and those of the other arms have no voxel in common")
+    chi_ppm, valid = arm.chi_ppm, arm.valid
+    if like_paper and arm is not target:
+        chi_ppm = resample((chi_ppm * valid)[None], arm.grid, target.grid, (there,))[0]
+        valid = resample(valid[None].float(), arm.grid, target.grid, (there,))[0] >= 0.5
+        account |= {"resampled": f"susceptibility to the grid of {target.name}, trilinear"}
+    mean_ppm = float(chi_ppm[common].double().mean())
+    referenced = torch.where(valid, chi_ppm - mean_ppm, 0.0)
+    account |= {"common_voxels": int(common.sum()), "reference_ppm": mean_ppm}
+    labels = labels_of(probabilities, atlas.names)
+    return ArmNuclei(arm.name, target.grid, referenced, labels, probabilities, common, mean_ppm, account)
+
+
+def _checked(arms: Sequence[ArmMap], reference: str) -> ArmMap:
+    names = [arm.name for arm in arms]
+    if len(set(names)) != len(names):
+        raise InputError(f"arms are named twice: {', '.join(names)}; each needs a name of its own")
+    if reference not in names:
+        raise InputError(f"the reference arm '{reference}' is not among the arms {', '.join(names) or '(none)'}")
+    for arm in arms:
+        for part in ("magnitude", "chi_ppm"):
+            require_shape(f"{part} of arm {arm.name}", getattr(arm, part), arm.grid.shape, "the arm's grid")
+        for part in ("brain", "valid"):
+            require_mask(getattr(arm, part), arm.grid.shape)
+    return arms[names.index(reference)]
+
+
+def _channels(channels: str, atlas: Atlas, t1w: object) -> str:
+    require_choice("channels", channels, CHANNELS)
+    if channels == "auto":
+        image = "magnitude" if t1w is None else "t1w"
+        return image if atlas.chi_ppm is None else f"{image}+chi"
+    if channels.startswith("t1w") and t1w is None:
+        raise InputError(f"channels {channels} need a T1-weighted image; give one, or choose magnitude")
+    return channels
+
+
+def _cover(arm: ArmMap, motion: Linear, atlas: Atlas, probabilities: torch.Tensor, box: Grid) -> dict[str, Any]:
+    seen, valid = coverage(probabilities, box, arm.valid, arm.grid, (motion,))
+    keys = [f"{roi}_{side}" for roi, side in atlas.names.values()]
+    told = {
+        key: {"field_of_view": round(float(a), 4), "valid": round(float(b), 4)}
+        for key, a, b in zip(keys, seen, valid, strict=True)
+    }
+    low = [f"{key} {parts['valid']:.0%}" for key, parts in told.items() if parts["valid"] < LOW_COVERAGE]
+    if low:
+        warnings.warn(f"arm {arm.name}: nuclei partly outside the valid mask: {', '.join(low)}", stacklevel=3)
+    return {"coverage": told}
+
+
+def _motion_account(found: Linear, own: ArmMap) -> dict[str, Any]:
+    centre = positions(own.grid)[own.brain].double().mean(0).numpy()
+    angle, shift = motion_of(found, centre)
+    return {"rotation_deg": round(angle, 4), "translation_mm": round(shift, 4)}
+
+
+def _warn_of_placement(after: float, before: float, arm: str) -> None:
+    if after < LOW_CORRELATION or after < before:
+        warnings.warn(
+            f"the atlas may be misplaced in arm {arm}: local correlation {after:.2f} (affine: {before:.2f}); "
+            "look at the registration picture",
+            stacklevel=3,
+        )
+
+
+def _prints(arm: ArmMap, *parts: str) -> dict[str, str]:
+    return {f"{arm.name} {part}": fingerprint(getattr(arm, part), arm.grid) for part in parts}
+
+
+def _linear(chain: Chain) -> Linear:
+    (linear,) = chain
+    assert isinstance(linear, Linear)
+    return linear
