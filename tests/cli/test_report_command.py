@@ -75,7 +75,16 @@ def derivatives(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = out / label
         arms = tuple(arm_files(folder, label, arm, i) for i, arm in enumerate(ARMS))
         write_table(folder / "nuclei.tsv", nucleus_rows(label))
-        account = {"coverage": {"Pu": 0.87654}, "warnings": ["the <b>caudate</b> is cut"]}
+        account = {
+            "rotation_deg": 1.5,
+            "translation_mm": 0.75,
+            "local_correlation": {"before": 0.5, "after": 0.875},
+            "placement": {"channels": "t1w", "local_correlation": {"before": 0.2, "after": 0.6}},
+            "coverage": {
+                f"Pu_{side}": {"field_of_view": 1.0, "valid": v} for side, v in (("left", 0.9), ("right", 0.87654))
+            },
+            "warnings": ["the <b>caudate</b> is cut"],
+        }
         write_json(folder / "registration.json", {"DL3": account})
         write_manifest(
             folder, Manifest(label, arms, "nuclei.tsv", None, "PI2", "registration.json", f"../{label}.html")
@@ -125,8 +134,10 @@ def test_an_arm_is_read_file_by_file(derivatives: Path) -> None:
     assert reference.aligned_chi_ppm is None and arm.aligned_chi_ppm is not None
     assert arm.common_mask is not None and arm.common_mask.dtype == torch.bool
     assert arm.registration is not None and reference.registration is None
-    assert arm.registration.coverage == {"Pu": 0.87654}
+    assert arm.registration.coverage == {"Pu": 0.87654}, "the lower side"
+    assert (arm.registration.shift_mm, arm.registration.rotation_deg, arm.registration.score) == (0.75, 1.5, 0.875)
     page = (derivatives / "sub-01.html").read_text()
+    assert "0.75 mm, 1.50°" in page and "0.875" in page and "t1w" in page
     assert "87.6 %" in page and "the &lt;b&gt;caudate&lt;/b&gt; is cut" in page
 
 
@@ -136,6 +147,11 @@ def test_labels_get_the_numbers_of_dlqsm(derivatives: Path) -> None:
     names = label_table()
     assert {names[int(n)] for n in found.unique() if n > 0} == {("Pu", "left"), ("RN", "right")}
     assert names[int(found[7, 10, 4])] == ("Pu", "left")
+
+
+def test_the_reference_arm_is_judged_by_its_match_with_the_atlas() -> None:
+    found = read_registration({"placement": {"local_correlation": {"after": 0.6}}, "rotation_deg": 0.0})
+    assert (found.score, found.score_name) == (0.6, "local correlation with the atlas")
 
 
 def test_an_empty_account_tells_nothing() -> None:

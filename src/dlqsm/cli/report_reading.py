@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 import dlqsm
+from dlqsm.cohort.accounts import registration_figures
 from dlqsm.core.labels import label_table
 from dlqsm.core.scan import Grid
 from dlqsm.io.images import read_echo_series
@@ -95,14 +96,15 @@ def read_labels(path: Path) -> torch.Tensor:
 
 def read_registration(account: dict[str, Any]) -> Registration:
     """What an arm's account tells of its registration."""
-    motion = _mapping(account.get("motion"))
-    coverage = _mapping(account.get("coverage"))
+    found = registration_figures(account)
     return Registration(
-        shift_mm=motion.get("shift_mm"),
-        rotation_deg=motion.get("rotation_deg"),
-        score=account.get("similarity"),
-        coverage={str(nucleus): float(share) for nucleus, share in coverage.items() if share is not None},
-        warnings=tuple(map(str, account.get("warnings") or ())),
+        shift_mm=found.shift_mm,
+        rotation_deg=found.rotation_deg,
+        score=found.score,
+        score_name=found.score_of,
+        coverage=found.coverage,
+        told=found.told,
+        warnings=found.warnings,
     )
 
 

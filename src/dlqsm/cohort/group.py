@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
@@ -122,15 +123,16 @@ def _registration(out: Path, label: str) -> pd.DataFrame:
 
 
 def _flat(account: dict[str, Any]) -> dict[str, Any]:
-    """Single numbers and words of an account; sentences of warnings joined."""
-    flat: dict[str, Any] = {key: value for key, value in account.items() if isinstance(value, int | float | str)}
-    coverage = account.get("coverage")
-    if isinstance(coverage, dict):
-        shares = [value for value in coverage.values() if isinstance(value, int | float)]
-        flat["coverage"] = min(shares) if shares else None
-    if account.get("warnings"):
-        flat["warnings"] = "; ".join(map(str, account["warnings"]))
-    return flat
+    """The figures that the group page shows, by the names of `report.group.GroupReport`."""
+    found = registration_figures(account)
+    return {
+        "score": found.score,
+        "score_of": found.score_of,
+        "shift_mm": found.shift_mm,
+        "rotation_deg": found.rotation_deg,
+        "coverage": found.lowest_coverage,
+        "warnings": "; ".join(found.warnings) or None,
+    }
 
 
 def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.DataFrame:

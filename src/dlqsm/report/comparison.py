@@ -61,6 +61,8 @@ def registration_rows(report: ParticipantReport) -> Comparison | None:
     for nucleus in dict.fromkeys(name for one in found for name in one.coverage):
         shares = [one.coverage.get(nucleus) for one in found]
         rows.append((f"{nucleus} inside the valid mask", [_percent(share) for share in shares]))
+    for fact in dict.fromkeys(name for one in found for name in one.told):
+        rows.append((fact, _once([one.told.get(fact, UNKNOWN) for one in found])))
     if any(one.warnings for one in found):
         rows.append(("warnings", ["; ".join(one.warnings) or "none" for one in found]))
     return Comparison(_names(report), [row for row in rows if set(row[1]) != {UNKNOWN}])

@@ -27,6 +27,8 @@ class Registration:
         What the score is.
     coverage
         Nucleus to the share of it that lies inside the valid mask.
+    told
+        Further facts in words.
     warnings
         One sentence each.
     """
@@ -36,6 +38,7 @@ class Registration:
     score: float | None = None
     score_name: str = "similarity"
     coverage: Mapping[str, float] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
