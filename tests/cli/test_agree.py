@@ -217,3 +217,8 @@ class TestRealData:
         # Iron of the pallidum rises through adolescence and early adulthood: GPe and GPi correlate with age at 11-31.
         found = _read(larsen / "age.tsv").set_index(["arm", "roi"])
         assert found.loc[("ses-01", "GPe"), "pearson_r"] > 0.4 and found.loc[("ses-01", "GPe"), "p"] < 0.01
+
+    def test_a_percent_of_next_to_nothing_is_called_so(self, larsen):
+        # The putamen's mean is near 0 ppb in these people, and its percent difference is some 300.
+        remarks = " ".join(json.loads((larsen / "agreement.json").read_text())["Remarks"])
+        assert "percent differences of ses-02 Pu both" in remarks and "mean little" in remarks

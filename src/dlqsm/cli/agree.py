@@ -1,8 +1,8 @@
 """Agreement of arms with a reference, per nucleus, from a long table; and their association with age.
 
-TABLE.tsv has the columns participant_id, arm, roi, side and mean_ppb, and age [years] and sex where they are known, as
-dlqsm nuclei and dlqsm run write them. Pairs are made of what exists, and counted. OUT_DIR gets agreement.tsv and
-age.tsv, each with a JSON that describes every column, the figures as SVG and PNG, and tables.tex.
+TABLE.tsv has the columns participant_id, arm, roi, side and mean_ppb, as dlqsm nuclei writes them, and age [years] and
+sex where they are known. Pairs are made of what exists, and counted. OUT_DIR gets agreement.tsv and age.tsv, each with
+a JSON that describes every column, the figures as SVG and PNG, and tables.tex. Without ages there is no age.tsv.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from dlqsm.report.agreement_latex import latex_tables
 from dlqsm.report.agreement_pictures import AGE_NAMES, AGREEMENT_NAMES, agreement_pictures
 
 AGREEMENT, AGE, LATEX = "agreement.tsv", "age.tsv", "tables.tex"
+MOST_PERCENT: Final = 100.0
+"""Width of the interval of a percent difference from which it is called vague."""
 REPEAT_ENDING: Final = "rep"
 FAMILY: Final = "all nuclei and arms of the same side; side both is the primary family"
 
@@ -183,6 +185,9 @@ def _remarks(table: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
     still = agreement[(agreement["n"] >= MIN_PAIRS) & agreement["p"].isna()]
     if len(still):
         found.append(f"{len(still)} rows hold differences that do not vary ({_places(still)}): no test is possible")
+    vague = agreement[agreement["percent_bca_high"] - agreement["percent_bca_low"] > MOST_PERCENT]
+    if len(vague):
+        found.append(f"percent differences of {_places(vague)} mean little: the reference's mean is too near 0 ppb")
     return found
 
 

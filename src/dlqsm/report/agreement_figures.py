@@ -73,7 +73,7 @@ def bland_altman_figure(
         note(axes, f"n = {x.size}   {signed(number(row, 'bias_ppb'))}{limits if has_limits else ''}")
 
     legend = "line: bias · dashes: limits of agreement · bars at the right: their 95 % CI · above: bias [limits]"
-    legend += _floor_text(repeat, "limits of agreement")
+    legend += _floor_text(agreement, repeat, "limits of agreement")
     axes_text = f"mean of arm and {reference} [ppb]", f"arm − {reference} [ppb]"
     return _grid(rois_of(agreement), columns_of(agreement, repeat), draw, *axes_text, legend, repeat)
 
@@ -107,7 +107,7 @@ def correlation_figure(
         note(axes, f"n = {x.size}   {coefficients}")
 
     legend = "solid: identity · dashes: Deming regression · above: Pearson r, ICC(A,1)"
-    legend += _floor_text(repeat, "repeatability coefficient about identity")
+    legend += _floor_text(agreement, repeat, "repeatability coefficient about identity")
     axes_text = f"{reference} [ppb]", "arm [ppb]"
     return _grid(rois_of(agreement), columns_of(agreement, repeat), draw, *axes_text, legend, repeat)
 
@@ -251,5 +251,6 @@ def _age_band(axes: Axes, years: Values, ppb: Values, row: Row) -> None:
     axes.fill_between(at, line - half, line + half, color=INK, alpha=0.13, linewidth=0, zorder=1)
 
 
-def _floor_text(repeat: str | None, what: str) -> str:
-    return f" · grey: {what} of {repeat}" if repeat else ""
+def _floor_text(agreement: pd.DataFrame, repeat: str | None, what: str) -> str:
+    has_others = bool((agreement["arm"] != repeat).any())
+    return f" · grey: {what} of {repeat}" if repeat and has_others else ""
