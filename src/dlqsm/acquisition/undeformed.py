@@ -1,4 +1,4 @@
-"""The virtual head as nobody has it: template size and shape, population values, no texture. What an atlas is made of."""
+"""The virtual head as nobody has it, for an atlas: template size and shape, population values, no texture."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import ants
+import ants  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 from dlqsm.core.atlas import LABEL_PROBABILITY, Atlas
 from dlqsm.core.scan import Grid
-from dlqsm.nuclei.transforms import Chain, Linear, points_per_axis, positions, resample, sample, slice_grid
+from dlqsm.nuclei.transforms import Chain, move, points_per_axis, positions, resample, sample, slice_grid, to_index
 
 
 def transfer_labels(atlas: Atlas, chain: Chain, grid: Grid, near_mm: torch.Tensor) -> torch.Tensor:
@@ -69,11 +68,9 @@ def coverage(
     Two vectors, one value a label.
     """
     weights = probabilities.flatten(1)
-    points = positions(box).reshape(-1, 3)
-    for transform in to_scan:
-        points = transform.move(points)
+    points = move(positions(box).reshape(-1, 3), to_scan)
     inside = sample(valid[None].float(), grid, points)[0] >= 0.5
-    index = Linear(np.linalg.inv(grid.affine)).move(points)
+    index = to_index(grid).move(points)
     limits = torch.tensor(grid.shape) - 0.5
     seen = ((index >= -0.5) & (index <= limits)).all(-1)
     total = weights.sum(1).clamp_min(1e-6)
@@ -81,7 +78,7 @@ def coverage(
 
 
 def _box_round(points_mm: torch.Tensor, grid: Grid, margin_mm: float = 4.0) -> tuple[slice, slice, slice]:
-    index = Linear(np.linalg.inv(grid.affine)).move(points_mm)
+    index = to_index(grid).move(points_mm)
     margin = margin_mm / torch.tensor(grid.voxel_size_mm)
     low, high = (index.amin(0) - margin).floor().int().tolist(), (index.amax(0) + margin).ceil().int().tolist()
     first = [min(max(a, 0), n) for a, n in zip(low, grid.shape, strict=True)]

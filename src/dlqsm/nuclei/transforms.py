@@ -34,7 +34,7 @@ class Linear:
     @property
     def inverse(self) -> Linear:
         """The map back."""
-        return Linear(np.linalg.inv(self.matrix))
+        return Linear(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ def sample(volumes: torch.Tensor, grid: Grid, points_mm: torch.Tensor) -> torch.
 
     Within one voxel beyond the outermost centres values fall linearly to zero.
     """
-    index = Linear(np.linalg.inv(grid.affine)).move(points_mm.reshape(-1, 3))
+    index = to_index(grid).move(points_mm.reshape(-1, 3))
     last = torch.tensor([max(n - 1, 1) for n in grid.shape]).to(index)
     # grid_sample names the last array axis first.
     scaled = (2.0 * index / last - 1.0).flip(-1)[None, None, None].to(volumes)
@@ -109,6 +109,11 @@ def resample(
             total += sample(volumes, grid, move(positions(part, offset), chain))
         out[:, planes] = total / math.prod(per_axis)
     return out
+
+
+def to_index(grid: Grid) -> Linear:
+    """RAS positions [mm] to voxel indices."""
+    return Linear(grid.affine).inverse
 
 
 def positions(grid: Grid, offset: Vector = (0.0, 0.0, 0.0)) -> torch.Tensor:

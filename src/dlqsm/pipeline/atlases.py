@@ -39,7 +39,7 @@ def find_atlas(name_or_dir: str) -> Atlas:
 
 
 def with_susceptibility(atlas: Atlas) -> Atlas:
-    """Give an atlas the susceptibility that its labels would have: sum of p times the population mean of the nucleus."""
+    """Give an atlas the susceptibility of its labels: the sum of probability times population mean of the nucleus."""
     values = [TISSUES[roi].chi_ppb / PPB_PER_PPM for roi, _ in atlas.names.values()]
     chi_ppm = torch.einsum("lxyz,l->xyz", atlas.probabilities, torch.tensor(values))
     told = {"susceptibility": "synthetic: label probabilities times population means of the nuclei; zero elsewhere"}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,49 +16,17 @@ import torch
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError, require_choice, require_mask, require_shape
 from dlqsm.core.scan import Grid
-from dlqsm.nuclei import placement, registration
-from dlqsm.nuclei.placement import Picture, Placement, local_correlation, place_atlas
-from dlqsm.nuclei.registration import motion_of, rigid
 from dlqsm.nuclei.transfer import coverage, labels_of, transfer_labels
-from dlqsm.nuclei.transforms import Chain, Linear, isotropic_grid, positions, resample
+from dlqsm.nuclei.transforms import Chain, Linear, positions, resample
 from dlqsm.nuclei.weighting import measure_nuclei
+from dlqsm.pipeline.alignment import Alignment, ArmMap, Report
 from dlqsm.pipeline.atlases import find_atlas
-from dlqsm.pipeline.transform_store import Made, fingerprint, kept
 
 __all__ = ["CHANNELS", "ArmMap", "ArmNuclei", "find_atlas", "locate_nuclei", "measure_arm"]
 
-Report = Callable[[str, float], None]
 CHANNELS: Final = ("auto", "t1w", "t1w+chi", "magnitude", "magnitude+chi")
 LOW_COVERAGE: Final = 0.9
 """Share of a nucleus inside the valid mask below which a warning is given."""
-LOW_CORRELATION: Final = 0.5
-"""Local correlation of image and placed template below which a warning is given."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ArmMap:
-    """One arm of one participant, all on its own grid.
-
-    Parameters
-    ----------
-    name
-        The arm.
-    grid
-        Its grid.
-    magnitude
-        Combined over echoes, ``(x, y, z)``.
-    chi_ppm
-        Susceptibility [ppm].
-    brain, valid
-        Brain mask before erosion, and the eroded mask where the susceptibility is valid; bool.
-    """
-
-    name: str
-    grid: Grid
-    magnitude: torch.Tensor
-    chi_ppm: torch.Tensor
-    brain: torch.Tensor
-    valid: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +112,7 @@ def locate_nuclei(
     """
     leading = _checked(arms, reference)
     channels = _channels(channels, atlas, t1w)
-    run = _Run(leading, atlas, channels, store, seed, report)
+    run = Alignment(leading, atlas, channels, store, seed, report)
     motions = {arm.name: run.motion(arm) for arm in arms}
     placed, told = run.placement(t1w if channels.startswith("t1w") else None)
     probabilities = resample(atlas.probabilities, atlas.grid, placed.box, placed.chain)
@@ -181,85 +148,6 @@ def measure_arm(
     return measure_nuclei(
         chi_ppm, nuclei.probabilities, names, nuclei.grid, participant=participant, arm=nuclei.name, weighting=weighting
     )
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What the registrations of one participant share."""
-
-    leading: ArmMap
-    atlas: Atlas
-    channels: str
-    store: Path | None
-    seed: int
-    report: Report
-
-    def motion(self, arm: ArmMap) -> tuple[Linear, dict[str, Any]]:
-        """Rigid motion from the reference arm's points to another arm's, and its account."""
-        if arm is self.leading:
-            return Linear(np.eye(4)), {"rotation_deg": 0.0, "translation_mm": 0.0, "transform": "none: the reference"}
-        inputs = _prints(self.leading, "magnitude", "brain") | {
-            f"{arm.name} magnitude": fingerprint(arm.magnitude, arm.grid)
-        }
-        name = f"from-{self.leading.name}_to-{arm.name}_xfm"
-        chain, account = self._kept(name, inputs, lambda: self._find_motion(arm))
-        return _linear(chain), account
-
-    def placement(self, t1w: tuple[torch.Tensor, Grid] | None) -> tuple[Placement, dict[str, Any]]:
-        """Where the atlas lies in the reference arm."""
-        inputs = _prints(self.leading, "magnitude", "brain", "chi_ppm", "valid")
-        inputs |= {
-            f"atlas {part}": fingerprint(getattr(self.atlas, part), self.atlas.grid)
-            for part in ("template", "probabilities", "brain", "chi_ppm")
-            if getattr(self.atlas, part) is not None
-        }
-        if t1w is not None:
-            inputs["T1w"] = fingerprint(*t1w)
-        name = f"from-{self.leading.name}_to-{self.atlas.name}_xfm"
-        chain, account = self._kept(name, inputs, lambda: self._place(t1w))
-        box = Grid(tuple(account["box_shape"]), (placement.FINE_MM,) * 3, origin_mm=tuple(account["box_origin_mm"]))
-        correlation = account["local_correlation"]
-        _warn_of_placement(correlation["after"], correlation["before"], self.leading.name)
-        return Placement(chain, box, correlation["before"], correlation["after"]), account
-
-    def _kept(self, name: str, inputs: dict[str, str], make: Callable[[], Made]) -> tuple[Chain, dict[str, Any]]:
-        start = time.perf_counter()
-        parameters = {"seed": self.seed, "channels": self.channels, **registration.settings(), **placement.settings()}
-        chain, account, reused = kept(self.store, name, inputs, parameters, make)
-        self.report(f"{name} (kept)" if reused else name, time.perf_counter() - start)
-        return chain, account | {"transform": f"{name}, {'reused' if reused else 'made'}"}
-
-    def _find_motion(self, arm: ArmMap) -> Made:
-        own = self.leading
-        fixed = own.magnitude * own.brain
-        found = rigid(fixed, own.grid, arm.magnitude, arm.grid, mask=own.brain, seed=self.seed)
-        grid = isotropic_grid(positions(own.grid)[own.brain], placement.COARSE_MM, 0.0)
-        inside = Picture(own.brain, own.grid).on(grid) > 0.5
-        mine = Picture(own.magnitude, own.grid).on(grid)
-        before, after = (
-            local_correlation(mine, Picture(arm.magnitude, arm.grid, chain).on(grid), inside)
-            for chain in ((), (found,))
-        )
-        return (found,), _motion_account(found, own) | {"local_correlation": {"before": before, "after": after}}
-
-    def _place(self, t1w: tuple[torch.Tensor, Grid] | None) -> Made:
-        own = self.leading
-        image, account = Picture(own.magnitude, own.grid), {}
-        if t1w is not None:
-            volume, grid = t1w
-            to_t1w = rigid(own.magnitude * own.brain, own.grid, volume, grid, mask=own.brain, seed=self.seed)
-            image = Picture(volume, grid, (to_t1w,))
-            account["t1w"] = _motion_account(to_t1w, own)
-        chi = Picture(own.chi_ppm * own.valid, own.grid) if self.channels.endswith("chi") else None
-        placed = place_atlas(image, chi, Picture(own.brain, own.grid), self.atlas, seed=self.seed)
-        account |= {
-            "channels": self.channels,
-            "atlas": {"name": self.atlas.name, **self.atlas.source},
-            "local_correlation": {"before": placed.correlation_before, "after": placed.correlation_after},
-            "box_shape": list(placed.box.shape),
-            "box_origin_mm": list(placed.box.origin_mm),
-        }
-        return placed.chain, account
 
 
 def _arm(
@@ -331,28 +219,3 @@ def _cover(arm: ArmMap, motion: Linear, atlas: Atlas, probabilities: torch.Tenso
     if low:
         warnings.warn(f"arm {arm.name}: nuclei partly outside the valid mask: {', '.join(low)}", stacklevel=3)
     return {"coverage": told}
-
-
-def _motion_account(found: Linear, own: ArmMap) -> dict[str, Any]:
-    centre = positions(own.grid)[own.brain].double().mean(0).numpy()
-    angle, shift = motion_of(found, centre)
-    return {"rotation_deg": round(angle, 4), "translation_mm": round(shift, 4)}
-
-
-def _warn_of_placement(after: float, before: float, arm: str) -> None:
-    if after < LOW_CORRELATION or after < before:
-        warnings.warn(
-            f"the atlas may be misplaced in arm {arm}: local correlation {after:.2f} (affine: {before:.2f}); "
-            "look at the registration picture",
-            stacklevel=3,
-        )
-
-
-def _prints(arm: ArmMap, *parts: str) -> dict[str, str]:
-    return {f"{arm.name} {part}": fingerprint(getattr(arm, part), arm.grid) for part in parts}
-
-
-def _linear(chain: Chain) -> Linear:
-    (linear,) = chain
-    assert isinstance(linear, Linear)
-    return linear
