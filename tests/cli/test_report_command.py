@@ -26,7 +26,7 @@ from dlqsm.io.outputs import write_json
 from dlqsm.io.tables import write_table
 
 GRID = Grid.centred((20, 22, 8), (3.0, 3.0, 6.0), np.eye(3))
-ARMS = ("PI2", "DL3")
+ARMS = ("DL3", "PI2")
 PEOPLE = ("sub-01", "sub-02")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle r="3"/></svg>'
 
@@ -130,7 +130,8 @@ def test_an_arm_is_read_file_by_file(derivatives: Path) -> None:
     folder = derivatives / "sub-01"
     report = read_report(folder, read_manifest(folder))
     reference, arm = report.arms
-    assert (arm.acceleration, arm.shown_echo_s) == (3.0, 0.008)
+    assert (reference.name, arm.name) == ("PI2", "DL3"), "the reference first"
+    assert (arm.acceleration, arm.shown_echo_s) == (2.0, 0.008)
     assert reference.aligned_chi_ppm is None and arm.aligned_chi_ppm is not None
     assert arm.common_mask is not None and arm.common_mask.dtype == torch.bool
     assert arm.registration is not None and reference.registration is None

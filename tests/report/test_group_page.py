@@ -171,7 +171,10 @@ def test_figures_are_embedded_and_described(reader):
     assert picture["alt"] == "A picture of equivalence."
     kind, content = picture["src"].split(";base64,")
     assert kind == "data:image/svg+xml" and base64.b64decode(content) == SVG
+    sized = GroupFigure("t", "n", "a", b'<?xml version="1.0"?><svg height="9pt" width="100pt"></svg>')
+    assert sized.width_px == 190 and "max-width: min(100%, 190px)" in group_page(make_group(figures=(sized,)))
     png = GroupFigure("t", "n", "a", b"\x89PNG\r\n")
+    assert png.width_px is None
     assert png.uri.startswith("data:image/png;base64,")
 
 
@@ -239,7 +242,7 @@ def test_unknown_values_are_dashes_and_nobody_is_lost():
     found = Reader(group_page(report))
     assert "8 of 9 participants measured · 3 arms" in found.words
     cells = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))[("Pu", "DL3")]
-    assert cells == ["8", "–", "– –", "–", "–", "–", "– –", "–", "– –", "– –", "–"]
+    assert cells == ["8", "–", "–", "–", "–", "–", "–", "–", "–", "–", "not tested"]
     assert "has no repeat of PI2" in found.words
     table = table_with(found, "Participant", "Sex")
     assert table[-1] == ["sub-99", "–", "–", "missing", "missing", "missing", "0 of 3"]

@@ -44,6 +44,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         If a file that the manifest names is missing or cannot be used.
     """
     values = read_table(folder / content.values, VALUES)
+    repeat = _repeat(folder, content.agreement)
 
     def table(name: str | None, required: tuple[str, ...]) -> pd.DataFrame | None:
         return None if name is None else read_table(folder / name, required)
@@ -52,7 +53,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         dataset=content.dataset,
         participants=_participants(values, content),
         values=values,
-        arms=content.arms,
+        arms=_in_order(content.arms, content.reference_arm, repeat),
         reference_arm=content.reference_arm,
         margin_ppb=content.margin_ppb,
         agreement=table(content.agreement, AGREEMENT),
@@ -65,8 +66,13 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         notes=content.notes,
         methods=content.methods or _methods(folder, content),
         software=software(),
-        repeat=_repeat(folder, content.agreement),
+        repeat=repeat,
     )
+
+
+def _in_order(arms: tuple[str, ...], reference: str, repeat: str | None) -> tuple[str, ...]:
+    """The reference first, its repeat last."""
+    return tuple(sorted(arms, key=lambda arm: (arm != reference, arm == repeat)))
 
 
 def _participants(values: pd.DataFrame, content: GroupManifest) -> pd.DataFrame:

@@ -38,9 +38,11 @@ def read_report(folder: Path, content: Manifest) -> ParticipantReport:
         regions = read_table(folder / content.regions, COLUMNS)
     similarity = None if content.similarity is None else read_table(folder / content.similarity, ("arm",))
     accounts = {} if content.registration is None else read_json(folder / content.registration)
+    # The reference first: it is what the others are compared with, above, beside and in the flicker.
+    arms = sorted(content.arms, key=lambda arm: arm.name != content.reference_arm)
     return ParticipantReport(
         content.participant,
-        tuple(_arm(folder, arm, accounts.get(arm.name)) for arm in content.arms),
+        tuple(_arm(folder, arm, accounts.get(arm.name)) for arm in arms),
         regions,
         similarity,
         content.reference_arm,

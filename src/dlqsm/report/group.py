@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -14,6 +15,8 @@ from dlqsm.core.checks import InputError
 
 VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
 """Columns that the table of values must have."""
+PX_PER_PT: Final = 1.9
+"""Size of a figure on the page: text of 6.5 points has the height of the small text of the page."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class GroupFigure:
         """The picture as a ``data:`` address; scripts inside an SVG do not run there."""
         kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
         return f"data:image/{kind};base64," + base64.b64encode(self.image).decode("ascii")
+
+    @property
+    def width_px(self) -> int | None:
+        """Width at which the text of an SVG has the size of the page's, by the width it was drawn for; else None."""
+        found = re.search(rb'<svg[^>]*?\swidth="([\d.]+)pt"', self.image[:4096])
+        return None if found is None else round(PX_PER_PT * float(found[1]))
 
 
 @dataclass(frozen=True)

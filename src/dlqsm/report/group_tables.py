@@ -134,7 +134,7 @@ def _agreement_row(arm: str, report: GroupReport, row: Row, floor: Row) -> Agree
 
 def _verdict(tost_p: float | None, p_holm: float | None) -> tuple[str, str]:
     if tost_p is None or p_holm is None:
-        return UNKNOWN, "open"
+        return "not tested", "open"
     return VERDICTS[(tost_p < SIGNIFICANT, p_holm < SIGNIFICANT)]
 
 
