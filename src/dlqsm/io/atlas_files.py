@@ -14,7 +14,6 @@ from scipy import ndimage
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, label_table
-from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import read_image, read_volume, require_same_grid
 from dlqsm.io.tables import read_table
 
@@ -65,14 +64,13 @@ def read_atlas_folder(folder: Path) -> Atlas:
         probabilities=probabilities,
         names=label_table(),
         grid=grid,
-        brain=brain_of(template, grid),
+        brain=brain_of(template),
         source={f"{part} sha256": digest for part, digest in hashes.items()},
     )
 
 
-def brain_of(template: torch.Tensor, grid: Grid) -> torch.Tensor:
+def brain_of(template: torch.Tensor) -> torch.Tensor:
     """Brain of a skull-stripped template: where it is not zero, holes filled."""
-    del grid
     return torch.from_numpy(ndimage.binary_fill_holes((template > 0).numpy()))
 
 
