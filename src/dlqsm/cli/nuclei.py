@@ -1,8 +1,11 @@
 """Measure the nuclei of a susceptibility map [ppm] and write a long table in ppb.
 
-Labels come from a label image and a table of their numbers (columns index, roi and side, or index and name). Where
-mask_desc-eroded.nii.gz lies beside the map, as dlqsm qsm writes it, label voxels outside it are not measured: there the
-map is zero by definition, not by measurement.
+Labels come from an atlas, registered to the magnitude or T1-weighted image, or from a label image and a table of its
+numbers (columns index, roi and side, or index and name). Where mask_desc-eroded.nii.gz lies beside the map, as dlqsm
+qsm writes it, label voxels outside it are not measured: there the map is zero by definition, not by measurement.
+
+With an atlas the labels on the map's grid (OUT_dseg.nii.gz and .tsv), a picture of the registration (OUT.png) and the
+transforms (OUT_transforms) go beside the table; transforms made from the same input are used again.
 """
 
 from __future__ import annotations
@@ -12,13 +15,23 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dlqsm.cli.arguments import path
-from dlqsm.cli.console import start
+from dlqsm.cli.console import Talk, start
 from dlqsm.cli.single_step import require_free, sidecar_of
-from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
-from dlqsm.io.outputs import read_json
-from dlqsm.io.tables import read_label_names, write_table
+from dlqsm.core.checks import InputError
+from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.nifti import read_image, read_mask, read_volume, require_same_grid, write_volume
+from dlqsm.io.outputs import read_json, whole_file
+from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.regions import measure_regions
+from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
+from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei
+from dlqsm.qsm.mask import brain_mask
+from dlqsm.report.registration import png, registration_figure
+
+ATLAS = "cit168"
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -28,19 +41,66 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("out", type=path, metavar="OUT.tsv", help="table; a JSON of the same name goes beside it")
     parser.add_argument("--participant", required=True, metavar="ID")
     parser.add_argument("--arm", required=True, metavar="NAME", help="acquisition or reconstruction")
-    parser.add_argument("--labels", type=path, metavar="DSEG", required=True, help="label image on the grid of CHI")
-    parser.add_argument("--names", type=path, metavar="TSV", required=True, help="what the label numbers mean")
+    atlas = parser.add_argument_group("labels from an atlas")
+    atlas.add_argument("--magnitude", type=path, metavar="F", help="on the grid of CHI; several echoes are combined")
+    atlas.add_argument("--t1w", type=path, metavar="F", help="T1-weighted image of the same head, any grid")
+    atlas.add_argument("--atlas", metavar="cit168|virtual|DIR", help=f"(default: {ATLAS}, downloaded once)")
+    atlas.add_argument(
+        "--mask", type=path, metavar="F", help="brain mask (default: mask.nii.gz beside CHI, else from the magnitude)"
+    )
+    atlas.add_argument(
+        "--channels", choices=CHANNELS, help="what the atlas is registered on (default: auto, T1w where given, and chi)"
+    )
+    atlas.add_argument("--weighting", choices=tuple(WEIGHTINGS), help="which mean (default: label)")
+    atlas.add_argument("--seed", type=int, default=0, help="of the registration's sampling (default: 0)")
+    given = parser.add_argument_group("labels from a file")
+    given.add_argument("--labels", type=path, metavar="DSEG", help="label image on the grid of CHI")
+    given.add_argument("--names", type=path, metavar="TSV", help="what the label numbers mean")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
-    require_free(arguments.out, overwrite=arguments.overwrite)
+    _require_one_source(arguments)
+    for target in _targets(arguments):
+        require_free(target, overwrite=arguments.overwrite)
     chi_ppm, grid = read_volume(arguments.chi)
+    if arguments.labels is not None:
+        return _from_labels(arguments, chi_ppm, grid, talk)
+    return _from_atlas(arguments, chi_ppm, grid, talk)
+
+
+def _require_one_source(arguments: argparse.Namespace) -> None:
+    """Labels come from an atlas or from a file, never from both."""
+    of_atlas = {
+        f"--{name}": getattr(arguments, name)
+        for name in ("magnitude", "t1w", "atlas", "mask", "channels", "weighting")
+        if getattr(arguments, name) is not None
+    }
+    if arguments.labels is not None or arguments.names is not None:
+        if of_atlas:
+            raise InputError(f"{next(iter(of_atlas))} does not go with --labels; give an atlas's options or labels")
+        if arguments.labels is None or arguments.names is None:
+            raise InputError("--labels and --names go together; give both")
+    elif arguments.magnitude is None:
+        raise InputError("no labels: give --magnitude (and an --atlas), or --labels with --names")
+
+
+def _targets(arguments: argparse.Namespace) -> list[Path]:
+    out: Path = arguments.out
+    beside = [] if arguments.labels is not None else [_beside(out, "_dseg.nii.gz"), _beside(out, ".png")]
+    return [out, *beside]
+
+
+def _beside(out: Path, ending: str) -> Path:
+    return out.with_name(f"{out.stem}{ending}")
+
+
+def _from_labels(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> int:
     labels, own = read_volume(arguments.labels)
     require_same_grid(arguments.labels, own, grid, str(arguments.chi))
     names = read_label_names(arguments.names)
-    valid = arguments.chi.with_name("mask_desc-eroded.nii.gz")
+    valid = _valid_path(arguments.chi)
     n_outside = 0
     if valid.is_file():
         outside = ~read_mask(valid, grid, str(arguments.chi))
@@ -51,6 +111,75 @@ def run(arguments: argparse.Namespace) -> int:
     write_table(arguments.out, table, _about(arguments.chi, n_outside))
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     return 0
+
+
+def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> int:
+    arm = _arm_map(arguments, chi_ppm, grid, talk)
+    t1w = None if arguments.t1w is None else read_volume(arguments.t1w)
+    with talk.working("atlas"):
+        atlas = find_atlas(arguments.atlas or ATLAS)
+    (found,) = locate_nuclei(
+        [arm],
+        atlas,
+        reference=arm.name,
+        t1w=t1w,
+        store=_beside(arguments.out, "_transforms"),
+        channels=arguments.channels or "auto",
+        seed=arguments.seed,
+        report=talk.step,
+    )
+    weighting = arguments.weighting or "label"
+    # One map has nothing to share a mask with: its values keep the reference that the map has.
+    table = measure_nuclei(
+        arm.chi_ppm.masked_fill(~arm.valid, math.nan),
+        found.probabilities,
+        atlas.names,
+        grid,
+        participant=arguments.participant,
+        arm=arguments.arm,
+        weighting=weighting,
+    )
+    _write_labels(arguments, arm, found, atlas.names)
+    n_outside = int((~arm.valid & (found.labels != 0)).sum())
+    told = {"Weighting": WEIGHTINGS[weighting], "MeanOverValidMask_ppm": found.reference_ppm}
+    write_table(arguments.out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    return 0
+
+
+def _arm_map(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> ArmMap:
+    image = read_image(arguments.magnitude)
+    require_same_grid(arguments.magnitude, image.grid, grid, str(arguments.chi))
+    echoes = torch.from_numpy(image.values.reshape(*grid.shape, -1)).float().nan_to_num(0.0, 0.0, 0.0)
+    magnitude = echoes.square().sum(-1).sqrt()
+    own = arguments.chi.with_name("mask.nii.gz")
+    chosen = arguments.mask or (own if own.is_file() else None)
+    if chosen is not None:
+        brain = read_mask(chosen, grid, str(arguments.chi))
+    else:
+        talk.say("  brain mask: extracted from the magnitude")
+        brain = brain_mask(magnitude, Scan(grid))
+    valid_path = _valid_path(arguments.chi)
+    valid = read_mask(valid_path, grid, str(arguments.chi)) if valid_path.is_file() else chi_ppm != 0
+    valid = valid & torch.isfinite(chi_ppm)
+    return ArmMap(arguments.arm, grid, magnitude, chi_ppm.nan_to_num(0.0, 0.0, 0.0).float(), brain, valid)
+
+
+def _write_labels(arguments: argparse.Namespace, arm: ArmMap, found: ArmNuclei, names: Any) -> None:
+    """The labels with their names, and the picture."""
+    title = f"{arguments.participant}, {arguments.arm}: {found.account['placement']['atlas']['name']} atlas"
+    figure = registration_figure(
+        arm.magnitude, arm.chi_ppm, found.labels, arm.grid, names, probabilities=found.probabilities,
+        template=found.template, title=title,
+    )  # fmt: skip
+    write_volume(_beside(arguments.out, "_dseg.nii.gz"), found.labels, arm.grid)
+    write_label_names(_beside(arguments.out, "_dseg.tsv"))
+    with whole_file(_beside(arguments.out, ".png")) as partial:
+        partial.write_bytes(png(figure))
+
+
+def _valid_path(chi: Path) -> Path:
+    return chi.with_name("mask_desc-eroded.nii.gz")
 
 
 def _about(chi: Path, n_outside: int) -> dict[str, Any]:

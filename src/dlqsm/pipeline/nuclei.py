@@ -49,6 +49,8 @@ class ArmNuclei:
         The mean that was subtracted.
     account
         Motion to the reference arm, similarity, coverage and what was decided, plain values for JSON.
+    template
+        The atlas's template on this grid, for pictures.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ArmNuclei:
     common: torch.Tensor
     reference_ppm: float
     account: dict[str, Any]
+    template: torch.Tensor | None = None
 
 
 def locate_nuclei(
@@ -181,7 +184,8 @@ def _arm(
     referenced = torch.where(valid, chi_ppm - mean_ppm, 0.0)
     account |= {"common_voxels": int(common.sum()), "reference_ppm": mean_ppm}
     labels = labels_of(probabilities, atlas.names)
-    return ArmNuclei(arm.name, target.grid, referenced, labels, probabilities, common, mean_ppm, account)
+    template = resample((atlas.template * atlas.brain)[None], atlas.grid, target.grid, (*to_reference, *chain))[0]
+    return ArmNuclei(arm.name, target.grid, referenced, labels, probabilities, common, mean_ppm, account, template)
 
 
 def _checked(arms: Sequence[ArmMap], reference: str) -> ArmMap:
