@@ -24,6 +24,7 @@ from dlqsm.cli.console import Talk, start
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cohort.group import GROUP, Gathered, gather, reference_among, write_group_tables
+from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
 from dlqsm.cohort.schedule import run_all
@@ -34,7 +35,6 @@ from dlqsm.io.derivatives import NAME_START, describe
 from dlqsm.io.images import PHASE_UNITS
 from dlqsm.io.manifest import GroupManifest, write_group_manifest
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
-from dlqsm.pipeline.nuclei import find_atlas
 from dlqsm.reconstruction import RECONSTRUCTIONS
 
 LEVELS = ("participant", "group")
@@ -122,7 +122,8 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
     atlas = arguments.atlas or (VIRTUAL_ATLAS if dataset.is_virtual else USUAL_ATLAS)
     if arguments.atlas is None:
         talk.say(f"atlas: {atlas}" + (", since dlqsm simulate made this dataset" if dataset.is_virtual else ""))
-    find_atlas(atlas)  # raises now, not once for each participant
+    if atlas != VIRTUAL_ATLAS:
+        known_atlas(atlas)  # raises now, not once for each participant
     reference = choose_reference(dataset, arguments.reference, arguments.method)
     talk.say(f"reference arm: {reference}")
     return Plan(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pandas as pd
 import torch
 
 from dlqsm.agreement.similarity import compare_maps
+from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.arm_stages import qsm_key
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.plan import Arm, Plan
@@ -53,6 +57,10 @@ PAGE_FILES = (
 )
 
 
+SAME_HEAD = 0.5
+"""Local correlation of the magnitudes of two arms below which they may show two heads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """The arms of one participant that have maps, and the one that the others are registered to."""
@@ -91,8 +99,8 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
 
 def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     """Find the nuclei in all arms and measure them; write labels, tables and the page's manifest; return the files."""
-    label, atlas = family.person.label, find_atlas(plan.atlas)
-    own, aligned = _locate(family, atlas, plan, journal)
+    label, atlas = family.person.label, known_atlas(plan.atlas)
+    own, aligned, warned = _locate(family, atlas, plan, journal)
     written = [
         path for arm, found in zip(family.arms, own, strict=True) for path in _write_arm(arm, found, atlas, plan)
     ]
@@ -112,14 +120,21 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     similarity = table_path(plan.out, label, "similarity")
     write_table(similarity, _similarity(label, family.reference, aligned), {"Reference": family.reference})
     accounts = plan.out / label / f"{label}_desc-registration_qsmaccount.json"
-    write_json(accounts, {found.name: _plain(found.account) for found in own})
-    _warn(own, journal)
+    write_json(accounts, {found.name: _plain({**found.account, "warnings": warned[found.name]}) for found in own})
     write_manifest(plan.out / label, _manifest(family, atlas, plan))
     return [*written, path, sidecar_of(path), similarity, sidecar_of(similarity), accounts, plan.out / label / MANIFEST]
 
 
-def _locate(family: Family, atlas: Atlas, plan: Plan, journal: Journal) -> tuple[list[ArmNuclei], list[ArmNuclei]]:
-    """Nuclei on the grids that are asked for, and all maps on the reference arm's grid for their similarity."""
+@cache
+def known_atlas(name: str) -> Atlas:
+    """The atlas of a name or folder, loaded once in a process."""
+    return find_atlas(name)
+
+
+def _locate(
+    family: Family, atlas: Atlas, plan: Plan, journal: Journal
+) -> tuple[list[ArmNuclei], list[ArmNuclei], dict[str, list[str]]]:
+    """Nuclei on the grids that are asked for, all maps on the reference arm's grid, and warnings by arm."""
     maps = [_arm_map(arm, plan) for arm in family.arms]
     t1w = read_volume(family.person.t1w) if family.person.t1w else None
     store = plan.out / family.person.label / "xfm"
@@ -136,8 +151,26 @@ def _locate(family: Family, atlas: Atlas, plan: Plan, journal: Journal) -> tuple
             report=lambda step, seconds: journal.log(f"nuclei: {step} {seconds:.1f} s"),
         )
 
-    own = on(plan.like_paper)
-    return own, own if plan.like_paper or len(maps) == 1 else on(True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        own = on(plan.like_paper)
+        aligned = own if plan.like_paper or len(maps) == 1 else on(True)
+    sentences = list(dict.fromkeys(str(warning.message) for warning in caught))
+    sentences += [sentence for found in own for sentence in _strangers(found, family.reference)]
+    for sentence in sentences:
+        journal.tell(f"warning: {sentence}")
+    return own, aligned, {f.name: [s for s in sentences if f"arm {f.name}" in re.split(r"[:;,(]", s)[0]] for f in own}
+
+
+def _strangers(found: ArmNuclei, reference: str) -> list[str]:
+    """A sentence where an arm looks like another head than the reference arm."""
+    score = registration_figures(found.account).score
+    if found.name == reference or score is None or score >= SAME_HEAD:
+        return []
+    return [
+        f"arm {found.name}: may show another head than {reference} (local correlation after registration {score:.2f}, "
+        f"of one head at least {SAME_HEAD}); check that the files are of one participant"
+    ]
 
 
 def _arm_map(arm: Arm, plan: Plan) -> ArmMap:
@@ -184,8 +217,7 @@ def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, plan: Plan) -> pd.DataFra
     truth_ppm, grid = read_volume(chi_path)
     require_same_grid(chi_path, grid, found.grid, f"arm {arm.name}")
     truth_ppm = truth_ppm - truth_ppm[found.common].mean()
-    valid = read_mask(_image(arm, plan, "mask_desc-eroded"), grid, str(chi_path))
-    labels = torch.where(valid, read_volume(dseg_path)[0], 0.0)
+    labels = torch.where(found.common, read_volume(dseg_path)[0], 0.0)
     names = label_table()
     true, seen = (
         measure_regions(chi_ppm, labels, names, grid, participant=arm.label, arm=arm.name)[["roi", "side", "mean_ppb"]]
@@ -211,12 +243,6 @@ def _similarity(label: str, reference: str, aligned: Sequence[ArmNuclei]) -> pd.
             figures = compare_maps(found.chi_ppm, target.chi_ppm, target.common, target.grid)
             rows.append({"participant_id": label, "arm": found.name, "reference": reference, **figures})
     return pd.DataFrame(rows, columns=None if rows else ["participant_id", "arm", "reference"])
-
-
-def _warn(found: Sequence[ArmNuclei], journal: Journal) -> None:
-    for arm in found:
-        for sentence in arm.account.get("warnings", ()):
-            journal.tell(f"{arm.name}: warning: {sentence}")
 
 
 def _manifest(family: Family, atlas: Atlas, plan: Plan) -> Manifest:

@@ -50,7 +50,7 @@ def run_all(
                 running[receiver] = process, person
             for ready in connection.wait(list(running)):
                 process, person = running.pop(ready)
-                found[person.label] = _outcome(ready, process, person)
+                found[person.label] = _outcome(ready, process, person)  # type: ignore[arg-type]
                 ended(found[person.label])
     finally:
         for process, _ in running.values():

@@ -170,7 +170,7 @@ def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
     """Write what describes the derivatives as a dataset: dataset_description.json last."""
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_text(out / "README", README.format(name=name, version=dlqsm.__version__))
-    labelled = [(kind.extra["desc"], kind.description) for kind in KINDS.values() if "desc" in kind.extra]
+    labelled = [(f"desc-{kind.extra['desc']}", kind.description) for kind in KINDS.values() if "desc" in kind.extra]
     with whole_file(out / "descriptions.tsv") as partial:
         pd.DataFrame(labelled, columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
     label = label_of(atlas)

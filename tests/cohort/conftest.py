@@ -1,0 +1,62 @@
+"""One coarse virtual participant, copied to three: a dataset of two arms that takes seconds a participant."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from cohort_study import Run, copy_participant
+from standin import put_in_place
+
+from dlqsm.cli import main
+
+PROTOCOL = """
+base = "small"
+name = "coarse"
+shape = [52, 52, 36]
+voxel_size_mm = [4.0, 4.0, 4.0]
+fine_factor = [2, 2, 2]
+n_coils = 4
+echo_times_s = [0.0033, 0.0064, 0.0095, 0.0126]
+"""
+
+
+@pytest.fixture(scope="session")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One participant, as dlqsm simulate writes it."""
+    folder = tmp_path_factory.mktemp("scanned")
+    (folder / "coarse.toml").write_text(PROTOCOL)
+    words = ["simulate", folder / "bids", "--participants", 1, "--seed", 3, "--protocol", folder / "coarse.toml"]
+    assert main([str(w) for w in (*words, "--arms", "PI2", "DL3", "--quiet")]) == 0
+    return folder / "bids"
+
+
+@pytest.fixture(scope="session")
+def study(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three participants of the same data; the third lacks the arm DL3, and its age is not known."""
+    root = tmp_path_factory.mktemp("study") / "bids"
+    shutil.copytree(scanned, root)
+    for label in ("sub-002", "sub-003"):
+        for top in (root, root / "sourcedata", root / "derivatives" / "dlqsm-truth"):
+            copy_participant(top, "sub-001", label)
+    for path in root.rglob("sub-003_acq-DL3*"):
+        path.unlink()
+    people = ["participant_id\tage\tsex", "sub-001\t61.5\tF", "sub-002\t40.0\tM", "sub-003\tn/a\tF"]
+    (root / "participants.tsv").write_text("\n".join(people) + "\n")
+    return root
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line with the stand-in for registration; returns the exit code."""
+    put_in_place(monkeypatch.setattr)
+    return lambda *words: main(["run", *(str(word) for word in words), "--quiet"])
+
+
+@pytest.fixture(scope="session")
+def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Derivatives of the study, made without disturbance."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        put_in_place(patch.setattr)
+        assert main(["run", str(study), str(out), "participant", "--quiet"]) == 0
+    return out

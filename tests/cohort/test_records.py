@@ -1,0 +1,65 @@
+"""A stage is current exactly while nothing that it was made of, and nothing that it made, has changed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dlqsm.cohort.records import CODE, Fingerprints, code_hash, file_hash, is_current, key_of, read_record, write_record
+from dlqsm.core.checks import InputError
+
+
+def test_the_hash_of_a_file_is_sha256(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert file_hash(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_keys_follow_content_and_stage_not_order() -> None:
+    assert key_of("qsm", {"a": 1, "b": 2}) == key_of("qsm", {"b": 2, "a": 1})
+    assert key_of("qsm", {"a": 1}) != key_of("qsm", {"a": 2})
+    assert key_of("qsm", {"a": 1}) != key_of("nuclei", {"a": 1})
+
+
+def test_each_stage_knows_the_code_that_it_runs() -> None:
+    hashes = {stage: code_hash(parts) for stage, parts in CODE.items()}
+    assert len(set(hashes.values())) == len(hashes)
+
+
+def test_a_record_is_current_while_key_and_outputs_stand(tmp_path: Path) -> None:
+    output, path = tmp_path / "map", tmp_path / "logs" / "record.json"
+    output.write_text("12345")
+    assert not is_current(read_record(path), "k", tmp_path)
+    write_record(path, "k", tmp_path, [output], 1.5, device="cpu")
+    assert is_current(read_record(path), "k", tmp_path)
+    assert not is_current(read_record(path), "other", tmp_path)
+    output.write_text("123")
+    assert not is_current(read_record(path), "k", tmp_path)
+    output.unlink()
+    assert not is_current(read_record(path), "k", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "k"}'])
+def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    assert read_record(tmp_path / "r.json") is None
+
+
+def test_large_files_are_hashed_once_and_again_when_they_change(tmp_path: Path) -> None:
+    source, store = tmp_path / "raw.h5", tmp_path / "sources.json"
+    source.write_bytes(b"one")
+    prints = Fingerprints(store)
+    first = prints.of(source)
+    prints.note(source, "uniform", True)
+    assert Fingerprints(store).remark(source, "uniform") is True
+    status = source.stat()
+    source.write_bytes(b"two")  # same size and, by force, the same time: what git would miss is missed here too
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert Fingerprints(store).of(source) == first
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert Fingerprints(store).of(source) != first
+    assert Fingerprints(store).remark(source, "uniform") is None
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"raw\.h5: cannot be read"):
+        Fingerprints(tmp_path / "s.json").of(tmp_path / "raw.h5")
