@@ -1,5 +1,6 @@
 """``dlqsm report`` on a folder of derivatives: every page is made again, from what the manifests name."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from dlqsm.cli import main
+from dlqsm.cli.report import build_page
 from dlqsm.cli.report_reading import read_labels, read_registration, read_report
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid
@@ -140,6 +142,16 @@ def test_an_arm_is_read_file_by_file(derivatives: Path) -> None:
     page = (derivatives / "sub-01.html").read_text()
     assert "0.75 mm, 1.50°" in page and "0.875" in page and "t1w" in page
     assert "87.6 %" in page and "the &lt;b&gt;caudate&lt;/b&gt; is cut" in page
+
+
+def test_labels_of_the_reference_are_not_drawn_on_an_arm_that_was_resampled(derivatives: Path, tmp_path: Path) -> None:
+    """As in the paper, the labels lie in the pose of the reference: on the arm's own map they would be elsewhere."""
+    copy = shutil.copytree(derivatives / "sub-01", tmp_path / "sub-01")
+    write_json(copy / "registration.json", {"DL3": {"resampled": "to the grid of PI2", "rotation_deg": 1.0}, "PI2": {}})
+    reference, arm = read_report(copy, read_manifest(copy)).arms
+    assert arm.labels is None and arm.common_mask is None and arm.aligned_chi_ppm is not None
+    assert reference.labels is not None and reference.common_mask is not None
+    assert "so were the values of their nuclei, as in the paper" in build_page(copy).read_text()
 
 
 def test_labels_get_the_numbers_of_dlqsm(derivatives: Path) -> None:

@@ -61,7 +61,10 @@ def _arm(folder: Path, arm: ArmFolders, account: object) -> ArmMaps:
     scan = _scan_file(folder, arm, summary)
     magnitude, phase_rad = _pictures(folder, arm, summary, grid)
     acceleration, eroded = scan.get("acceleration"), volume("mask_desc-eroded")
-    common = volume("mask_desc-common")
+    registration = read_registration(account) if isinstance(account, dict) else None
+    # As in the paper, labels and shared mask then lie on the reference arm's grid and in its pose.
+    is_elsewhere = registration is not None and "resampled" in registration.told
+    common = None if is_elsewhere else volume("mask_desc-common")
     return ArmMaps(
         name=arm.name,
         acceleration=float(acceleration) if isinstance(acceleration, int | float) else None,
@@ -72,13 +75,13 @@ def _arm(folder: Path, arm: ArmFolders, account: object) -> ArmMaps:
         local_field_hz=volume("fieldmap_desc-local"),
         chi_ppm=chi_ppm,
         mask=chi_ppm != 0 if eroded is None else eroded > 0,
-        labels=None if arm.labels is None else read_labels(folder / arm.labels),
+        labels=None if arm.labels is None or is_elsewhere else read_labels(folder / arm.labels),
         truth_chi_ppm=_truth(folder, arm),
         summary={**summary, "scan": scan},
         shown_echo_s=arm.shown_echo_s or _shown_echo(scan),
         common_mask=None if common is None else common > 0,
         aligned_chi_ppm=volume("Chimap_aligned"),
-        registration=read_registration(account) if isinstance(account, dict) else None,
+        registration=registration,
     )
 
 

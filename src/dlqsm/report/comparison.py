@@ -53,7 +53,10 @@ def registration_rows(report: ParticipantReport) -> Comparison | None:
     if all(arm.registration is None for arm in report.arms):
         return None
     reference = report.leading.name
-    rows = [(f"head moved against {reference}", [_motion(one) for one in found])]
+    moved = [
+        "reference" if arm is report.reference else _motion(one) for arm, one in zip(report.arms, found, strict=True)
+    ]
+    rows = [(f"head moved against {reference}", moved)]
     rows += [
         (score, [number(one.score, 3) if one.score_name == score else UNKNOWN for one in found])
         for score in dict.fromkeys(one.score_name for one in found if one.score is not None)
@@ -75,7 +78,7 @@ def _motion(registration: Registration) -> str:
 
 def _percent(share: float | None) -> str:
     # Rounded down: a nucleus that lost a voxel must not read as whole.
-    return UNKNOWN if share is None else f"{math.floor(1000 * share) / 10:.4g} %"
+    return UNKNOWN if share is None else "100 %" if share >= 1 else f"{math.floor(1000 * share) / 10:.1f} %"
 
 
 def _names(report: ParticipantReport) -> list[str]:

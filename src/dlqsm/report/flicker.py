@@ -72,7 +72,11 @@ class FlickerPlane:
 
 @dataclass(frozen=True)
 class Flicker:
-    """All that the viewer shows; ``missing`` names the arms that it cannot."""
+    """All that the viewer shows.
+
+    ``missing`` names the arms that it cannot show; ``is_measured_resampled`` tells that values of nuclei come from
+    resampled maps too, as in the paper.
+    """
 
     layers: tuple[Layer, ...]
     planes: tuple[FlickerPlane, ...]
@@ -80,6 +84,7 @@ class Flicker:
     difference: Scale
     colours: str
     missing: tuple[str, ...]
+    is_measured_resampled: bool = False
 
     @property
     def is_aligned(self) -> bool:
@@ -109,7 +114,9 @@ def flicker(report: ParticipantReport) -> Flicker | None:
     view, reach = whole_view(report), _reach(report)
     planes = tuple(_plane(leading, volumes, plane, view, reach) for plane in PLANES)
     colours = "".join(images.hex_colour(images.DIVERGING(i / (N_COLOURS - 1)))[1:] for i in range(N_COLOURS))
-    return Flicker(tuple(layer for layer, _ in drawn), planes, images.CHI_PPM, images.DIFFERENCE_PPM, colours, missing)
+    layers = tuple(layer for layer, _ in drawn)
+    resampled = any(arm.registration is not None and "resampled" in arm.registration.told for arm in report.arms)
+    return Flicker(layers, planes, images.CHI_PPM, images.DIFFERENCE_PPM, colours, missing, resampled)
 
 
 def _on_reference(arm: ArmMaps, leading: ArmMaps) -> tuple[torch.Tensor | None, str]:

@@ -142,7 +142,7 @@ def registration_gallery(report: ParticipantReport) -> Gallery | None:
         found = [_panel(arm, m, view, plane, scale, "Magnitude", arm.name, outlined=True) for arm, m in drawn]
         rows.append((label, tuple(found)))
     missing = tuple(f"{arm.name}: not shown (no magnitude)" for arm in report.arms if arm.magnitude is None)
-    note = "Outlines as above, here on the magnitude that the registration compared."
+    note = "Outlines as above, here on the magnitude, by which the motion between arms was found."
     return Gallery("Registration", note, scale, tuple(rows), missing)
 
 
