@@ -16,6 +16,7 @@ import torch
 from cohort_study import Run, records, tables
 
 from dlqsm.cli import main
+from dlqsm.cohort import nuclei_stage
 from dlqsm.cohort.participant import STAGES
 from dlqsm.cohort.plan import default_method
 from dlqsm.io.nifti import read_image, write_volume
@@ -135,7 +136,6 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_tables(
     out = tmp_path / "out"
     label = out / "sub-001"
     moments: tuple[Callable[[], bool], ...] = (
-        lambda: any((out / "work").rglob("*.partial-*")) or (out / "work" / "sub-001" / "DL3" / "mdi.h5").exists(),
         lambda: (label / "anat" / f"sub-001_acq-DL3_rec-{METHOD}_Chimap.nii.gz").exists(),  # maps without their record
         lambda: any(label.glob("anat/*_dseg.nii.gz")),  # labels without a table
     )
@@ -200,6 +200,26 @@ class TestFailures:
         assert "too little memory" in (out / "logs" / "sub-003.log").read_text()
         assert records(out).keys() >= {"logs/records/sub-001/all_nuclei.json"}
 
+    def test_arms_of_two_heads_are_flagged(
+        self, study: Path, finished: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        (out / "logs" / "records" / "sub-001" / "all_nuclei.json").unlink()
+        plain = nuclei_stage.locate_nuclei
+
+        def unlike(*arms: object, **keywords: object) -> list[nuclei_stage.ArmNuclei]:
+            found = plain(*arms, **keywords)  # type: ignore[arg-type]
+            for arm in found:
+                arm.account["local_correlation"] = {"before": 0.3, "after": 0.8 if arm.name == "DL3" else 1.0}
+            return found
+
+        monkeypatch.setattr(nuclei_stage, "locate_nuclei", unlike)
+        assert run(study, out, "participant", "--participant-label", "001") == 0
+        accounts = json.loads((out / "sub-001" / "sub-001_desc-registration_qsmaccount.json").read_text())
+        assert ["another head than PI2" in " ".join(accounts[arm]["warnings"]) for arm in ARMS] == [True, False]
+        assert "another head" in (out / "logs" / "sub-001.log").read_text()
+
     def test_two_runs_on_one_folder(
         self, study: Path, finished: Path, run: Run, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -239,3 +259,48 @@ def test_images_are_an_arm_as_raw_data_are(study: Path, finished: Path, run: Run
     inside = (chi != 0) & (raw_chi != 0)
     # The same images; only the noise map, which weights the inversion, is not known from images.
     assert pd.Series(chi[inside]).corr(pd.Series(raw_chi[inside])) > 0.97
+
+
+class TestGroup:
+    def test_tables_and_page_hold_everyone_with_age_and_sex(
+        self, study: Path, finished: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        assert run(study, out, "group") == 0
+        assert capsys.readouterr().out.strip() == str(out / "group.html")
+        table = pd.read_csv(out / "group_desc-nuclei_qsmstats.tsv", sep="\t")
+        assert list(table.columns[:4]) == ["participant_id", "age", "sex", "arm"]
+        assert len(table) == 5 * 7 * 3  # the third participant has one arm
+        assert table.groupby("participant_id")["age"].first().to_dict()["sub-001"] == 61.5
+        assert table[table["participant_id"] == "sub-003"]["age"].isna().all()
+        agreement = pd.read_csv(out / "group" / "agreement.tsv", sep="\t")
+        assert set(agreement["arm"]) == {"DL3"}
+        assert set(agreement["n"]) == {2}  # pairs are made of what exists
+        similarity = pd.read_csv(out / "group_desc-similarity_qsmstats.tsv", sep="\t")
+        assert {"ssim", "xsim", "psnr_db", "rmse_ppb"} <= set(similarity.columns)
+        assert list(similarity["participant_id"]) == ["sub-001", "sub-002"]
+        notes = " ".join(json.loads((out / "group.json").read_text())["notes"])
+        assert "fewer than 5" in notes
+        assert "1 of 3 participants have no age" in notes
+        assert "1 of 3 participants lack it" in notes
+
+    def test_who_is_not_finished_is_named(self, study: Path, finished: Path, run: Run, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        (out / "logs" / "records" / "sub-002" / "all_nuclei.json").unlink()
+        assert run(study, out, "group") == 1
+        content = json.loads((out / "group.json").read_text())
+        assert "no finished table" in content["problems"]["sub-002"]
+        assert "sub-002" not in set(pd.read_csv(out / "group_desc-nuclei_qsmstats.tsv", sep="\t")["participant_id"])
+
+    def test_other_settings_of_a_participant_are_named(
+        self, study: Path, finished: Path, run: Run, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        path = out / "logs" / "records" / "sub-003" / "all_nuclei.json"
+        content = json.loads(path.read_text())
+        write_json(path, {**content, "about": {**content["about"], "settings": "other"}})
+        assert run(study, out, "group") == 1
+        assert "other settings" in json.loads((out / "group.json").read_text())["problems"]["sub-003"]

@@ -29,7 +29,7 @@ from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
 from dlqsm.cohort.schedule import run_all
 from dlqsm.config import QsmConfig, read_qsm_config
-from dlqsm.core.checks import InputError, require_choice
+from dlqsm.core.checks import InputError
 from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
 from dlqsm.io.derivatives import NAME_START, describe
 from dlqsm.io.images import PHASE_UNITS
@@ -38,7 +38,7 @@ from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 from dlqsm.reconstruction import RECONSTRUCTIONS
 
 LEVELS = ("participant", "group")
-SCHEDULERS = ("local",)
+SCHEDULER = "local"
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -89,7 +89,7 @@ def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=positive(int), default=1, metavar="N",
         help="participants side by side; the threads are split among them, each takes memory of its own (default: 1)",
     )  # fmt: skip
-    how.add_argument("--scheduler", default="local", metavar="S", help="only local: this machine (default: local)")
+    how.add_argument("--scheduler", default=SCHEDULER, metavar="S", help="only local: this machine (default: local)")
     how.add_argument(
         "-w", "--work", "--work-dir", type=path, metavar="DIR", help="files between the stages (default: OUT/work)"
     )
@@ -101,7 +101,10 @@ def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    require_choice("scheduler", arguments.scheduler, SCHEDULERS)
+    if arguments.scheduler != SCHEDULER:
+        raise InputError(
+            f"--scheduler {arguments.scheduler} is not there yet; participants run on this machine (local)"
+        )
     talk, device = start(arguments)
     _require_apart(arguments.bids, arguments.out)
     dataset = read_dataset(arguments.bids)

@@ -32,7 +32,7 @@ def run_all(
     -------
     Outcomes in the order of ``people``.
     """
-    os.environ[ITK_THREADS] = str(plan.threads or os.cpu_count() or 1)
+    os.environ.setdefault(ITK_THREADS, str(plan.threads or os.cpu_count() or 1))
     if workers == 1:
         outcomes = []
         for person in people:
