@@ -19,7 +19,7 @@ from dlqsm.core.checks import InputError, require_shape
 from dlqsm.core.labels import COLOURS, FULL_NAMES
 from dlqsm.core.scan import Grid, Vector
 from dlqsm.report.images import CHI_PPM, GREY, Pixels, Scale
-from dlqsm.report.planes import MARKS, View, across_axis, centroid_mm, cut, pixel_size_mm, position_mm, squared, view_of
+from dlqsm.report.planes import MARKS, View, across_axis, centroid_mm, cut, pixel_size_mm, position_mm, view_of
 
 BACKGROUND: Final = "#0b0c0e"
 FOREGROUND: Final = "#d7dade"
@@ -30,6 +30,7 @@ COLUMNS: Final = (
     ("Basal ganglia", "coronal", ("Pu", "Ca", "GPe", "GPi")),
     ("Midbrain", "axial", ("RN", "SNc", "SNr")),
 )
+_ACROSS: Final = {"axial": 2, "coronal": 1, "sagittal": 0}
 COLUMN_INCHES: Final = 3.6
 
 
@@ -137,12 +138,23 @@ def _views(drawn: _Picture, nuclei: tuple[str, ...], plane: str) -> tuple[View, 
     if not bool(region.any()):
         region = torch.stack([share >= 0.5 for share in drawn.shares.values()]).any(0)
     axis = across_axis(drawn.grid, plane)
-    met = sum((r.movedim(axis, 0).flatten(1).any(1).float() * 1e6 for r in regions), torch.zeros(1))
-    best = int(torch.argmax(met + region.movedim(axis, 0).flatten(1).sum(1)))
+    # The plane in which the nuclei together come closest to their widest.
+    counts = [r.movedim(axis, 0).flatten(1).sum(1).float() for r in (*regions, region)]
+    best = int(torch.argmax(torch.stack([count / count.max().clamp_min(1.0) for count in counts]).sum(0)))
     centre: Vector = position_mm(drawn.grid, centroid_mm(region, drawn.grid), axis, best)
     head = drawn.magnitude > 0.05 * drawn.magnitude.max()
-    near = squared(view_of(region, drawn.grid, margin_mm=ZOOM_MARGIN_MM, centre_mm=centre))
-    return near, view_of(head, drawn.grid, margin_mm=0.0, centre_mm=centre)
+    near = view_of(region, drawn.grid, margin_mm=ZOOM_MARGIN_MM, centre_mm=centre)
+    return _square(near, plane), _square(view_of(head, drawn.grid, margin_mm=0.0, centre_mm=centre), plane)
+
+
+def _square(view: View, plane: str) -> View:
+    """Widen the two directions of a plane to one width, so that all panels have one shape."""
+    shown = [i for i in range(3) if i != _ACROSS[plane]]
+    width = max(view.before_mm[i] + view.after_mm[i] for i in shown)
+    room = [(width - view.before_mm[i] - view.after_mm[i]) / 2 if i in shown else 0.0 for i in range(3)]
+    before = [a + b for a, b in zip(view.before_mm, room, strict=True)]
+    after = [a + b for a, b in zip(view.after_mm, room, strict=True)]
+    return View(view.centre_mm, (before[0], before[1], before[2]), (after[0], after[1], after[2]))
 
 
 def _draw(
