@@ -73,6 +73,11 @@ class Family:
     arms: tuple[Arm, ...]
     reference: str
 
+    @property
+    def leading(self) -> Arm:
+        """The reference arm."""
+        return next(arm for arm in self.arms if arm.name == self.reference)
+
 
 def nuclei_key(family: Family, plan: Plan, prints: Fingerprints) -> str:
     """Key of everything that is made of all arms together."""
@@ -106,13 +111,17 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     label, atlas = family.person.label, known_atlas(plan.atlas)
     own, aligned, warned = _locate(family, atlas, plan, journal)
     written = [
-        path for arm, found in zip(family.arms, own, strict=True) for path in _write_arm(arm, found, atlas, plan)
+        path
+        for arm, found in zip(family.arms, own, strict=True)
+        for path in _write_arm(arm, found, atlas, family, plan)
     ]
     aligned_arms = [arm for arm in family.arms if arm.name != family.reference]
     moved = {found.name: found for found in aligned}
-    written += [_write_aligned(arm, moved[arm.name], plan) for arm in aligned_arms]
+    written += [_write_aligned(arm, moved[arm.name], family, plan) for arm in aligned_arms]
     written += [sidecar_of(path) for path in written if path.name.endswith(".nii.gz")]
-    nuclei = pd.concat([_measure(a, f, atlas, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True)
+    nuclei = pd.concat(
+        [_measure(a, f, atlas, family, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True
+    )
     about = {
         "Reference": "mean over the mask in which the susceptibility of all arms is valid",
         "ReferenceArm": family.reference,
@@ -192,31 +201,37 @@ def _image(arm: Arm, plan: Plan, kind: str, **more: str) -> Path:
     return derivative_path(plan.out, arm.label, arm.entities, kind, **more)
 
 
-def _write_arm(arm: Arm, found: ArmNuclei, atlas: Atlas, plan: Plan) -> list[Path]:
+def _write_arm(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Plan) -> list[Path]:
     """Labels with the meaning of their numbers, and the mask that all arms share."""
     chi = uri(_image(arm, plan, "Chimap"), plan.out, plan.bids)
     dseg = _image(arm, plan, "dseg", atlas=label_of(atlas.name))
     common = _image(arm, plan, "mask_desc-common")
-    sidecar = {"Sources": [chi], "Atlas": atlas.name}
-    write_derivative(dseg, found.labels, found.grid, "dseg", sidecar)
-    write_derivative(common, found.common, found.grid, "mask_desc-common", {"Sources": [chi]})
+    sidecar = {"Sources": [chi], **(_on_reference(family, plan) if plan.like_paper else {})}
+    write_derivative(dseg, found.labels, found.grid, "dseg", {**sidecar, "Atlas": atlas.name})
+    write_derivative(common, found.common, found.grid, "mask_desc-common", sidecar)
     return [dseg, write_dseg_names(dseg, atlas.names), common]
 
 
-def _write_aligned(arm: Arm, found: ArmNuclei, plan: Plan) -> Path:
+def _write_aligned(arm: Arm, found: ArmNuclei, family: Family, plan: Plan) -> Path:
     """Susceptibility on the reference arm's grid, its mean over the common mask zero."""
     sidecar = {
         "Sources": [uri(_image(arm, plan, "Chimap"), plan.out, plan.bids)],
         "ReferenceValue": found.reference_ppm,
+        **_on_reference(family, plan),
     }
     return write_derivative(_image(arm, plan, "Chimap_aligned"), found.chi_ppm, found.grid, "Chimap_aligned", sidecar)
 
 
-def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, plan: Plan) -> pd.DataFrame:
-    """Region table of one arm; beside it, for virtual scans, the truth."""
+def _on_reference(family: Family, plan: Plan) -> dict[str, str]:
+    """Sidecar entry of images on the reference arm's grid."""
+    return {"SpatialReference": uri(_image(family.leading, plan, "Chimap"), plan.out, plan.bids)}
+
+
+def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Plan) -> pd.DataFrame:
+    """Region table of one arm; beside it, for virtual scans, the truth on the grid where it is measured."""
     table = measure_arm(found, atlas.names, participant=arm.label)
-    chi_path, dseg_path = _truth_files(arm, plan)
-    if not (chi_path.is_file() and dseg_path.is_file()) or plan.like_paper:
+    chi_path, dseg_path = _truth_files(family.leading if plan.like_paper else arm, plan)
+    if not (chi_path.is_file() and dseg_path.is_file()):
         return table
     truth_ppm, grid = read_volume(chi_path)
     require_same_grid(chi_path, grid, found.grid, f"arm {arm.name}")
