@@ -6,7 +6,7 @@ from coil_phantom import SHAPE, every_second_row, make_phantom
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import lag_sums
 from dlqsm.core.raw import MemoryRaw, undersample
-from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction import HALO_PLANES, LINEAR, RECONSTRUCTIONS
 from dlqsm.reconstruction.hybrid import calibrate, to_hybrid
 from dlqsm.reconstruction.linear import sense
 from dlqsm.reconstruction.noise import local_noise_sd, zero_filled_noise
@@ -60,7 +60,7 @@ def test_sense_lag_sums_are_those_of_the_combined_images(halved):
     assert result.lag_sums.n_channels == 1 and result.uncombined is None
 
 
-@pytest.mark.parametrize("method", list(RECONSTRUCTIONS))
+@pytest.mark.parametrize("method", LINEAR)
 def test_the_size_of_the_slabs_does_not_matter(halved, method, tmp_path):
     whole, planes = (
         reconstruct(halved.raw, method, slab_bytes=size, scratch_folder=tmp_path, options=None) for size in (2**30, 1)
@@ -91,7 +91,7 @@ def noise_only(phantom, seed: int) -> MemoryRaw:
     return MemoryRaw(phantom.raw.header, noise.astype(np.complex64))
 
 
-@pytest.mark.parametrize("method", list(RECONSTRUCTIONS))
+@pytest.mark.parametrize("method", LINEAR)
 def test_the_noise_map_is_that_of_many_repeats(halved, method):
     calibration = calibrate(halved.raw)
     maps = espirit(calibration.kspace, calibration.lines, SHAPE).slab(0, SHAPE[0])
@@ -105,6 +105,37 @@ def test_the_noise_map_is_that_of_many_repeats(halved, method):
     ratio = (stated / power.sqrt())[halved.mask]
     assert float(ratio.mean()) == pytest.approx(1.0, abs=0.03)
     assert float((ratio - 1).square().mean().sqrt()) < 0.12
+
+
+def test_the_size_of_the_slabs_hardly_matters_where_the_prior_joins_planes(halved, tmp_path):
+    options = {"max_iterations": 8}
+    whole, planes = (
+        reconstruct(halved.raw, "cs", options, slab_bytes=size, scratch_folder=tmp_path) for size in (2**30, 2**21)
+    )
+    noise = float(whole.noise_sd[halved.mask].mean())
+    assert noise > 0 and HALO_PLANES["cs"] == 8
+    assert float((whole.images - planes.images)[:, halved.mask].abs().square().mean().sqrt()) < 0.5 * noise
+
+
+@pytest.mark.parametrize("options", [{}, {"coils": "each"}, {"prior": "llr"}])
+def test_the_noise_map_of_cs_is_that_of_repeats_of_the_scan(halved, options):
+    """Many scans with noise of their own; the noise map of one of them."""
+    calibration = calibrate(halved.raw)
+    maps = espirit(calibration.kspace, calibration.lines, SHAPE).slab(0, SHAPE[0])
+    options = {"max_iterations": 8, **options}
+    hybrid = to_hybrid(halved.raw, calibration)
+    sampled = hybrid.sampling_mask
+    repeats = []
+    for seed in range(8):
+        random = torch.Generator().manual_seed(seed)
+        samples = hybrid.slab(0, SHAPE[0])
+        noise = 2**0.5 * torch.randn(samples.shape, dtype=samples.dtype, generator=random) * sampled
+        result = RECONSTRUCTIONS["cs"](samples + noise, sampled, maps, 1.0, **options)
+        repeats.append(result if result.shape[1] == 1 else (result * maps.conj()).sum(1, keepdim=True))
+    spread = (torch.stack(repeats).var(0).mean((0, 1)) / 2).sqrt()
+    stated = reconstruct(halved.raw, "cs", options).noise_sd
+    ratio = (stated.square()[halved.mask].mean() / spread.square()[halved.mask].mean()).sqrt()
+    assert 0.75 < float(ratio) < 1.3
 
 
 def test_the_noise_of_full_data_is_one(full):

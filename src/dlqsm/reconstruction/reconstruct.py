@@ -14,10 +14,10 @@ import torch
 from dlqsm.core.lags import LagSums, lag_sums
 from dlqsm.core.methods import Reconstruction, choose, resolved_options
 from dlqsm.core.raw import RawData
-from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction import HALO_PLANES, LINEAR, RECONSTRUCTIONS
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
-from dlqsm.reconstruction.noise import local_noise_sd, replica_slab, zero_filled_noise
+from dlqsm.reconstruction.noise import local_noise_sd, replica_around, replica_slab, zero_filled_noise
 from dlqsm.reconstruction.sensitivity import CoilMaps, espirit
 
 NOISE_SD = 1.0
@@ -109,7 +109,7 @@ def reconstruct(
     hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder)
     watch.lap("hybrid")
     report(_PREPARED)
-    plan = _Plan(run, maps, hybrid, method == "zero", uncombined, seed, torch.device(device), slab_bytes)
+    plan = _Plan(method, run, maps, hybrid, uncombined, seed, torch.device(device), slab_bytes)
     images, sums, coil_images = _reconstruct_slabs(plan, report)
     watch.lap("reconstruction")
     decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
@@ -119,10 +119,10 @@ def reconstruct(
 
 @dataclass(frozen=True)
 class _Plan:
+    method: str
     run: Reconstruction
     maps: CoilMaps
     hybrid: HybridData
-    exact_noise: bool
     keep_coils: bool
     seed: int
     device: torch.device
@@ -134,6 +134,11 @@ class _Plan:
         plane_bytes = 8 * n_echoes * n_coils * math.prod(self.hybrid.plane_shape) * _BUFFERS
         step = max(1, self.slab_bytes // plane_bytes)
         return [range(first, min(first + step, n_planes)) for first in range(0, n_planes, step)]
+
+    def with_halo(self, planes: range) -> range:
+        """The planes and the neighbours that the method's prior joins to them."""
+        halo = HALO_PLANES.get(self.method, 0)
+        return range(max(planes.start - halo, 0), min(planes.stop + halo, self.hybrid.n_planes))
 
 
 def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, LagSums, torch.Tensor | None]:
@@ -149,14 +154,13 @@ def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, Lag
     n_channels = 1
     for planes in plan.slabs():
         where = slice(planes.start, planes.stop)
-        maps = plan.maps.slab(planes.start, planes.stop).to(plan.device)
-        channels = plan.run(hybrid.slab(planes.start, planes.stop).to(plan.device), keep, maps, NOISE_SD)
+        channels, maps, noise = _reconstruct_slab(plan, planes, keep)
         n_channels = channels.shape[1]
         sums = lag_sums(channels, None)
         lags[:, where], power[:, where] = sums.lags.cpu(), sums.power.cpu()
         images[:, where] = (channels[:, 0] if n_channels == 1 else roemer(channels, maps)).cpu()
-        if not plan.exact_noise:
-            replica[where] = replica_slab(plan.run, keep, maps, NOISE_SD, planes, plan.seed).cpu()
+        if noise is not None:
+            replica[where] = noise.cpu()
         if plan.keep_coils and n_channels > 1:
             coil_images = (
                 torch.empty((n_echoes, n_channels, *shape), dtype=torch.complex64)
@@ -166,8 +170,25 @@ def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, Lag
             coil_images[:, :, where] = channels.cpu()
         report(_PREPARED + (1.0 - _PREPARED) * planes.stop / hybrid.n_planes)
     exact = torch.full(shape, zero_filled_noise(keep, NOISE_SD))
-    noise_sd = exact if plan.exact_noise else local_noise_sd(replica)
+    noise_sd = exact if plan.method == "zero" else local_noise_sd(replica)
     return images, LagSums(lags, power, noise_sd, n_channels), coil_images
+
+
+def _reconstruct_slab(
+    plan: _Plan, planes: range, keep: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Channels and maps of the slab's planes, and the replica of their noise where a formula does not give it."""
+    wide = plan.with_halo(planes)
+    inner = slice(planes.start - wide.start, planes.stop - wide.start)
+    maps = plan.maps.slab(wide.start, wide.stop).to(plan.device)
+    samples = plan.hybrid.slab(wide.start, wide.stop).to(plan.device)
+    channels = plan.run(samples, keep, maps, NOISE_SD)
+    noise: torch.Tensor | None = None
+    if plan.method not in LINEAR:
+        noise = replica_around(plan.run, samples, channels, keep, maps, NOISE_SD, wide, plan.seed)
+    elif plan.method != "zero":
+        noise = replica_slab(plan.run, keep, maps, NOISE_SD, wide, plan.seed)
+    return channels[:, :, inner], maps[:, inner], None if noise is None else noise[inner]
 
 
 def _decisions(

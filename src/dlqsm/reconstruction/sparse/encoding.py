@@ -38,14 +38,18 @@ class Encoding:
         """E^H y of samples ``(echo, coil, x, ky, kz)``, zero where not sampled."""
         if self.maps is None:
             return ifftc(hybrid_slab, _PLANE)
-        conjugate = self.maps.conj().movedim(1, 0)
-        combined = [(ifftc(echo, _PLANE) * conjugate).sum(0) for echo in hybrid_slab]
-        return torch.stack(combined).unsqueeze(1)
+        n_echoes, _, *shape = hybrid_slab.shape
+        result = hybrid_slab.new_zeros((n_echoes, 1, *shape))
+        for plane in self.planes.tolist():
+            maps = self.maps[plane].conj()
+            for echo, out in zip(hybrid_slab, result, strict=True):
+                out[0, plane] = (ifftc(echo[:, plane], _PLANE) * maps).sum(0)
+        return result
 
     def normal(self, images: torch.Tensor) -> torch.Tensor:
         """E^H E x."""
         result = torch.zeros_like(images)
-        for some in self.planes.split(self._planes_at_once(images)):
+        for some in self.planes.split(self._planes_at_once(images)) if len(self.planes) else ():
             where: slice | torch.Tensor = slice(int(some[0]), int(some[0]) + 1) if len(some) == 1 else some
             for echo, out in zip(images, result, strict=True):
                 out[:, where] = self._normal_of_planes(echo[:, where], where)
