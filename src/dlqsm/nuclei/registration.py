@@ -11,6 +11,7 @@ Mattes et al., IEEE Trans Med Imaging 22:120 (2003), doi:10.1109/TMI.2003.809072
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ def register(
     InputError
         If ANTs gives up, which it does where the images do not overlap.
     """
+    # ITK reads this once, at its first registration: it is to use the threads that PyTorch was given.
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(torch.get_num_threads()))
     with tempfile.TemporaryDirectory(prefix="dlqsm-ants-") as name:
         folder = Path(name)
         prefix = str(folder / "found_")
