@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from multiprocessing import connection
 from typing import Any
 
-import numba
 import torch
 
 from dlqsm.cohort.participant import Hooks, Outcome, run_participant
@@ -94,7 +93,6 @@ def _work(sender: connection.Connection, person: ParticipantSource, plan: Plan, 
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
-        numba.set_num_threads(min(plan.threads, numba.get_num_threads()))
     sender.send(run_participant(person, plan, hooks))
     sender.close()
 
