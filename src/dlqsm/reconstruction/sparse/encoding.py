@@ -24,6 +24,8 @@ class Encoding:
     ----------
     maps
         ``(x, coil, y, z)`` where coils are combined; None where each is reconstructed by itself.
+    conjugate
+        Conjugate of the maps, in memory of its own; None with them.
     keep
         Sampling mask ``(ky, kz)`` in FFT order, of the images' complex type.
     planes
@@ -31,17 +33,18 @@ class Encoding:
     """
 
     maps: torch.Tensor | None
+    conjugate: torch.Tensor | None
     keep: torch.Tensor
     planes: torch.Tensor
 
     def right_side(self, hybrid_slab: torch.Tensor) -> torch.Tensor:
         """E^H y of samples ``(echo, coil, x, ky, kz)``, zero where not sampled."""
-        if self.maps is None:
+        if self.conjugate is None:
             return ifftc(hybrid_slab, _PLANE)
         n_echoes, _, *shape = hybrid_slab.shape
         result = hybrid_slab.new_zeros((n_echoes, 1, *shape))
         for plane in self.planes.tolist():
-            maps = self.maps[plane].conj()
+            maps = self.conjugate[plane]
             for echo, out in zip(hybrid_slab, result, strict=True):
                 out[0, plane] = (ifftc(echo[:, plane], _PLANE) * maps).sum(0)
         return result
@@ -57,15 +60,10 @@ class Encoding:
 
     def _normal_of_planes(self, planes: torch.Tensor, where: slice | torch.Tensor) -> torch.Tensor:
         """E^H E of planes ``(channel, x, y, z)`` of one echo."""
-        maps = None if self.maps is None else self.maps[where]
-        coils = planes if maps is None else planes[0].unsqueeze(1) * maps
-        kspace = torch.fft.fft2(coils)
-        kspace *= self.keep
-        back = torch.fft.ifft2(kspace)
-        if maps is None:
-            return back
-        back *= maps.conj()
-        return back.sum(1).unsqueeze(0)
+        if self.maps is None or self.conjugate is None:
+            return torch.fft.ifft2(torch.fft.fft2(planes).mul_(self.keep))
+        kspace = torch.fft.fft2(planes[0].unsqueeze(1) * self.maps[where]).mul_(self.keep)
+        return torch.fft.ifft2(kspace).mul_(self.conjugate[where]).sum(1).unsqueeze(0)
 
     def _planes_at_once(self, images: torch.Tensor) -> int:
         n_coils = images.shape[1] if self.maps is None else self.maps.shape[1]
@@ -76,14 +74,14 @@ class Encoding:
 def combined_encoding(sensitivity_maps: torch.Tensor, sampling_mask: torch.Tensor) -> Encoding:
     """E = M F S for one image of all coils; maps ``(coil, x, y, z)`` with sum over coils of |S|^2 at most 1."""
     maps = sensitivity_maps.movedim(0, 1).contiguous()
-    planes = torch.nonzero(maps.abs().flatten(1).amax(1) > 0).flatten()
-    return Encoding(maps, _fft_order(sampling_mask, maps.dtype), planes)
+    planes = torch.nonzero((maps != 0).flatten(1).any(1)).flatten()
+    return Encoding(maps, maps.conj().resolve_conj(), _fft_order(sampling_mask, maps.dtype), planes)
 
 
 def separate_encoding(hybrid_slab: torch.Tensor, sampling_mask: torch.Tensor) -> Encoding:
     """E = M F for the image of each coil."""
     planes = torch.arange(hybrid_slab.shape[2], device=hybrid_slab.device)
-    return Encoding(None, _fft_order(sampling_mask, hybrid_slab.dtype), planes)
+    return Encoding(None, None, _fft_order(sampling_mask, hybrid_slab.dtype), planes)
 
 
 def _fft_order(sampling_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

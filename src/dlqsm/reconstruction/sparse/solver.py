@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
 from dlqsm.core.solvers import Convergence, Map
+
+_CACHE_BYTES = 150_000
 
 Prox = Callable[[torch.Tensor, float, int], torch.Tensor]
 """Proximal map of a prior: images, weight of the prior, number of the iteration."""
@@ -32,7 +34,7 @@ def proximal_gradient(
     right_side
         r = E^H y.
     prox
-        Proximal map of w g, given w.
+        Proximal map of w g, given w; must return new memory.
     weights
         w of each iteration; their number is the most iterations done.
     start
@@ -49,7 +51,8 @@ def proximal_gradient(
     Taylor et al., SIAM J Optim 27:1283 (2017), doi:10.1137/16M108104X;
     Kim & Fessler, SIAM J Optim 28:223 (2018), doi:10.1137/16M1108940.
     """
-    x, step, auxiliary = start, start, start
+    # In place throughout: new memory for volumes cost as much as the Fourier transforms.
+    x, step, auxiliary = start.clone(), start.clone(), start.clone()
     t, gamma = 1.0, 1.0
     history: list[float] = []
     for iteration, weight in enumerate(weights):
@@ -57,11 +60,12 @@ def proximal_gradient(
             break
         t_next = 0.5 * (1.0 + (1.0 + 4.0 * t * t) ** 0.5)
         gamma_next = (2.0 * t + t_next - 1.0) / t_next
-        step_next = x + right_side - normal(x)
+        step_next = normal(x)
         # auxiliary = step' + (t-1)/t' (step' - step) + t/t' (step' - x) + (t-1)/(gamma t') (auxiliary - x)
         a, b, c = (t - 1.0) / t_next, t / t_next, (t - 1.0) / (gamma * t_next)
-        auxiliary = torch.add(c * auxiliary, step_next, alpha=1.0 + a + b)
-        auxiliary.sub_(step, alpha=a).sub_(x, alpha=b + c)
+        for new, now, data, old, extra in _blocks(step_next, x, right_side, step, auxiliary):
+            new.neg_().add_(now).add_(data)
+            extra.mul_(c).add_(new, alpha=1.0 + a + b).sub_(old, alpha=a).sub_(now, alpha=b + c)
         x_next = prox(auxiliary, gamma_next * weight, iteration)
         history.append(_relative_change(x_next, x))
         x, step, t, gamma = x_next, step_next, t_next, gamma_next
@@ -70,5 +74,21 @@ def proximal_gradient(
 
 
 def _relative_change(new: torch.Tensor, old: torch.Tensor) -> float:
-    norm = float(torch.linalg.vector_norm(new))
-    return float(torch.linalg.vector_norm(new - old)) / norm if norm > 0 else 0.0
+    """|new - old| / |new|; overwrites ``old``."""
+    change = norm = 0.0
+    for part, last in _blocks(new, old):
+        norm += _energy(part)
+        change += _energy(last.sub_(part))
+    return (change / norm) ** 0.5 if norm > 0 else 0.0
+
+
+def _energy(images: torch.Tensor) -> float:
+    # Norms of complex tensors take ten times as long as those of their parts.
+    return float(torch.linalg.vector_norm(torch.view_as_real(images))) ** 2
+
+
+def _blocks(*images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The same few planes of all images at once: what several steps touch stays in the processor's cache."""
+    plane_bytes = images[0].element_size() * images[0].numel() // max(1, images[0].shape[-3])
+    n_planes = max(1, _CACHE_BYTES // max(1, plane_bytes)) if images[0].device.type == "cpu" else images[0].shape[-3]
+    return zip(*(image.split(n_planes, dim=-3) for image in images), strict=True)

@@ -56,7 +56,7 @@ class TotalVariation:
         """Minimiser of 1/2 |x - images|^2 + weight TV(x), nearly; over ``(..., x, y, z)``."""
         del iteration
         if weight == 0.0:
-            return images
+            return images.clone()
         p = gradient(torch.zeros_like(images)) if self.dual is None else self.dual
         q, t = p, 1.0
         for _ in range(self.n_inner):

@@ -156,5 +156,6 @@ def _shrink_on_cpu(images: torch.Tensor, threshold: float, shifts: Sequence[Shif
         weights = tuple(w for n, s in zip(images.shape[1:], shift, strict=True) for w in merge_weights(n, s))
         for group in [slice(None)] if joint else [slice(i, i + 1) for i in range(len(images))]:
             shrink_cells(source[group], result[group], float(threshold), np.array(shift), weights)
-    result *= np.float32(1.0 / len(shifts))
+    if len(shifts) > 1:
+        result *= np.float32(1.0 / len(shifts))
     return torch.view_as_complex(torch.from_numpy(result))
