@@ -84,11 +84,10 @@ KINDS: Final = {
 TABLE_SUFFIX: Final = "qsmstats"
 ACCOUNT_SUFFIX: Final = "qsmaccount"
 IGNORED: Final = (
-    "logs/",
-    "work/",
-    "group/",
+    "logs",
+    "work",
+    "group",
     "group.json",
-    "figures/",
     "*.html",
     "**/figures",
     "**/xfm",
