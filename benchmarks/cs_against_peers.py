@@ -4,10 +4,10 @@
 
 `peers`: fully sampled virtual heads (protocol small, no motion), undersampled by dlqsm's Poisson-disk masks; all three
 get the same samples and the same ESPIRiT maps. The strengths of all are scanned and the best result of each counts;
-the default of `cs`, 0.15, is chosen by nuclei and not by images. Errors inside the brain are relative to the noise-free image (`clean`) and to the
-fully sampled noisy one (`noisy`), combined with the same maps. Seconds are processor seconds with one thread: of the
-child process for BART (user and system, reading its files included), of this process for SigPy and `cs`, compiled
-before.
+the default of `cs`, 0.15, is chosen by nuclei and not by images. Errors inside the brain are relative to the noise-free
+image (`clean`) and to the fully sampled noisy one (`noisy`), combined with the same maps. Seconds are processor seconds
+with one thread: of the child process for BART (user and system, reading its files included), of this process for SigPy
+and `cs`, compiled before.
 
 `line`: separate scans with motion (arms DL3, DL5), the paper's chain: errors of nuclei and field for each
 reconstruction.
