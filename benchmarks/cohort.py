@@ -30,7 +30,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--participants", type=int, default=6)
-    parser.add_argument("--undisturbed", type=int, default=6, help="participants of the run that is not killed")
+    parser.add_argument(
+        "--undisturbed", type=int, default=6, help="participants of the run that is not killed, the killed one first"
+    )
     parser.add_argument("--protocol", default="small")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
@@ -45,7 +47,7 @@ def main() -> int:
     _judge_values(record, killed)
     _validate(record, killed)
     if options.undisturbed:
-        labels = _labels(killed)[: options.undisturbed]
+        labels = _from_the_middle(_labels(killed), options.participants)[: options.undisturbed]
         words = ("participant", "--threads", options.threads, "--participant-label", *labels)
         record.add("undisturbed run", "wall_s", _timed("run", bids, calm, *words), participants=len(labels))
         _compare(record, killed, calm, labels)
@@ -55,7 +57,7 @@ def main() -> int:
 def _disturbed(record: Record, bids: Path, out: Path, options: argparse.Namespace) -> None:
     """Kill the run twice in the middle participant: among its maps, and in its registration."""
     shutil.rmtree(out, ignore_errors=True)
-    middle = f"sub-{(options.participants + 1) // 2:03d}"
+    middle = _from_the_middle([f"sub-{i + 1:03d}" for i in range(options.participants)], options.participants)[0]
     log = out / "logs" / f"{middle}.log"
     words = ("run", bids, out, "participant", "--threads", options.threads)
     wall_s = 0.0
@@ -133,6 +135,12 @@ def _killed(log: Path, after: str, *words: object) -> float:
     if process.wait() != -signal.SIGKILL:
         raise RuntimeError("the run ended before it could be killed")
     return time.perf_counter() - start
+
+
+def _from_the_middle(labels: list[str], participants: int) -> list[str]:
+    """The labels from the middle one on, the earlier ones after them."""
+    middle = (participants + 1) // 2 - 1
+    return labels[middle:] + labels[:middle]
 
 
 def _labels(out: Path) -> list[str]:
