@@ -62,8 +62,8 @@ def scanned(grid: Grid, to_brain: Affine, seed: int = 0) -> dict[str, torch.Tens
 
 
 def phantom_atlas() -> Atlas:
-    """The phantom as an atlas at 1.5 mm."""
-    grid = Grid((50, 60, 48), (1.5, 1.5, 1.5), origin_mm=(-37.0, -44.0, -35.0))
+    """The phantom as an atlas at 1 mm."""
+    grid = Grid((75, 89, 71), (1.0, 1.0, 1.0), origin_mm=(-37.0, -44.0, -35.0))
     made = scanned(grid, np.eye(4))
     return Atlas(
         "phantom", made["t1w"].clamp_min(0.0), True, made["shares"], label_table(), grid, made["brain"], made["chi"]

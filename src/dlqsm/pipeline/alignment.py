@@ -23,6 +23,8 @@ from dlqsm.pipeline.transform_store import Made, fingerprint, kept
 Report = Callable[[str, float], None]
 LOW_CORRELATION: Final = 0.5
 """Local correlation of image and placed template below which a warning is given."""
+LARGEST_LOSS: Final = 0.05
+"""What the deformation may cost of it: susceptibility weighs more there than the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +140,7 @@ def _motion_account(found: Linear, own: ArmMap) -> dict[str, Any]:
 
 
 def _warn_of_placement(after: float, before: float, arm: str) -> None:
-    if after < LOW_CORRELATION or after < before:
+    if after < LOW_CORRELATION or after < before - LARGEST_LOSS:
         warnings.warn(
             f"the atlas may be misplaced in arm {arm}: local correlation {after:.2f} (affine: {before:.2f}); "
             "look at the registration picture",
