@@ -1,13 +1,14 @@
 """One virtual participant through the whole line: raw k-space of four scans, susceptibility, seven nuclei, a page.
 
 The scans are parallel imaging at AF 2 (PI2) and Poisson-disk sampling at AF 3, 4 and 5 (DL3, DL4, DL5), each with its
-own noise, head position, drift and shim. OUT receives the BIDS dataset with its truth, the maps, tables and
-report.html. No network is needed.
+own noise, head position, drift and shim, and each with the reconstruction that dlqsm run would choose. OUT receives the
+BIDS dataset with its truth, the maps, tables and report.html. No network is needed.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +29,11 @@ from dlqsm.cli.simulate import (
     truth_path,
 )
 from dlqsm.cohort.chain import read_recon
+from dlqsm.cohort.plan import default_method
+from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
 from dlqsm.core.labels import NUCLEI, label_table
+from dlqsm.core.raw import calibration_region
 from dlqsm.core.scan import Grid
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
@@ -40,7 +44,6 @@ from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
 
 ARMS = ("PI2", "DL3", "DL4", "DL5")
-METHOD = "sense"
 PROTOCOL = "small"
 
 
@@ -61,25 +64,33 @@ def run(arguments: argparse.Namespace) -> int:
     produces = ("report.html", "bids")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:
         label = _simulate(folder / "bids", arguments.seed, talk)
-        tables = [_arm(folder, label, arm, config, talk, device) for arm in ARMS]
-        regions = pd.concat([table for table, _ in tables], ignore_index=True)
-        similarity = pd.DataFrame([figures for _, figures in tables])
+        done = {arm: _arm(folder, label, arm, config, talk, device) for arm in ARMS}
+        regions = pd.concat([table for table, _, _ in done.values()], ignore_index=True)
+        similarity = pd.DataFrame([figures for _, figures, _ in done.values()])
         write_table(folder / "nuclei.tsv", regions, {"Reference": "mean over the eroded brain mask of each arm"})
         write_table(folder / "similarity.tsv", similarity, {"Reference": "true susceptibility of each arm"})
         write_manifest(folder, _manifest(folder, label))
         with talk.working("report"):
             page = build_page(folder)
-    print(nuclei_text(regions))
+    print(nuclei_text(regions, {arm: method for arm, (_, _, method) in done.items()}))
     print(f"\n{page}")
     return 0
 
 
-def nuclei_text(regions: pd.DataFrame) -> str:
-    """The seven nuclei x arms as text: measured [ppb], and the difference from truth in brackets."""
+def nuclei_text(regions: pd.DataFrame, methods: Mapping[str, str]) -> str:
+    """The seven nuclei x arms as text: measured [ppb], and the difference from truth in brackets.
+
+    Parameters
+    ----------
+    regions
+        Long table with the column ``truth_ppb``.
+    methods
+        Arm to its reconstruction.
+    """
     both = regions[regions["side"] == "both"].set_index(["roi", "arm"])
     arms = list(dict.fromkeys(regions["arm"]))
-    lines = [f"Susceptibility in ppb (difference from truth), relative to the brain; reconstruction: {METHOD}", ""]
-    lines.append(f"{'':<6}" + "".join(f"{arm:>17}" for arm in arms))
+    lines = ["Susceptibility in ppb (difference from truth), relative to the brain", ""]
+    lines.append(f"{'':<6}" + "".join(f"{f'{arm} {methods[arm]}':>17}" for arm in arms))
     for roi in NUCLEI:
         cells = [both.loc[(roi, arm)] for arm in arms]
         shown = [f"{c['mean_ppb']:8.1f} ({c['mean_ppb'] - c['truth_ppb']:+5.1f})" for c in cells]
@@ -99,17 +110,20 @@ def _simulate(root: Path, seed: int, talk: Talk) -> str:
 
 def _arm(
     folder: Path, label: str, arm: str, config: QsmConfig, talk: Talk, device: torch.device
-) -> tuple[pd.DataFrame, dict[str, object]]:
-    """Raw data of one arm to maps, region values and similarity to truth."""
+) -> tuple[pd.DataFrame, dict[str, object], str]:
+    """Raw data of one arm to maps, region values, similarity to truth, and the reconstruction that was taken."""
     talk.say(f"{arm}:")
     recon, qsm = folder / f"acq-{arm}" / "recon", folder / f"acq-{arm}" / "qsm"
     raw = read_raw(raw_path(folder / "bids", label, arm))
-    save_images(recon, raw, METHOD, reconstruct_raw(raw, METHOD, {}, talk, device))
+    mask = raw.header.sampling_mask
+    method = default_method(uniform=is_uniform(mask, calibration_region(mask)))
+    save_images(recon, raw, method, reconstruct_raw(raw, method, {}, talk, device))
     source = read_recon(recon)
     maps = run_chain(source, config, talk, device)
     save_maps(qsm, maps, source, config)
-    grid = source.scan.grid
-    return _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), maps.eroded_mask.cpu(), grid)
+    valid = maps.eroded_mask.cpu()
+    table, figures = _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), valid, source.scan.grid)
+    return table, figures, method
 
 
 def _judge(
