@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -93,7 +94,8 @@ def _judge_values(record: Record, out: Path) -> None:
 
 
 def _validate(record: Record, out: Path) -> None:
-    validator = shutil.which("bids-validator-deno")
+    beside = str(Path(sys.executable).parent)
+    validator = shutil.which("bids-validator-deno", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if validator is None:
         return
     told = subprocess.run([validator, "--json", str(out)], capture_output=True, text=True, check=False)

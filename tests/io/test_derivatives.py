@@ -1,8 +1,10 @@
 """Derivatives have names that BIDS knows, sidecars that it demands, and a description as a dataset."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,8 @@ def test_the_dataset_describes_itself(tmp_path: Path) -> None:
 
 def test_the_validator_of_bids_finds_no_error(tmp_path: Path) -> None:
     """Runs where bids-validator-deno is installed; every kind of file is there once."""
-    validator = shutil.which("bids-validator-deno")
+    beside = str(Path(sys.executable).parent)
+    validator = shutil.which("bids-validator-deno", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
     describe(tmp_path, tmp_path / "raw", "study", "virtual")
