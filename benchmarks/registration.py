@@ -176,6 +176,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=501)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--others", type=int, default=2, help="heads on which other channels are told too")
+    parser.add_argument("--channels", nargs="+", choices=CHANNELS, default=list(CHANNELS))
     parser.add_argument("--store", type=Path, default=Path("registration_store"), help="folder for transforms")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "registration.tsv")
     arguments = parser.parse_args()
@@ -187,6 +188,7 @@ def main() -> int:
     for index, participant in enumerate(draw_participants(arguments.heads, arguments.seed)):
         case = make_case(participant, arguments.seed)
         chosen = CHANNELS if index < arguments.others else CHANNELS[:1]
+        chosen = tuple(name for name in chosen if name in arguments.channels)
         told.append(judge(record, case, atlas, participant.label, arguments.store, chosen))
     conclude(record, told)
     print(f"{record.failed} of {len([r for r in record.rows if r['result']])} bounded rows failed; {arguments.out}")

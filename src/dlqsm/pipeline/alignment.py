@@ -122,7 +122,9 @@ class Alignment:
             image = Picture(volume, grid, (to_t1w,))
             account["t1w"] = _motion_account(to_t1w, own)
         chi = Picture(own.chi_ppm * own.valid, own.grid) if self.channels.endswith("chi") else None
-        placed = place_atlas(image, chi, Picture(own.brain, own.grid), self.atlas, seed=self.seed)
+        placed = place_atlas(
+            image, chi, Picture(own.brain, own.grid), self.atlas, chi_throughout=t1w is None, seed=self.seed
+        )
         account |= {
             "channels": self.channels,
             "atlas": {"name": self.atlas.name, **self.atlas.source},
