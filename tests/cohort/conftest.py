@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cohort_study import Run, copy_participant
+from cohort_study import THREADS, Run, copy_participant
 from standin import put_in_place
 
 from dlqsm.cli import main
@@ -49,7 +49,7 @@ def study(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line with the stand-in for registration; returns the exit code."""
     put_in_place(monkeypatch.setattr)
-    return lambda *words: main(["run", *(str(word) for word in words), "--quiet"])
+    return lambda *words: main(["run", *(str(word) for word in words), *THREADS, "--quiet"])
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +58,5 @@ def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
         put_in_place(patch.setattr)
-        assert main(["run", str(study), str(out), "participant", "--quiet"]) == 0
+        assert main(["run", str(study), str(out), "participant", *THREADS, "--quiet"]) == 0
     return out

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from cohort_study import Run, records, tables
+from cohort_study import THREADS, Run, records, tables
 
 from dlqsm.cli import main
 from dlqsm.cohort import nuclei_stage
@@ -113,7 +113,7 @@ class TestResume:
 
 
 def _start(*words: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(STANDIN), "run", *map(str, words), "--quiet"]
+    command = [sys.executable, str(STANDIN), "run", *map(str, words), *THREADS, "--quiet"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
