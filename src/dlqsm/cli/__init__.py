@@ -24,7 +24,7 @@ COMMANDS = {
     "unwrap": "one step: phase unwrapping",
     "background": "one step: background field removal",
     "invert": "one step: dipole inversion",
-    "nuclei": "susceptibility and labels to a table of nucleus values",
+    "nuclei": "susceptibility and an atlas, or labels, to a table of nucleus values",
     "compare": "agreement of two maps",
     "agree": "agreement of arms over participants, from a long table",
     "run": "a whole BIDS dataset: every participant and arm, then the group",
