@@ -73,7 +73,7 @@ def merge_regions(growth: Growth, least_agreement: float, least_border: int) -> 
     borders = _borders(growth)
     smaller = np.minimum(sizes[borders.a], sizes[borders.b])
     doubtful = (borders.agreement < least_agreement) | (borders.n_edges < np.minimum(least_border, smaller))
-    # The spanning tree of least 1 / strength is that of greatest strength; SciPy before 1.16 wants 32-bit indices there.
+    # The spanning tree of least 1 / strength is that of greatest strength; SciPy before 1.16 wants 32-bit indices.
     places = borders.a.astype(np.int32), borders.b.astype(np.int32)
     graph = csr_array((1.0 / borders.strength, places), shape=(n, n))
     tree = csgraph.minimum_spanning_tree(graph)
