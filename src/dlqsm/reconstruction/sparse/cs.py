@@ -19,9 +19,9 @@ from dlqsm.reconstruction.sparse.wavelets import draw_shifts, shrink_details
 PRIORS: Final[dict[str, float]] = {"wavelet": 0.15, "tv": 0.12, "llr": 0.1, "wavelet+llr": 0.15}
 """Strength of each prior in multiples of the noise. That of the wavelets was chosen by nuclei and field on one virtual
 head kept for tuning (arm DL5): 0.1, 0.2, 0.35 gave nuclei 6.1, 7.6, 10.2 ppb from the truth and field errors of 0.57,
-0.49, 0.46 Hz, where sense gave 7.9 ppb and 0.81 Hz; 0.15 lies between, and on a second head 0.1, 0.15, 0.25 gave 5.2, 5.5,
-6.0 ppb (DL3) and 9.2, 9.6, 11.1 ppb (DL5). Images are best at two to three times the strength. The others have the same
-share of the strength at which their images are best: they were not tuned by nuclei."""
+0.49, 0.46 Hz, where sense gave 7.9 ppb and 0.81 Hz; 0.15 lies between, and on a second head 0.1, 0.15, 0.25 gave 5.2,
+5.5, 6.0 ppb (DL3) and 9.2, 9.6, 11.1 ppb (DL5). Images are best at two to three times the strength. The others have the
+same share of the strength at which their images are best: they were not tuned by nuclei."""
 COILS: Final = ("sense", "each")
 _EARLY_ITERATIONS = 10
 _EARLY_EXCESS = 3.0
