@@ -1,0 +1,90 @@
+"""What training minimises: the complex error of every echo, and terms for what the field is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dlqsm.reconstruction.training.draws import NOISE_SD, Example
+from dlqsm.reconstruction.training.selfsupervised import predicted_samples
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the terms of `image_loss`; the complex error has weight 1.
+
+    Parameters
+    ----------
+    phase
+        Of the error across the target's direction in the complex plane, which is what turns the phase.
+    field
+        Of the error along the one direction, over echoes, that looks like another field.
+    """
+
+    phase: float = 0.0
+    field: float = 0.0
+
+
+def loss_of(images: torch.Tensor, example: Example, settings: LossSettings) -> torch.Tensor:
+    """`image_loss` where the example has an image for its target, `held_out_loss` where it has samples."""
+    if example.held_out is not None:
+        return held_out_loss(images, example)
+    return image_loss(images, example, settings)
+
+
+def image_loss(images: torch.Tensor, example: Example, settings: LossSettings) -> torch.Tensor:
+    """Weighted mean of |x - target|, each echo over its own mean magnitude plus the noise, plus the terms asked for.
+
+    Late echoes are faint and hold most of the field, hence one scale an echo. Zero exactly where images equal target.
+    """
+    target, weights = example.target, example.weights
+    error = images - target
+    scale = target.abs().mean((1, 2, 3, 4), keepdim=True) + NOISE_SD
+    loss = (weights * error.abs() / scale).mean()
+    if settings.phase:
+        loss = loss + settings.phase * (weights * across(error, target).abs() / scale).mean()
+    if settings.field and len(target) > 1:
+        loss = loss + settings.field * (weights * along_field(error, target, example.echo_times_s)).mean()
+    return loss
+
+
+def held_out_loss(images: torch.Tensor, example: Example) -> torch.Tensor:
+    """Error of the samples that the network did not see, over their mean magnitude; L1 and L2 norms in equal parts.
+
+    References
+    ----------
+    Yaman et al., Magn Reson Med 84:3172 (2020), doi:10.1002/mrm.28378.
+    """
+    if example.held_out is None:
+        raise ValueError("the example has an image for its target; use image_loss")
+    error = (predicted_samples(images, example.maps) - example.target) * example.held_out
+    sums = (1, 2, 3, 4)
+    norms = [
+        torch.linalg.vector_norm(error, order, sums) / torch.linalg.vector_norm(example.target, order, sums)
+        for order in (1, 2)
+    ]
+    return 0.5 * (norms[0] + norms[1]).mean()
+
+
+def across(error: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Part of the error across the target's direction: to first order the magnitude times the phase error."""
+    magnitude = target.abs()
+    return (error * target.conj()).imag / magnitude.clamp_min(torch.finfo(magnitude.dtype).tiny)
+
+
+def along_field(error: torch.Tensor, target: torch.Tensor, echo_times_s: tuple[float, ...]) -> torch.Tensor:
+    """Size of the field's error, to first order; ``(channel, x, y, z)``.
+
+    A field f turns echo e by 2 pi f TE_e. With weights |x_e|^2 the fitted field's error is
+    sum_e |x_e| (TE_e - <TE>) a_e over the root of sum_e |x_e|^2 (TE_e - <TE>)^2 in units of the
+    noise, a_e being the error across x_e; the mean magnitude makes it comparable with the other terms.
+    """
+    times = torch.tensor(echo_times_s, device=target.device, dtype=torch.float32)[:, None, None, None, None]
+    power = target.abs().square()
+    tiny = torch.finfo(power.dtype).tiny
+    mean_time = (power * times).sum(0) / power.sum(0).clamp_min(tiny)
+    lever = target.abs() * (times - mean_time)
+    # Voxels fainter than the noise have no field; the noise in the norm fades them out.
+    scale = (lever.square().sum(0) + NOISE_SD**2 * (times - times.mean()).square().sum()).sqrt()
+    return (lever * across(error, target)).sum(0).abs() / scale / (power.mean().sqrt() + NOISE_SD)
