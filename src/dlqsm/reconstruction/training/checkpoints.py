@@ -15,6 +15,8 @@ from dlqsm.core.checks import InputError
 
 NAME: Final = "checkpoint.pt"
 FORMAT: Final = "dlqsm-training 1"
+_UNREADABLE: Final = (RuntimeError, EOFError, IndexError, KeyError, ValueError, TypeError, pickle.UnpicklingError)
+"""What PyTorch's reader of plain tensors raises for files that hold something else."""
 
 
 @dataclass
@@ -77,8 +79,8 @@ def load_checkpoint(
     device = next(network.parameters()).device
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: the checkpoint cannot be read ({str(error).splitlines()[0]})") from None
+    except (*_UNREADABLE, OSError) as error:
+        raise InputError(f"{path}: the checkpoint cannot be read ({_first_line(error)})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path}: expected a checkpoint of dlqsm ('{FORMAT}'); start again in another folder")
     try:
@@ -86,7 +88,7 @@ def load_checkpoint(
         averaged.load_state_dict(content["averaged"])
         optimiser.load_state_dict(content["optimiser"])
     except (RuntimeError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: the checkpoint is of another network ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: the checkpoint is of another network ({_first_line(error)})") from None
     return Progress(**content["progress"])
 
 
@@ -112,6 +114,10 @@ def mean_of(recent: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Means of the two columns."""
     n = max(len(recent), 1)
     return sum(a for a, _ in recent) / n, sum(b for _, b in recent) / n
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _step_of(line: str) -> int:
