@@ -17,7 +17,7 @@ from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid
 from dlqsm.nuclei.weighting import measure_nuclei
 from dlqsm.pipeline import alignment
-from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm
+from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
 
 POSE = motion((1.5, -2.0, 2.0), (1.5, -1.0, 2.0))
 STRETCH = np.diag([0.95, 1.04, 0.97, 1.0])
@@ -181,6 +181,20 @@ class TestRefused:
         assert int(table.loc[table["roi"] == "SNr", "n_voxels"].sum()) < int(
             whole.loc[whole["roi"] == "SNr", "n_voxels"].sum()
         )
+
+    def test_labels_of_few_voxels_are_named(self, located: tuple[list[ArmNuclei], Path], atlas: Atlas) -> None:
+        found = located[0][0]
+        number = next(n for n, (roi, side) in atlas.names.items() if (roi, side) == ("RN", "left"))
+        common = found.common & (found.labels != number)
+        common[tuple(torch.nonzero(found.labels == number)[:3].T)] = True
+        told = small_labels(dataclasses.replace(found, common=common), atlas.names)
+        assert told is not None
+        assert "arm PI2: fewer than 10 voxels: " in told
+        assert "RN left 3" in told
+        large = torch.ones((30, 30, 30), dtype=torch.uint8) * number
+        alone = {number: ("RN", "left")}
+        whole = dataclasses.replace(found, labels=large, common=torch.ones_like(large, dtype=torch.bool))
+        assert small_labels(whole, alone) is None
 
     def test_a_good_placement_warns_of_nothing(
         self, located: tuple[list[ArmNuclei], Path], arms: list[ArmMap], atlas: Atlas

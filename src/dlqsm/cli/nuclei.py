@@ -27,7 +27,7 @@ from dlqsm.io.outputs import read_json, whole_file
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
-from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei
+from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
 from dlqsm.qsm.mask import brain_mask
 from dlqsm.report.registration import png, registration_figure
 
@@ -128,6 +128,8 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
         seed=arguments.seed,
         report=talk.step,
     )
+    if sentence := small_labels(found, atlas.names):
+        talk.say(f"  note: {sentence}")
     weighting = arguments.weighting or "label"
     # One map has nothing to share a mask with: its values keep the reference that the map has.
     table = measure_nuclei(

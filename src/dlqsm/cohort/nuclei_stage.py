@@ -40,7 +40,7 @@ from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import write_json
 from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
-from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm
+from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
 
 PAGE_FILES = (
     "Chimap",
@@ -170,6 +170,7 @@ def _locate(
         aligned = own if plan.like_paper or len(maps) == 1 else on(True)
     sentences = list(dict.fromkeys(str(warning.message) for warning in caught))
     sentences += [sentence for found in own for sentence in _strangers(found, family.reference)]
+    sentences += [sentence for found in own if (sentence := small_labels(found, atlas.names))]
     for sentence in sentences:
         journal.tell(f"warning: {sentence}")
     return own, aligned, {f.name: [s for s in sentences if f"arm {f.name}" in re.split(r"[:;,(]", s)[0]] for f in own}

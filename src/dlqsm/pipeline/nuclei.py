@@ -22,11 +22,15 @@ from dlqsm.nuclei.weighting import measure_nuclei
 from dlqsm.pipeline.alignment import Alignment, ArmMap, Report
 from dlqsm.pipeline.atlases import find_atlas
 
-__all__ = ["CHANNELS", "ArmMap", "ArmNuclei", "find_atlas", "locate_nuclei", "measure_arm"]
+__all__ = ["CHANNELS", "ArmMap", "ArmNuclei", "find_atlas", "locate_nuclei", "measure_arm", "small_labels"]
 
 CHANNELS: Final = ("auto", "t1w", "t1w+chi", "magnitude", "magnitude+chi")
 LOW_COVERAGE: Final = 0.9
 """Share of a nucleus inside the valid mask below which a warning is given."""
+FEW_VOXELS: Final = 10
+"""Voxels of a nucleus's side below which it is named: on virtual heads of 4 mm slices the substantia nigra pars
+compacta had 7, its own-grid Dice was 0.65 (worst 0.25), and one arm's mean came out 46 ppb high.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,3 +227,17 @@ def _cover(arm: ArmMap, motion: Linear, atlas: Atlas, probabilities: torch.Tenso
     if low:
         warnings.warn(f"arm {arm.name}: nuclei partly outside the valid mask: {', '.join(low)}", stacklevel=3)
     return {"coverage": told}
+
+
+def small_labels(nuclei: ArmNuclei, names: Mapping[int, tuple[str, str]]) -> str | None:
+    """A sentence that names the labels whose mean rests on fewer than `FEW_VOXELS` voxels; None where there is none."""
+    counts = torch.bincount(nuclei.labels[nuclei.common].flatten().long(), minlength=max(names) + 1)
+    few = [
+        f"{roi} {side} {int(counts[number])}" for number, (roi, side) in names.items() if counts[number] < FEW_VOXELS
+    ]
+    if not few:
+        return None
+    return (
+        f"arm {nuclei.name}: fewer than {FEW_VOXELS} voxels: {', '.join(few)}; "
+        "such a mean holds partial volume and depends on where the grid lies"
+    )
