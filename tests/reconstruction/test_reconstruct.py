@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from coil_phantom import SHAPE, every_second_row, make_phantom
+from networks import options_with_weights
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import lag_sums
@@ -32,8 +33,8 @@ def field_error_hz(lags: torch.Tensor, phantom) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", list(RECONSTRUCTIONS))
-def test_fully_sampled_data_give_the_true_field(full, method):
-    result = reconstruct(full.raw, method)
+def test_fully_sampled_data_give_the_true_field(full, method, tmp_path):
+    result = reconstruct(full.raw, method, options_with_weights(method, tmp_path))
     assert float(field_error_hz(result.lag_sums.lags, full).square().mean().sqrt()) < 0.6
     assert result.images.dtype == torch.complex64 and result.images.shape == (3, *SHAPE)
 
@@ -192,11 +193,12 @@ def test_unknown_methods_and_options_are_refused(halved):
         reconstruct(halved.raw, "sense", {"weight": 1})
 
 
-def test_the_table_follows_the_protocol(halved):
+def test_the_table_follows_the_protocol(halved, tmp_path):
     calibration = calibrate(halved.raw)
     hybrid = to_hybrid(halved.raw, calibration)
     maps = espirit(calibration.kspace, calibration.lines, SHAPE).slab(0, 2)
-    for method in RECONSTRUCTIONS.values():
-        result = method(hybrid.slab(0, 2), hybrid.sampling_mask, maps, 1.0)
+    for name, method in RECONSTRUCTIONS.items():
+        options = options_with_weights(name, tmp_path)
+        result = method(hybrid.slab(0, 2), hybrid.sampling_mask, maps, 1.0, **options)
         assert result.shape[0] == 3 and result.shape[1] in (1, 6) and result.shape[2:] == (2, *SHAPE[1:])
     assert RECONSTRUCTIONS["sense"] is sense

@@ -1,17 +1,46 @@
 """From k-space to echo images and the lag sums that the field map needs."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from dlqsm.core.methods import Reconstruction
+from dlqsm.reconstruction.learned import NETWORKS, cascade
+from dlqsm.reconstruction.learned.weights import load_network
 from dlqsm.reconstruction.linear import sense, zero
 from dlqsm.reconstruction.sparse import cs
 
-HALO_PLANES: Final[dict[str, int]] = {"cs": 8}
-"""x-planes beyond a slab that a method needs, because its prior joins neighbouring planes; 0 where not named."""
+RECONSTRUCTIONS: Final[dict[str, Reconstruction]] = {"zero": zero, "sense": sense, "cs": cs, "cascade": cascade}
 
 LINEAR: Final = ("zero", "sense")
 """Methods whose noise does not depend on the image."""
 
-RECONSTRUCTIONS: Final[dict[str, Reconstruction]] = {"zero": zero, "sense": sense, "cs": cs}
+ECHO_BY_ECHO: Final = ("zero", "sense", "cascade")
+"""Methods that reconstruct each echo as if there were no other."""
 
-__all__ = ["HALO_PLANES", "LINEAR", "RECONSTRUCTIONS"]
+COILS_APART: Final[dict[str, dict[str, str]]] = {
+    "zero": {},
+    "cs": {"coils": "each"},
+    "cascade": {},
+    "joint": {"consistency": "exact"},
+}
+"""Methods that leave coils apart, with the options that make them do so."""
+
+HALO_PLANES: Final[dict[str, int]] = {"cs": 8}
+"""x-planes beyond a slab that a method needs, because its prior joins neighbouring planes; 0 where not named. Those of
+networks follow from their weights: see `halo_planes`."""
+
+
+def halo_planes(method: str, options: Mapping[str, Any] | None = None) -> int:
+    """x-planes beyond a slab that a method with these options needs.
+
+    Raises
+    ------
+    InputError
+        If the method is a network whose weights cannot be used.
+    """
+    if method in NETWORKS:
+        return load_network(NETWORKS[method], (options or {}).get("weights")).halo_planes
+    return HALO_PLANES.get(method, 0)
+
+
+__all__ = ["COILS_APART", "ECHO_BY_ECHO", "HALO_PLANES", "LINEAR", "NETWORKS", "RECONSTRUCTIONS", "halo_planes"]

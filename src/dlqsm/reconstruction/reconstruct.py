@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +13,16 @@ import torch
 from dlqsm.core.lags import LagSums, lag_sums
 from dlqsm.core.methods import Reconstruction, choose, resolved_options
 from dlqsm.core.raw import RawData
-from dlqsm.reconstruction import HALO_PLANES, LINEAR, RECONSTRUCTIONS
+from dlqsm.reconstruction import ECHO_BY_ECHO, LINEAR, NETWORKS, RECONSTRUCTIONS
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
+from dlqsm.reconstruction.learned.weights import describe_weights
 from dlqsm.reconstruction.noise import local_noise_sd, replica_around, replica_slab, zero_filled_noise
 from dlqsm.reconstruction.sensitivity import CoilMaps, espirit
+from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, plan_slabs
 
 NOISE_SD = 1.0
 """Of one component of the hybrid data, by whitening."""
-_BUFFERS = 4
 _PREPARED = 0.25
 
 Progress = Callable[[float], None]
@@ -64,7 +64,7 @@ def reconstruct(
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
     scratch_folder: Path | None = None,
-    slab_bytes: int = 2**29,
+    slab_bytes: int = SLAB_BYTES,
 ) -> ReconstructedImages:
     """Reconstruct raw data with a method of the table `RECONSTRUCTIONS`.
 
@@ -90,29 +90,35 @@ def reconstruct(
     scratch_folder
         Where a scratch file goes if one is needed; the system's temporary folder where None.
     slab_bytes
-        Memory for one slab.
+        Memory for the planes of one slab; `plan_slabs` tells what a scan needs in all.
 
     Raises
     ------
     InputError
-        If the method, an option or the number of virtual coils is unknown or out of range, or calibration lines are
-        absent.
+        If the method, an option or the number of virtual coils is unknown or out of range, calibration lines are
+        absent, or the weights of a network cannot be used.
     """
     run = choose("reconstruction", RECONSTRUCTIONS, method, options)
     report: Progress = progress or (lambda fraction: None)
+    place = torch.device(device)
+    slabs = plan_slabs(
+        raw.header, method, options, virtual_coils=virtual_coils, slab_bytes=slab_bytes, device_type=place.type
+    )
     watch = _Watch()
     calibration = calibrate(raw, virtual_coils=virtual_coils)
     watch.lap("calibration")
     maps = espirit(calibration.kspace, calibration.lines, raw.header.grid.shape)
     watch.lap("sensitivities")
     report(_PREPARED / 2)
-    hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder)
+    hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder, memory_bytes=HYBRID_BYTES)
     watch.lap("hybrid")
     report(_PREPARED)
-    plan = _Plan(method, run, maps, hybrid, uncombined, seed, torch.device(device), slab_bytes)
+    plan = _Plan(method, run, maps, hybrid, slabs, uncombined, seed, place)
     images, sums, coil_images = _reconstruct_slabs(plan, report)
     watch.lap("reconstruction")
     decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
+    if method in NETWORKS:
+        decisions["network"] = describe_weights(method, (options or {}).get("weights"))
     noise_sd = torch.zeros_like(sums.power[0]) if sums.noise_sd is None else sums.noise_sd
     return ReconstructedImages(images, sums, noise_sd, coil_images, decisions)
 
@@ -123,22 +129,10 @@ class _Plan:
     run: Reconstruction
     maps: CoilMaps
     hybrid: HybridData
+    cut: SlabPlan
     keep_coils: bool
     seed: int
     device: torch.device
-    slab_bytes: int
-
-    def slabs(self) -> list[range]:
-        """x-planes of each slab."""
-        n_planes, n_echoes, n_coils, _ = self.hybrid.samples.shape
-        plane_bytes = 8 * n_echoes * n_coils * math.prod(self.hybrid.plane_shape) * _BUFFERS
-        step = max(1, self.slab_bytes // plane_bytes)
-        return [range(first, min(first + step, n_planes)) for first in range(0, n_planes, step)]
-
-    def with_halo(self, planes: range) -> range:
-        """The planes and the neighbours that the method's prior joins to them."""
-        halo = HALO_PLANES.get(self.method, 0)
-        return range(max(planes.start - halo, 0), min(planes.stop + halo, self.hybrid.n_planes))
 
 
 def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, LagSums, torch.Tensor | None]:
@@ -152,7 +146,7 @@ def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, Lag
     replica = torch.zeros(shape, dtype=torch.complex64)
     coil_images: torch.Tensor | None = None
     n_channels = 1
-    for planes in plan.slabs():
+    for planes in plan.cut.slabs:
         where = slice(planes.start, planes.stop)
         channels, maps, noise = _reconstruct_slab(plan, planes, keep)
         n_channels = channels.shape[1]
@@ -178,17 +172,23 @@ def _reconstruct_slab(
     plan: _Plan, planes: range, keep: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Channels and maps of the slab's planes, and the replica of their noise where a formula does not give it."""
-    wide = plan.with_halo(planes)
+    wide = plan.cut.with_halo(planes)
     inner = slice(planes.start - wide.start, planes.stop - wide.start)
     maps = plan.maps.slab(wide.start, wide.stop).to(plan.device)
     samples = plan.hybrid.slab(wide.start, wide.stop).to(plan.device)
     channels = plan.run(samples, keep, maps, NOISE_SD)
     noise: torch.Tensor | None = None
     if plan.method not in LINEAR:
-        noise = replica_around(plan.run, samples, channels, keep, maps, NOISE_SD, wide, plan.seed)
+        some = _replica_echoes(plan.method, len(samples))
+        noise = replica_around(plan.run, samples[some], channels[some], keep, maps, NOISE_SD, wide, plan.seed)
     elif plan.method != "zero":
         noise = replica_slab(plan.run, keep, maps, NOISE_SD, wide, plan.seed)
     return channels[:, :, inner], maps[:, inner], None if noise is None else noise[inner]
+
+
+def _replica_echoes(method: str, n_echoes: int) -> slice | list[int]:
+    """First, middle and last echo where a method treats each by itself: a replica of all would double its time."""
+    return sorted({0, n_echoes // 2, n_echoes - 1}) if method in ECHO_BY_ECHO else slice(None)
 
 
 def _decisions(
