@@ -11,12 +11,13 @@ from standins import AIR_PPM, LABEL_OF, Sphere, ball_head
 
 from dlqsm.acquisition import placement, virtual_scan
 from dlqsm.acquisition.coils import helmet, sensitivity_map
+from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
 from dlqsm.acquisition.head import Participant, Pose, make_head
 from dlqsm.acquisition.protocols import Protocol
 from dlqsm.acquisition.resampling import crop_matrices, fraction_of_voxels, resample
 from dlqsm.acquisition.sampling import full
 from dlqsm.acquisition.tissue import TISSUE_NUMBERS
-from dlqsm.acquisition.virtual_scan import acquire, encode, scan_tissue
+from dlqsm.acquisition.virtual_scan import acquire, encode, scan_clean, scan_tissue
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import crop_kspace, fftc, ifftc
 from dlqsm.core.scan import Grid
@@ -207,6 +208,25 @@ def test_drift_turns_each_line_by_its_time_and_echo():
     for echo, te in enumerate(PROTOCOL.echo_times_s):
         turned = still.raw.samples[:, echo] * np.exp(2j * np.pi * rate * time_s * te)[:, None, None]
         np.testing.assert_allclose(scan.raw.samples[:, echo], turned, atol=1e-5 * np.abs(turned).max())
+
+
+def test_a_clean_scan_has_the_samples_of_a_scan_without_noise_and_states_the_noise_it_leaves_out():
+    coils = helmet(4, np.random.default_rng(1))
+    draws, _, _, phase = np.random.default_rng([1, 2, *b"FULL"]).spawn(4)
+    draw_conditions(STILL, parse_arm("FULL"), draws, None)
+    drifting = Conditions(Pose(), 0.03)
+    noisy = dataclasses.replace(STILL, snr=20.0)
+    clean = scan_clean(HEAD, noisy, drifting, full(STILL.shape[1:]), coils, (draws, phase))
+    np.testing.assert_array_equal(clean.samples, scanned().raw.samples)
+    assert clean.noise_sd == pytest.approx(scanned(dataclasses.replace(STILL, snr=20.0)).truth.conditions["noise_sd"])
+    noise = clean.noise(50_000, np.random.default_rng(2))
+    measured = noise @ noise.conj().T / (2 * noise.shape[1] * clean.noise_sd**2)
+    np.testing.assert_allclose(measured, coils.covariance, atol=0.02)
+    header = clean.header(noise)
+    assert header.noise is noise
+    assert header.sampling_mask.all() and header.acceleration == 1.0
+    assert header.scan == STILL.scan
+    assert (clean.truth.mask == scanned().truth.mask).all()
 
 
 def test_pose_moves_head_and_field():

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from dlqsm.acquisition.coils import CoilArray, correlated_noise, helmet, receive_gain, sensitivities_at, sensitivity_map
 from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
@@ -25,7 +26,7 @@ from dlqsm.core.fourier import crop_kspace, fftc
 from dlqsm.core.raw import MemoryRaw, RawHeader, Readouts
 from dlqsm.core.scan import Grid
 
-__all__ = ["Truth", "VirtualScan", "acquire", "coil_grid_images", "encode", "scan_tissue"]
+__all__ = ["CleanScan", "Truth", "VirtualScan", "acquire", "coil_grid_images", "encode", "scan_clean", "scan_tissue"]
 
 COIL_BANDWIDTH: Final = 1.5
 """Size of the grid on which coils are multiplied, over the acquired one: see `encode`."""
@@ -38,6 +39,51 @@ class VirtualScan:
 
     raw: MemoryRaw
     truth: Truth
+
+
+@dataclass(frozen=True, eq=False)
+class CleanScan:
+    """What a scan would measure without drift and noise, and what its noise is.
+
+    Parameters
+    ----------
+    samples
+        ``(line, echo, coil, x)``.
+    protocol, sampling, coils
+        How they were acquired.
+    noise_sd
+        SD of one component of the noise of one channel.
+    truth
+        What the scan should show.
+    """
+
+    samples: Readouts
+    protocol: Protocol
+    sampling: Sampling
+    coils: CoilArray
+    noise_sd: float
+    truth: Truth
+
+    def noise(self, n: int, rng: Generator) -> NDArray[np.complex64]:
+        """Draw ``n`` samples of the noise of all channels, ``(coil, n)``."""
+        return np.asarray(self.noise_sd * correlated_noise(self.coils.covariance, n, rng))
+
+    def header(self, noise: NDArray[np.complex64] | None) -> RawHeader:
+        """Header of raw data with the scan's lines; ``noise`` is its noise scan, ``(coil, n)``."""
+        protocol, sampling = self.protocol, self.sampling
+        return RawHeader(
+            grid=protocol.grid,
+            n_readout=protocol.shape[0],
+            n_coils=self.coils.n_coils,
+            n_echoes=len(protocol.echo_times_s),
+            lines=sampling.lines,
+            calibration=sampling.calibration[tuple(sampling.lines.T)],
+            echo_times_s=protocol.echo_times_s,
+            repetition_time_s=protocol.repetition_time_s,
+            flip_angle_deg=protocol.flip_angle_deg,
+            field_strength_t=protocol.field_strength_t,
+            noise=noise,
+        )
 
 
 def acquire(head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose | None = None) -> VirtualScan:
@@ -80,28 +126,44 @@ def scan_tissue(
     conditions = draw_conditions(protocol, chosen, draws, pose)
     sampling = chosen.sampling(protocol.shape[1:], int(lines.integers(2**31)))
     coils = helmet(protocol.n_coils, np.random.default_rng(seeds[0]))
-    source, truth, white_matter = place(tissue, protocol, conditions, draws, phase)
+    clean = scan_clean(tissue, protocol, conditions, sampling, coils, (draws, phase))
+    _apply_drift(clean.samples, conditions, protocol)
+    header = clean.header(clean.noise(NOISE_SAMPLES, noise))
+    _add_noise(clean, noise)
+    drawn = {"arm": chosen.name, "acceleration": sampling.acceleration, "noise_sd": clean.noise_sd}
+    truth = replace(clean.truth, conditions=clean.truth.conditions | drawn)
+    return VirtualScan(MemoryRaw(header, clean.samples), truth)
+
+
+def scan_clean(
+    tissue: TissueSource,
+    protocol: Protocol,
+    conditions: Conditions,
+    sampling: Sampling,
+    coils: CoilArray,
+    draws: tuple[Generator, Generator],
+) -> CleanScan:
+    """Scan anything that gives tissue maps on a grid, without drift and noise.
+
+    Parameters
+    ----------
+    tissue
+        Gives the head's tissue on any grid.
+    protocol
+        How it is scanned.
+    conditions
+        Pose of the head; the drift is not applied.
+    sampling
+        Lines that are acquired.
+    coils
+        The receive array.
+    draws
+        Sources of the shim error and of the transmit phase.
+    """
+    source, truth, white_matter = place(tissue, protocol, conditions, *draws)
     images = coil_grid_images(source, protocol)
     noise_sd = _noise_sd(images[0], white_matter, coils, protocol)
-    samples = encode(images, coils, sampling, protocol)
-    _apply_drift(samples, conditions, protocol)
-    scan_noise = noise_sd * correlated_noise(coils.covariance, NOISE_SAMPLES, noise)
-    _add_noise(samples, coils, noise_sd, noise)
-    header = RawHeader(
-        grid=protocol.grid,
-        n_readout=protocol.shape[0],
-        n_coils=coils.n_coils,
-        n_echoes=len(protocol.echo_times_s),
-        lines=sampling.lines,
-        calibration=sampling.calibration[tuple(sampling.lines.T)],
-        echo_times_s=protocol.echo_times_s,
-        repetition_time_s=protocol.repetition_time_s,
-        flip_angle_deg=protocol.flip_angle_deg,
-        field_strength_t=protocol.field_strength_t,
-        noise=scan_noise,
-    )
-    drawn = truth.conditions | {"arm": chosen.name, "acceleration": sampling.acceleration, "noise_sd": noise_sd}
-    return VirtualScan(MemoryRaw(header, samples), replace(truth, conditions=drawn))
+    return CleanScan(encode(images, coils, sampling, protocol), protocol, sampling, coils, noise_sd, truth)
 
 
 def coil_grid_images(source: SignalSource, protocol: Protocol) -> list[torch.Tensor]:
@@ -175,14 +237,14 @@ def _apply_drift(samples: Readouts, conditions: Conditions, protocol: Protocol) 
     samples *= phase[:, :, None, None]
 
 
-def _add_noise(samples: Readouts, coils: CoilArray, noise_sd: float, rng: Generator) -> None:
-    if noise_sd == 0.0:
+def _add_noise(scan: CleanScan, rng: Generator) -> None:
+    if scan.noise_sd == 0.0:
         return
-    n_lines, n_echoes, n_coils, n_x = samples.shape
+    n_lines, n_echoes, n_coils, n_x = scan.samples.shape
     for first in range(0, n_lines, 64):
-        part = samples[first : first + 64]
-        noise = correlated_noise(coils.covariance, part.shape[0] * n_echoes * n_x, rng)
-        part += np.float32(noise_sd) * noise.reshape(n_coils, -1, n_echoes, n_x).transpose(1, 2, 0, 3)
+        part = scan.samples[first : first + 64]
+        noise = correlated_noise(scan.coils.covariance, part.shape[0] * n_echoes * n_x, rng)
+        part += np.float32(scan.noise_sd) * noise.reshape(n_coils, -1, n_echoes, n_x).transpose(1, 2, 0, 3)
 
 
 def _coil_shape(protocol: Protocol) -> tuple[int, int, int]:
