@@ -16,17 +16,18 @@ def random_cascade(seed: int = 3, **settings) -> CascadeNetwork:
         torch.manual_seed(seed)
         network = CascadeNetwork(**{**SMALL, **settings})
         for name, value in network.named_parameters():
-            if name.endswith("bias") or name == "log_weights" or f".{len(network.settings['x_extents']) - 1}." in name:
-                torch.nn.init.normal_(value, std=0.1 if name != "log_weights" else 2.0)
+            if name.endswith("bias") or f".{len(network.settings['x_extents']) - 1}." in name:
+                torch.nn.init.normal_(value, std=0.1)
+        torch.nn.init.constant_(network.log_weights, -0.5)
     return network
 
 
-def options_with_weights(method: str, folder: Path) -> dict[str, str]:
+def options_with_weights(method: str, folder: Path, **settings) -> dict[str, str]:
     """Options that name a file of random weights, where the method is a network."""
     if method not in RANDOM:
         return {}
     path = folder / f"{method}.safetensors"
-    save_network(path, RANDOM[method](), {"data": "none"})
+    save_network(path, RANDOM[method](**settings), {"data": "none"})
     return {"weights": str(path)}
 
 

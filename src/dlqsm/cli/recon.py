@@ -7,6 +7,7 @@ not needed here; what the raw file lacks is said in scan.json.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,8 +22,9 @@ from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import output_folder, write_json
 from dlqsm.io.raw import read_raw
 from dlqsm.io.scan_json import write_scan
-from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction import COILS_APART, RECONSTRUCTIONS
 from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct
+from dlqsm.reconstruction.slabs import plan_slabs
 
 SUMMARY = "scan.json"
 
@@ -45,10 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
-    if arguments.uncombined and arguments.method != "zero":
-        raise InputError(f"{arguments.method} makes one image of all coils; --uncombined goes with --method zero")
-    raw = read_raw(arguments.raw)
     options = method_options(arguments, options_of(RECONSTRUCTIONS[arguments.method]))
+    if arguments.uncombined:
+        _require_coils_apart(arguments.method, options)
+    raw = read_raw(arguments.raw)
+    coils = arguments.virtual_coils
+    talk.say(f"  {plan_slabs(raw.header, arguments.method, options, virtual_coils=coils, device_type=device.type)}")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,)) as folder:
         images = reconstruct_raw(
             raw,
@@ -56,13 +60,24 @@ def run(arguments: argparse.Namespace) -> int:
             options,
             talk,
             device,
-            virtual_coils=arguments.virtual_coils,
+            virtual_coils=coils,
             seed=arguments.seed,
             uncombined=arguments.uncombined,
         )
         save_images(folder, raw, arguments.method, images)
     talk.say(f"{arguments.method}: net acceleration {raw.header.acceleration:.3f}, in {arguments.out}")
     return 0
+
+
+def _require_coils_apart(method: str, options: Mapping[str, object]) -> None:
+    needed = COILS_APART.get(method)
+    if needed is None or any(options.get(name) != value for name, value in needed.items()):
+        ways = ", ".join(
+            " ".join([f"--method {name}", *(f"--{option} {value}" for option, value in asked.items())])
+            for name, asked in COILS_APART.items()
+            if name in RECONSTRUCTIONS
+        )
+        raise InputError(f"{method} makes one image of all coils; --uncombined goes with one of: {ways}")
 
 
 def reconstruct_raw(

@@ -18,6 +18,10 @@ from dlqsm.reconstruction.learned.weights import load_network
 CONSISTENCIES: Final = ("soft", "exact")
 _AT_ONCE_BYTES: Final = {"cpu": 2**23, "cuda": 2**31}
 """Features of the coil and echo images that go through the network together: what a cache holds, and a GPU fills."""
+_FEATURE_COPIES, _COMPLEX_COPIES = 4, 6
+"""Arrays held at once for one such image, in features and in complex values."""
+_LOG_WEIGHT_UNIT: Final = 10.0
+"""Of the learned parameter: log weights move by several units in a training in which others move by tenths."""
 _MOST = {"blocks": 32, "layers": 32, "features": 1024}
 
 
@@ -118,7 +122,7 @@ class CascadeNetwork(nn.Module):
         noise_level = images.real.new_ones(()) * sampled.float().mean().sqrt()
         for block, log_weight in zip(self.blocks, self.log_weights, strict=True):
             images = images + self._missing(block, images, noise_level)
-            share = 1.0 if exact else share_of_samples(log_weight, snr_squared)
+            share = 1.0 if exact else share_of_samples(_LOG_WEIGHT_UNIT * log_weight, snr_squared)
             images = draw_to_samples(images, samples, sampled, share)
         return images
 
@@ -132,9 +136,6 @@ class CascadeNetwork(nn.Module):
     def _items_at_once(self, voxels: int, device_type: str) -> int:
         most = _AT_ONCE_BYTES.get(device_type, _AT_ONCE_BYTES["cpu"])
         return max(1, most // (4 * voxels * int(self.settings["features"])))
-
-
-_FEATURE_COPIES, _COMPLEX_COPIES = 4, 6
 
 
 def cascade(

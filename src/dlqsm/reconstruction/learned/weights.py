@@ -183,7 +183,7 @@ def _parsed(path: Path, key: str, text: Mapping[str, str]) -> dict[str, Any]:
     except (KeyError, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: its {key} are damaged; expected a JSON object, so fetch or train the file again")
+        raise InputError(f"{path}: its text '{key}' is damaged, expected a JSON object; fetch or train it again")
     return value
 
 
