@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "agreement of two maps",
     "agree": "agreement of arms over participants, from a long table",
     "run": "a whole BIDS dataset: every participant and arm, then the group",
+    "train": "train a network of the learned reconstructions, or go on with its training",
     "report": "rebuild the HTML page",
 }
 """Command to what it does; the module of the same name in this package runs it."""

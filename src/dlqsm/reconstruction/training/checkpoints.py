@@ -76,13 +76,7 @@ def load_checkpoint(
         If the file cannot be read or belongs to another network.
     """
     path = folder / NAME
-    device = next(network.parameters()).device
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except (*_UNREADABLE, OSError) as error:
-        raise InputError(f"{path}: the checkpoint cannot be read ({_first_line(error)})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: expected a checkpoint of dlqsm ('{FORMAT}'); start again in another folder")
+    content = _read(path, next(network.parameters()).device)
     try:
         network.load_state_dict(content["network"])
         averaged.load_state_dict(content["averaged"])
@@ -90,6 +84,12 @@ def load_checkpoint(
     except (RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{path}: the checkpoint is of another network ({_first_line(error)})") from None
     return Progress(**content["progress"])
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of the checkpoint in a folder; 0 where there is none."""
+    path = folder / NAME
+    return int(_read(path, torch.device("cpu"))["progress"]["step"]) if path.exists() else 0
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
@@ -114,6 +114,16 @@ def mean_of(recent: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Means of the two columns."""
     n = max(len(recent), 1)
     return sum(a for a, _ in recent) / n, sum(b for _, b in recent) / n
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (*_UNREADABLE, OSError) as error:
+        raise InputError(f"{path}: the checkpoint cannot be read ({_first_line(error)})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: expected a checkpoint of dlqsm ('{FORMAT}'); start again in another folder")
+    return content
 
 
 def _first_line(error: Exception) -> str:
