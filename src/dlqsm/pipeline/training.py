@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -24,7 +25,7 @@ from dlqsm.reconstruction.training.checkpoints import Progress
 from dlqsm.reconstruction.training.draws import DrawSettings, Example, MaskOf, draw_example
 from dlqsm.reconstruction.training.loop import LoopSettings, train
 from dlqsm.reconstruction.training.loss import LossSettings
-from dlqsm.reconstruction.training.slabs import SlabFile, open_slab, slab_paths
+from dlqsm.reconstruction.training.slabs import HeldSlab, SlabSource, open_slab, slab_paths
 
 SLOPES: Final = (0.5, 1.0, 1.5)
 """Growths of the exclusion radius of training masks; see `poisson`."""
@@ -119,6 +120,7 @@ def fit(
     start_from: Path | None = None,
     seconds: float = float("inf"),
     ahead: int = 2,
+    resident_bytes: int = 0,
     say: Callable[[str], None] | None = None,
 ) -> Progress:
     """Train a network by a recipe, or go on with the training that a folder holds.
@@ -137,8 +139,8 @@ def fit(
         Weights to start from instead of random ones.
     seconds
         Time after which this call ends.
-    ahead
-        Examples drawn ahead by threads.
+    ahead, resident_bytes
+        Examples drawn ahead by threads, and memory of the device for whole slabs; see `Examples`.
     say
         Told how it goes.
     """
@@ -152,6 +154,7 @@ def fit(
         combines=combines,
         seed=recipe.seed,
         ahead=ahead,
+        resident_bytes=resident_bytes,
     )
     judge = None
     if validation_folder is not None:
@@ -217,6 +220,8 @@ class Examples:
         Examples drawn ahead; 0 draws when asked.
     reread
         Examples after which the folder is looked at again.
+    resident_bytes
+        Memory of the device that may hold whole slabs; the others are read from disk.
     """
 
     def __init__(
@@ -230,12 +235,14 @@ class Examples:
         seed: int,
         ahead: int = 2,
         reread: int = 100,
+        resident_bytes: int = 0,
     ) -> None:
         self.folder, self.mask_of, self.settings = folder, mask_of, settings
         self.device, self.combines, self.seed = device, combines, seed
         self.ahead, self.reread = ahead, reread
-        self._files: list[SlabFile] = []
-        self._known: dict[Path, SlabFile] = {}
+        self._files: list[SlabSource] = []
+        self._known: dict[Path, SlabSource] = {}
+        self._bytes_left = resident_bytes
         self._pool = ThreadPoolExecutor(max(1, min(ahead, 4)))
         self._waiting: dict[int, Future[Example]] = {}
         self._look()
@@ -261,8 +268,16 @@ class Examples:
         paths = slab_paths(self.folder)
         if not paths:
             raise InputError(f"{self.folder}: there is no training slab here")
-        self._known |= {path: open_slab(path) for path in paths if path not in self._known}
+        self._known |= {path: self._open(path) for path in paths if path not in self._known}
         self._files = [self._known[path] for path in paths]
+
+    def _open(self, path: Path) -> SlabSource:
+        file = open_slab(path)
+        size = 8 * math.prod(file.shape)
+        if size > self._bytes_left:
+            return file
+        self._bytes_left -= size
+        return HeldSlab(file.read().to(self.device))
 
     def _draw(self, number: int) -> Example:
         which = int(np.random.default_rng([self.seed, number, 1]).integers(len(self._files)))

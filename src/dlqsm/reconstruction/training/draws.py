@@ -16,7 +16,7 @@ from dlqsm.core.fourier import ifftc
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.training.augmentation import conjugate, mirror, mix_coils, turn_phase
 from dlqsm.reconstruction.training.selfsupervised import split_samples
-from dlqsm.reconstruction.training.slabs import SlabFile, TrainingSlab
+from dlqsm.reconstruction.training.slabs import SlabSource, TrainingSlab
 
 MaskOf = Callable[[tuple[int, int], Generator], NDArray[np.bool_]]
 """Draws a sampling mask ``(ny, nz)``."""
@@ -98,7 +98,7 @@ class Example:
 
 
 def draw_example(
-    file: SlabFile,
+    file: SlabSource,
     mask_of: MaskOf,
     settings: DrawSettings,
     seeds: tuple[int, ...],
@@ -197,7 +197,7 @@ def _change(images: torch.Tensor) -> torch.Tensor:
     return power.sqrt()
 
 
-def _read_some(file: SlabFile, settings: DrawSettings, rng: Generator) -> TrainingSlab:
+def _read_some(file: SlabSource, settings: DrawSettings, rng: Generator) -> TrainingSlab:
     n_echoes, _, n_planes, _, _ = file.shape
     n = min(settings.planes, n_planes)
     first = int(rng.integers(n_planes - n + 1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -115,6 +115,52 @@ class SlabFile:
             noise_sd=float(self.about["noise_sd"]),
             source=str(self.about["source"]),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldSlab:
+    """A slab in memory, of which parts are taken as of a `SlabFile`."""
+
+    slab: TrainingSlab
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Echoes, coils, x-planes, ky, kz."""
+        echoes, coils, planes, ky, kz = self.slab.kspace.shape
+        return echoes, coils, planes, ky, kz
+
+    @property
+    def fully_sampled(self) -> bool:
+        """Whether all (ky, kz) cells are there."""
+        return self.slab.sampling_mask is None
+
+    def read(self, planes: slice = slice(None), echoes: Sequence[int] | None = None) -> TrainingSlab:
+        """Take some planes of some echoes (all where None)."""
+        slab, chosen = self.slab, list(range(self.shape[0]) if echoes is None else echoes)
+        return replace(
+            slab,
+            kspace=slab.kspace[chosen, :, planes],
+            maps=slab.maps[:, planes],
+            brain=slab.brain[planes],
+            nuclei=slab.nuclei[planes],
+            field_hz=None if slab.field_hz is None else slab.field_hz[planes],
+            echo_times_s=tuple(slab.echo_times_s[echo] for echo in chosen),
+        )
+
+
+class SlabSource(Protocol):
+    """Where slabs come from: a `SlabFile` or a `HeldSlab`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Echoes, coils, x-planes, ky, kz."""
+
+    @property
+    def fully_sampled(self) -> bool:
+        """Whether all (ky, kz) cells are there."""
+
+    def read(self, planes: slice = slice(None), echoes: Sequence[int] | None = None) -> TrainingSlab:
+        """Some planes of some echoes (all where None)."""
 
 
 def write_slab(path: Path, slab: TrainingSlab) -> None:
