@@ -11,6 +11,7 @@ import argparse
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +65,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Run one call."""
     began = time.monotonic()
+    # So that a call that is ended from outside ends its processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments = parse()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     anatomy = read_anatomy(arguments.state / "anatomy.npz")

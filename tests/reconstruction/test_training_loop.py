@@ -107,6 +107,18 @@ def test_a_time_limit_ends_a_call_with_a_checkpoint_and_the_next_goes_on(files, 
     assert more.seconds > progress.seconds
 
 
+def test_a_finished_training_is_left_as_it_is(files, tmp_path):
+    run(files, tmp_path, validate=score_of)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def refuse(number):
+        raise AssertionError(f"example {number} was drawn")
+
+    progress = train(*networks(), refuse, tmp_path, SETTINGS, validate=score_of)
+    assert progress.step == 6
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_the_average_follows_its_formula(files, tmp_path):
     network, averaged = networks()
     start = {name: value.clone() for name, value in network.state_dict().items()}

@@ -140,6 +140,8 @@ def train(
     """
     run = _Run(network, averaged, folder, settings, loss or LossSettings(), validate, keep, say or (lambda line: None))
     run.resume()
+    if run.progress.step >= settings.steps:
+        return run.progress
     started = saved = time.perf_counter()
     before = run.progress.seconds
     longest = 0.0
