@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import random_cascade
+from networks import random_network
 from safetensors.torch import save_file
 
 from dlqsm.core.checks import InputError
@@ -31,7 +31,7 @@ LARGEST_BYTES = 10e6
 
 @pytest.fixture
 def network() -> CascadeNetwork:
-    return random_cascade(features=4)
+    return random_network("cascade", features=4)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class TestWhatIsWrittenIsRead:
         first = load_network(CascadeNetwork, path)
         assert load_network(CascadeNetwork, str(path), torch.device("cpu")) is first
         assert not first.training and not any(value.requires_grad for value in first.parameters())
-        save_network(path, random_cascade(seed=9, features=4), {})
+        save_network(path, random_network("cascade", seed=9, features=4), {})
         os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
         changed = load_network(CascadeNetwork, path)
         assert changed is not first and not torch.equal(changed.log_weights + 1, first.log_weights)

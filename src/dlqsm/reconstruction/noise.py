@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -89,11 +91,12 @@ def replica_around(
     ----------
     Robson et al., Magn Reson Med 60:895 (2008), doi:10.1002/mrm.21728.
     """
-    drawn = [
-        _drawn_noise(sampling_mask, sensitivity_maps, noise, planes, (seed, echo)) for echo in range(len(hybrid_slab))
-    ]
-    again = method(hybrid_slab + torch.stack(drawn), sampling_mask, sensitivity_maps, noise)
-    power = (again - channels).abs().square().mean(0)
+    noisier = hybrid_slab.clone()
+    for echo, samples in enumerate(noisier):
+        samples += _drawn_noise(sampling_mask, sensitivity_maps, noise, planes, (seed, echo))
+    again = method(noisier, sampling_mask, sensitivity_maps, noise)
+    changes = ((one - other).abs().square() for one, other in zip(again, channels, strict=True))
+    power = functools.reduce(torch.add, changes) / len(channels)
     weights = sensitivity_maps.abs().square()
     weights = torch.where(weights.sum(0) > 0, weights, 1.0 / len(weights))
     return (power[0] if len(power) == 1 else (weights * power).sum(0)).sqrt()

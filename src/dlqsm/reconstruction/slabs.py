@@ -15,8 +15,9 @@ from dlqsm.reconstruction.learned.weights import load_network
 SLAB_BYTES = 2**29
 HYBRID_BYTES = 2**30
 """Larger hybrid data are in a file."""
-_BUFFERS = 4
-"""Arrays of the size of a slab's samples: those, the images, and the same of the noise replica."""
+_ARRAYS_OF_A_SLAB = 4
+_ARRAYS_MEASURED, _ARRAYS_OF_MOST = {"sense": 12, "cs": 6}, 5
+"""Arrays of the size of a slab's samples that are held at once: those, images, and temporary ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def plan_slabs(
     """Cut a scan into slabs that fit into memory, before anything is read.
 
     A network's slab is at least twice as thick as its halo, so that no more than half of the work is for planes that
-    are dropped.
+    are dropped, and begins where the planes that it takes together begin.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def plan_slabs(
     method, options, virtual_coils
         As for `reconstruct`.
     slab_bytes
-        Memory for the planes of a slab that are kept.
+        Memory for four arrays of the planes of a slab that are kept.
     device_type
         cpu or cuda.
 
@@ -92,17 +93,19 @@ def plan_slabs(
     InputError
         If the method is a network whose weights cannot be used.
     """
-    n_planes, n_echoes = header.grid.shape[0], header.n_echoes
+    shape, n_echoes = header.grid.shape, header.n_echoes
     n_coils = max(1, min(header.n_coils, virtual_coils or AUTOMATIC_VIRTUAL_COILS))
-    plane_bytes = 8 * n_echoes * n_coils * math.prod(header.grid.shape[1:]) * _BUFFERS
-    halo = halo_planes(method, options)
-    thinnest = 2 * halo if method in NETWORKS else 1
-    step = min(max(1, thinnest, slab_bytes // plane_bytes), n_planes)
-    wide = min(step + 2 * halo, n_planes)
-    working = 0
-    if method in NETWORKS:
-        network = load_network(NETWORKS[method], (options or {}).get("weights"))
-        working = network.working_bytes((n_echoes, n_coils, wide, *header.grid.shape[1:]), device_type)
-    hybrid = 8 * n_planes * n_echoes * n_coils * len(header.lines)
-    result = (20 * n_echoes + 8) * math.prod(header.grid.shape)
-    return SlabPlan(n_planes, step, halo, wide * plane_bytes + working, min(hybrid, HYBRID_BYTES), result)
+    plane_bytes = 8 * n_echoes * n_coils * math.prod(shape[1:])
+    network = load_network(NETWORKS[method], (options or {}).get("weights")) if method in NETWORKS else None
+    halo, step = halo_planes(method, options), max(1, slab_bytes // (_ARRAYS_OF_A_SLAB * plane_bytes))
+    if network is not None:
+        together = network.planes_together
+        step = max(step // together * together, 2 * halo, together)
+    step = min(step, shape[0])
+    wide = min(step + 2 * halo, shape[0])
+    working = wide * plane_bytes * _ARRAYS_MEASURED.get(method, _ARRAYS_OF_MOST)
+    if network is not None:
+        working += network.working_bytes((n_echoes, n_coils, wide, *shape[1:]), device_type)
+    hybrid = 8 * shape[0] * n_echoes * n_coils * len(header.lines)
+    result = (20 * n_echoes + 8) * math.prod(shape)
+    return SlabPlan(shape[0], step, halo, working, min(hybrid, HYBRID_BYTES), result)

@@ -12,7 +12,7 @@ from torch import nn
 from dlqsm.core.checks import InputError, require_choice, require_positive
 from dlqsm.core.fourier import ifftc
 from dlqsm.reconstruction.learned.consistency import PLANE, draw_to_samples, share_of_samples, squared_snr
-from dlqsm.reconstruction.learned.convolution import ResidualBlock
+from dlqsm.reconstruction.learned.convolution import STACK_BYTES, ResidualBlock
 from dlqsm.reconstruction.learned.weights import load_network
 
 CONSISTENCIES: Final = ("soft", "exact")
@@ -81,13 +81,19 @@ class CascadeNetwork(nn.Module):
         """x-planes beyond a slab that its result depends on."""
         return int(self.settings["n_blocks"]) * sum(extent // 2 for extent in self.settings["x_extents"])
 
+    @property
+    def planes_together(self) -> int:
+        """1: slabs may begin anywhere."""
+        return 1
+
     def working_bytes(self, slab_shape: Sequence[int], device_type: str = "cpu") -> int:
         """Memory beside samples and result for a slab ``(echo, coil, x, y, z)``, without gradients."""
         items, planes = math.prod(slab_shape[:2]), math.prod(slab_shape[2:])
         if self.halo_planes == 0:
             items, planes = items * slab_shape[2], math.prod(slab_shape[3:])
         at_once = min(items, self._items_at_once(planes, device_type))
-        return at_once * planes * (_FEATURE_COPIES * 4 * int(self.settings["features"]) + _COMPLEX_COPIES * 8)
+        values = at_once * planes * (_FEATURE_COPIES * 4 * int(self.settings["features"]) + _COMPLEX_COPIES * 8)
+        return values + (3 * STACK_BYTES if self.halo_planes and device_type == "cpu" else 0)
 
     def forward(
         self,
@@ -106,25 +112,28 @@ class CascadeNetwork(nn.Module):
         require_positive("noise", [noise], "the unit of the samples")
         if bool(sampling_mask.all()):
             return ifftc(hybrid_slab, PLANE)
-        sampled = torch.fft.ifftshift(sampling_mask, dim=PLANE)
-        samples = torch.fft.ifftshift(hybrid_slab, dim=PLANE) / noise
         # Without neighbours along x every plane is an item of its own.
-        items = samples.flatten(0, 1) if self.halo_planes else samples.flatten(0, 2).unsqueeze(1)
-        at_once = len(items) if torch.is_grad_enabled() else self._items_at_once(items[0].numel(), items.device.type)
-        exact = exact or bool(self.settings["exact"])
-        images = torch.cat([self._reconstruct(part, sampled, exact) for part in items.split(at_once)])
-        return torch.fft.fftshift(images.view_as(samples), dim=PLANE) * noise
+        items = hybrid_slab.flatten(0, 1) if self.halo_planes else hybrid_slab.flatten(0, 2).unsqueeze(1)
+        sampled, exact = torch.fft.ifftshift(sampling_mask, dim=PLANE), exact or bool(self.settings["exact"])
+        if torch.is_grad_enabled():
+            return self._reconstruct(items, sampled, noise, exact).view_as(hybrid_slab)
+        images = torch.empty_like(items)
+        at_once = self._items_at_once(items[0].numel(), items.device.type)
+        for part, result in zip(items.split(at_once), images.split(at_once), strict=True):
+            result.copy_(self._reconstruct(part, sampled, noise, exact))
+        return images.view_as(hybrid_slab)
 
-    def _reconstruct(self, samples: torch.Tensor, sampled: torch.Tensor, exact: bool) -> torch.Tensor:
-        """Images of ``(item, x, ky, kz)`` in FFT order and units of the noise."""
+    def _reconstruct(self, hybrid: torch.Tensor, sampled: torch.Tensor, noise: float, exact: bool) -> torch.Tensor:
+        """Images of ``(item, x, ky, kz)``; ``sampled`` is in FFT order, as all is inside."""
+        samples = torch.fft.ifftshift(hybrid, dim=PLANE) / noise
         snr_squared = squared_snr(samples, sampled, 1.0)
         images = torch.fft.ifft2(samples, norm="ortho")
-        noise_level = images.real.new_ones(()) * sampled.float().mean().sqrt()
+        noise_level = sampled.float().mean().sqrt()
         for block, log_weight in zip(self.blocks, self.log_weights, strict=True):
             images = images + self._missing(block, images, noise_level)
             share = 1.0 if exact else share_of_samples(_LOG_WEIGHT_UNIT * log_weight, snr_squared)
             images = draw_to_samples(images, samples, sampled, share)
-        return images
+        return torch.fft.fftshift(images, dim=PLANE) * noise
 
     def _missing(self, block: nn.Module, images: torch.Tensor, noise_level: torch.Tensor) -> torch.Tensor:
         unit = float(self.settings["typical_snr"])

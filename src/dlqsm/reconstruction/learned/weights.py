@@ -37,6 +37,10 @@ class Network(Protocol):
     def halo_planes(self) -> int:
         """x-planes beyond a slab that its result depends on."""
 
+    @property
+    def planes_together(self) -> int:
+        """Slabs begin at multiples of this many x-planes; so the halo is a multiple of it."""
+
     def working_bytes(self, slab_shape: tuple[int, ...], device_type: str = "cpu") -> int:
         """Memory beside samples and result for a slab ``(echo, coil, x, y, z)``, without gradients."""
 
