@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dlqsm.core.methods import Reconstruction
-from dlqsm.reconstruction.learned import NETWORKS, cascade
+from dlqsm.reconstruction.learned import NETWORKS, cascade, joint
 from dlqsm.reconstruction.learned.weights import load_network
 from dlqsm.reconstruction.linear import sense, zero
 from dlqsm.reconstruction.sparse import cs
 
-RECONSTRUCTIONS: Final[dict[str, Reconstruction]] = {"zero": zero, "sense": sense, "cs": cs, "cascade": cascade}
+RECONSTRUCTIONS: Final[dict[str, Reconstruction]] = {
+    "zero": zero,
+    "sense": sense,
+    "cs": cs,
+    "cascade": cascade,
+    "joint": joint,
+}
 
 LINEAR: Final = ("zero", "sense")
 """Methods whose noise does not depend on the image."""

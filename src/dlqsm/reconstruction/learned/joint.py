@@ -1,0 +1,276 @@
+"""Our model: all echoes and all coils together, from compressed sensing to what it leaves out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import nn
+
+from dlqsm.core.checks import InputError, require_choice, require_positive
+from dlqsm.core.fourier import fftc, ifftc
+from dlqsm.reconstruction.combine import roemer
+from dlqsm.reconstruction.learned.consistency import PLANE
+from dlqsm.reconstruction.learned.echoes import EchoBlock, echo_positions
+from dlqsm.reconstruction.learned.weights import load_network
+from dlqsm.reconstruction.sparse import cs
+
+CONSISTENCIES: Final = ("soft", "exact")
+PLANES_TOGETHER: Final = 8
+"""x-planes that the compressed sensing of the start joins: its wavelets' cell."""
+_CHANNELS = 14
+_PHASE_CELLS = 16.0
+_AT_ONCE_BYTES: Final = {"cpu": 2**24, "cuda": 2**31}
+_MOST = {"blocks": 16, "features": 1024}
+
+
+class JointNetwork(nn.Module):
+    """Compressed sensing of all coils and echoes, then blocks that correct it, each followed by a step to the data.
+
+    x_0 minimises the data's misfit under joint wavelet sparsity (`cs`). Block k sees every echo of x_k and of the
+    misfit's gradient with the smooth phase of x_0 taken away, so that the correction turns with the data's phase;
+    neighbours along x; and what the echoes have in common. Its correction is followed by
+    x <- x - eta_k E^H (E x - y). One pass serves all coils, any number of echoes from one up.
+
+    Parameters
+    ----------
+    features, coarse_features
+        Channels of an echo at full and half resolution.
+    n_blocks
+        Blocks, each with weights of its own.
+    typical_snr
+        Signal [noise SD] that the convolutions see as 1.
+    start_strength, start_iterations
+        Of the compressed sensing at the start.
+
+    References
+    ----------
+    Hammernik et al., Magn Reson Med 79:3055 (2018), doi:10.1002/mrm.26977 (unrolled gradient steps);
+    Aggarwal et al., IEEE Trans Med Imaging 38:394 (2019), doi:10.1109/TMI.2018.2865356.
+    """
+
+    NAME: ClassVar[str] = "joint"
+    COMBINES: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        features: int = 24,
+        coarse_features: int = 48,
+        n_blocks: int = 2,
+        typical_snr: float = 32.0,
+        start_strength: float = 0.35,
+        start_iterations: int = 20,
+    ) -> None:
+        super().__init__()
+        _check(features, coarse_features, n_blocks)
+        require_positive("typical_snr", [typical_snr], "noise SD")
+        self.settings: dict[str, Any] = {
+            "features": features,
+            "coarse_features": coarse_features,
+            "n_blocks": n_blocks,
+            "typical_snr": typical_snr,
+            "start_strength": start_strength,
+            "start_iterations": start_iterations,
+        }
+        self.blocks = nn.ModuleList(EchoBlock(_CHANNELS, 2, features, coarse_features) for _ in range(n_blocks))
+        self.steps = nn.Parameter(torch.ones(n_blocks))
+
+    @property
+    def halo_planes(self) -> int:
+        """x-planes beyond a slab that its result depends on."""
+        return PLANES_TOGETHER * math.ceil(int(self.settings["n_blocks"]) / PLANES_TOGETHER)
+
+    @property
+    def planes_together(self) -> int:
+        """Slabs must begin at multiples of this many planes."""
+        return PLANES_TOGETHER
+
+    def working_bytes(self, slab_shape: Sequence[int], device_type: str = "cpu") -> int:
+        """Memory beside samples and result for a slab ``(echo, coil, x, y, z)``, without gradients."""
+        n_echoes, n_coils, n_planes, ny, nz = slab_shape
+        at_once = min(n_planes, self._planes_at_once(n_echoes, ny * nz, device_type))
+        features = 4 * n_echoes * at_once * ny * nz * (2 * _CHANNELS + 6 * int(self.settings["features"]))
+        return features + 8 * n_planes * ny * nz * (10 * n_echoes + 2 * n_coils)
+
+    def forward(
+        self,
+        hybrid_slab: torch.Tensor,
+        sampling_mask: torch.Tensor,
+        sensitivity_maps: torch.Tensor,
+        noise: float,
+        *,
+        exact: bool = False,
+    ) -> torch.Tensor:
+        """Map ``(echo, coil, x, ky, kz)`` to images ``(echo, 1, x, y, z)``; to coil images where ``exact``.
+
+        Where all cells are sampled nothing is missing, and the image is the matched-filter combination.
+        """
+        require_positive("noise", [noise], "the unit of the samples")
+        if bool(sampling_mask.all()):
+            coil_images = ifftc(hybrid_slab, PLANE)
+            return coil_images if exact else roemer(coil_images, sensitivity_maps).unsqueeze(1)
+        samples = hybrid_slab / noise
+        problem = _Problem(samples, sampling_mask, sensitivity_maps)
+        images = self._correct(self._start(samples, sampling_mask, sensitivity_maps), problem)
+        if exact:
+            return noise * problem.with_samples(images, samples)
+        return noise * images.unsqueeze(1)
+
+    @torch.no_grad()
+    def _start(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+        """Compressed sensing, always of the same planes together, so that the size of a slab does not matter."""
+        settings = {"strength": self.settings["start_strength"], "max_iterations": self.settings["start_iterations"]}
+        parts = [
+            cs(some, sampling_mask, their_maps, 1.0, **settings, tolerance=0.0)[:, 0]
+            for some, their_maps in zip(samples.split(PLANES_TOGETHER, 2), maps.split(PLANES_TOGETHER, 1), strict=True)
+        ]
+        return torch.cat(parts, 1)
+
+    def _correct(self, images: torch.Tensor, problem: _Problem) -> torch.Tensor:
+        """Images ``(echo, x, y, z)`` after all blocks."""
+        start, phase = images, smooth_phase(images)
+        gradient = problem.gradient(images)
+        for index, block in enumerate(self.blocks):
+            images = images + self._correction(block, images, gradient, start, phase, problem)
+            images = images - self.steps[index] * problem.gradient(images)
+            gradient = problem.gradient(images)
+        return images
+
+    def _correction(
+        self,
+        block: nn.Module,
+        images: torch.Tensor,
+        gradient: torch.Tensor,
+        start: torch.Tensor,
+        phase: torch.Tensor,
+        problem: _Problem,
+    ) -> torch.Tensor:
+        unit = float(self.settings["typical_snr"])
+        seen, slope, first = (_parts(each * phase.conj() / unit) for each in (images, gradient, start))
+        values = _channels(seen, slope, first, problem.noise_level)
+        positions = echo_positions(len(images), values)
+        n_planes = images.shape[1]
+        at_once = n_planes
+        if not torch.is_grad_enabled():
+            at_once = self._planes_at_once(len(images), images[0, 0].numel(), images.device.type)
+        found = [
+            block(some.flatten(0, 1).contiguous(memory_format=torch.channels_last), positions)
+            .float()
+            .unflatten(0, (len(images), -1))
+            for some in values.split(at_once, 1)
+        ]
+        correction = torch.cat(found, 1).movedim(2, -1).contiguous()
+        return torch.view_as_complex(correction) * phase * unit * problem.inside
+
+    def _planes_at_once(self, n_echoes: int, cells: int, device_type: str) -> int:
+        most = _AT_ONCE_BYTES.get(device_type, _AT_ONCE_BYTES["cpu"])
+        return max(1, most // (4 * n_echoes * cells * int(self.settings["features"])))
+
+
+class _Problem:
+    """Encoding E = M F S of a slab with its samples; the phases that centre the transform cancel in E^H E."""
+
+    def __init__(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> None:
+        self.maps, self.mask = maps, sampling_mask
+        self.keep = torch.fft.ifftshift(sampling_mask, dim=PLANE).to(maps.real.dtype)
+        self.right_side = roemer(ifftc(samples, PLANE), maps)
+        self.inside = (maps != 0).any(0)
+        self.noise_level = self.keep.mean().sqrt()
+
+    def gradient(self, images: torch.Tensor) -> torch.Tensor:
+        """E^H (E x - y) of ``(echo, x, y, z)``."""
+        kspace = torch.fft.fft2(images.unsqueeze(1) * self.maps) * self.keep
+        return (torch.fft.ifft2(kspace) * self.maps.conj()).sum(1) - self.right_side
+
+    def with_samples(self, images: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+        """Coil images whose measured samples are the given ones."""
+        kspace = fftc(images.unsqueeze(1) * self.maps, PLANE)
+        return ifftc(torch.where(self.mask, samples, kspace), PLANE)
+
+
+def smooth_phase(images: torch.Tensor) -> torch.Tensor:
+    """Unit phasors of the images at low resolution: Gaussian of SD `_PHASE_CELLS` / 2 cells over k-space of a plane."""
+    kspace = fftc(images, PLANE)
+    for axis in PLANE:
+        n = images.shape[axis]
+        cells = torch.arange(n, device=images.device) - n // 2
+        window = torch.exp(-0.5 * (cells / (0.5 * _PHASE_CELLS)) ** 2)
+        kspace = kspace * (window[:, None] if axis == -2 else window)
+    low = ifftc(kspace, PLANE)
+    size = low.abs()
+    return torch.where(size > 0, low / size.clamp_min(torch.finfo(size.dtype).tiny), torch.ones_like(low))
+
+
+def _parts(values: torch.Tensor) -> torch.Tensor:
+    """Real and imaginary part of ``(echo, x, y, z)`` as channels: ``(echo, x, 2, y, z)``."""
+    return torch.view_as_real(values).movedim(-1, 2)
+
+
+def _channels(
+    images: torch.Tensor, gradient: torch.Tensor, start: torch.Tensor, noise_level: torch.Tensor
+) -> torch.Tensor:
+    """All that a block sees of each echo, ``(echo, x, _CHANNELS, y, z)``."""
+    after = torch.cat([images[:, 1:], images[:, -1:]], 1)
+    before = torch.cat([images[:, :1], images[:, :-1]], 1)
+    # The root has no slope at zero, where there is nothing.
+    magnitude = images.square().sum(2, keepdim=True).add(1e-12).sqrt()
+    mean = magnitude.mean(0, keepdim=True).expand_as(magnitude)
+    level = noise_level.expand_as(magnitude)
+    reach = (after - before).square().sum(2, keepdim=True).add(1e-12).sqrt()
+    return torch.cat([images, gradient, after, before, start, level, magnitude, mean, reach], 2)
+
+
+def joint(
+    hybrid_slab: torch.Tensor,
+    sampling_mask: torch.Tensor,
+    sensitivity_maps: torch.Tensor,
+    noise: float,
+    *,
+    weights: str | None = None,
+    consistency: str = "soft",
+) -> torch.Tensor:
+    """Combined images of all echoes by compressed sensing and the trained network that corrects it.
+
+    Parameters
+    ----------
+    hybrid_slab
+        ``(echo, coil, x, ky, kz)``, white noise, zero where not sampled.
+    sampling_mask
+        Sampled cells, ``(ky, kz)`` bool.
+    sensitivity_maps
+        ``(coil, x, y, z)`` with sum over coils of |S|^2 = 1, or zero in the background.
+    noise
+        Standard deviation of one component of the samples.
+    weights
+        File of trained weights (safetensors, as dlqsm train writes); where none is given, those in the package.
+    consistency
+        soft ends with a gradient step to the samples, exact returns coil images that hold them as they are.
+
+    Returns
+    -------
+    Combined images ``(echo, 1, x, y, z)``; coil images ``(echo, coil, x, y, z)`` where exact.
+
+    Raises
+    ------
+    InputError
+        If the weights cannot be used or the consistency is unknown.
+
+    References
+    ----------
+    Hammernik et al., Magn Reson Med 79:3055 (2018), doi:10.1002/mrm.26977.
+    """
+    require_choice("consistency", consistency, CONSISTENCIES)
+    network = load_network(JointNetwork, weights, hybrid_slab.device)
+    with torch.no_grad():
+        return network(hybrid_slab, sampling_mask, sensitivity_maps, noise, exact=consistency == "exact")
+
+
+def _check(features: int, coarse_features: int, n_blocks: int) -> None:
+    for name, value in (("features", features), ("coarse_features", coarse_features)):
+        if not 1 <= value <= _MOST["features"]:
+            raise InputError(f"{name} must be 1 to {_MOST['features']}; got {value}")
+    if not 1 <= n_blocks <= _MOST["blocks"]:
+        raise InputError(f"n_blocks must be 1 to {_MOST['blocks']}; got {n_blocks}")
