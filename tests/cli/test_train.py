@@ -13,13 +13,18 @@ import torch
 
 from dlqsm.acquisition.sampling import poisson
 from dlqsm.cli import main
+from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.raw import undersample
 from dlqsm.io.raw import write_raw
+from dlqsm.pipeline import training_slabs
+from dlqsm.pipeline.training_slabs import SlabSettings
 from dlqsm.reconstruction.learned import NETWORKS
 from dlqsm.reconstruction.learned.weights import read_card, read_network, save_network
+from dlqsm.reconstruction.training.slabs import TrainingSlab
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reconstruction"))
 from coil_phantom import make_phantom
+from training_phantom import make_slab
 
 Refused = Callable[..., str]
 TINY = ["--features", 4, "--x-extents", 1, 1, "--n-blocks", 1]
@@ -127,6 +132,27 @@ def test_a_folder_of_slabs_is_used_where_it_is(trained: Path, tmp_path: Path) ->
     words = ["--data", trained / "slabs" / "train", "--validation", trained / "slabs" / "validation"]
     assert train(tmp_path / "out", *words, *NEW, "--steps", 1) == 0
     assert not (tmp_path / "out" / "slabs").exists()
+
+
+def test_virtual_heads_are_made_first_and_some_kept_to_judge_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    def scanned(anatomy: Anatomy, chosen: tuple[int, ...], settings: SlabSettings) -> list[TrainingSlab]:
+        # Phantoms stand for heads, which take half a minute each and have tests of their own.
+        assert anatomy.t1.any()
+        seeds.append(chosen)
+        return [make_slab(chosen[1] + k)[0] for k in range(settings.slabs_a_head)]
+
+    monkeypatch.setattr(training_slabs, "virtual_slabs", scanned)
+    out = tmp_path / "out"
+    assert train(out, "--virtual", 2, *NEW, "--steps", 2, "--seed", 5, "--minutes", 1e-9) == 0
+    assert seeds == [(5, 100_000), (5, 100_001), (5, 0), (5, 1)]
+    assert len(list((out / "slabs" / "train").iterdir())) == 6
+    assert train(out, "--resume", "--quiet") == 0
+    assert len(seeds) == 4, "heads that are there are not made again"
+    assert rows(out / "validation.tsv")[-1]["nuclei_hz"]
 
 
 def test_what_it_cannot_use_is_refused_and_nothing_is_written(
