@@ -1,6 +1,7 @@
 """``dlqsm run`` as a command: what it refuses, and one participant through every real stage."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,11 +84,8 @@ class TestRefusals:
 
 
 @pytest.mark.slow
-def test_one_virtual_participant_through_every_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Simulate, run, lose the table, run again: stored transforms give the same bytes; then the group of one."""
-    monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+def test_one_virtual_participant_through_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Simulate, run, lose the table, then the transforms too: the same bytes again; then the group of one."""
     bids, out, protocol = tmp_path / "bids", tmp_path / "out", tmp_path / "coarse.toml"
     protocol.write_text(PROTOCOL)
     words = ["--participants", "1", "--seed", "3", "--protocol", str(protocol), "--arms", "PI2", "DL3", "--quiet"]
@@ -106,6 +104,10 @@ def test_one_virtual_participant_through_every_stage(
     assert main(["run", str(bids), str(out), "participant", "--quiet"]) == 0
     assert path.read_bytes() == first
     assert "(kept)" in (out / "logs" / "sub-001.log").read_text()
+    path.unlink()
+    shutil.rmtree(out / "sub-001" / "xfm")
+    assert main(["run", str(bids), str(out), "participant", "--quiet"]) == 0
+    assert path.read_bytes() == first
     accounts = json.loads((out / "sub-001" / "sub-001_desc-registration_qsmaccount.json").read_text())
     assert not any("another head" in warning for account in accounts.values() for warning in account["warnings"])
     assert main(["run", str(bids), str(out), "group", "--quiet"]) == 0

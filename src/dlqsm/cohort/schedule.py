@@ -16,7 +16,6 @@ from dlqsm.cohort.plan import Plan
 from dlqsm.io.bids import ParticipantSource
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-ITK_THREADS = "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"
 
 
 def run_all(
@@ -31,7 +30,6 @@ def run_all(
     -------
     Outcomes in the order of ``people``.
     """
-    os.environ.setdefault(ITK_THREADS, str(plan.threads or os.cpu_count() or 1))
     if workers == 1:
         outcomes = []
         for person in people:
