@@ -103,8 +103,8 @@ def register(
     InputError
         If ANTs gives up, which it does where the images do not overlap.
     """
-    # ITK reads this once, at its first registration. Several threads sum in another order each time: values of a resumed
-    # study differed by up to 0.7 ppb from those of an undisturbed one.
+    # ITK reads this once, at its first registration. Several threads sum in another order each time: values of a
+    # resumed study differed by up to 0.7 ppb from those of an undisturbed one.
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="dlqsm-ants-") as name:
         folder = Path(name)
