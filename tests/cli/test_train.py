@@ -78,6 +78,7 @@ def test_weights_come_with_their_recipe_and_result(trained: Path) -> None:
     assert network.settings["features"] == 4 and list(network.settings["x_extents"]) == [1, 1]
     card = read_card(trained / "best.safetensors")
     assert card["recipe"]["loop"]["steps"] == 4
+    assert (card["slabs"], card["device"]) == (1, "cpu")
     assert card["result"]["brain_hz"] == pytest.approx(
         float(rows(trained / "validation.tsv")[-1]["brain_hz"]), rel=1e-4
     )

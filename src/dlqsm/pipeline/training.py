@@ -161,7 +161,14 @@ def fit(
         judge = Validation(validation_folder, recipe.validation, combines=combines, device=device)
 
     def keep(name: str, kept: nn.Module, known: Mapping[str, Any]) -> None:
-        card = {"version": dlqsm.__version__, "recipe": recipe.as_dict(), "result": dict(known)}
+        card = {
+            "version": dlqsm.__version__,
+            "recipe": recipe.as_dict(),
+            "slabs": len(slab_paths(train_folder)),
+            "device": device.type,
+            "torch": torch.__version__,
+            "result": dict(known),
+        }
         save_network(out / f"{name}.safetensors", cast(Network, kept), card)
 
     try:
