@@ -117,6 +117,32 @@ class TestAnyWeights:
         assert difference(run(network, samples, mask), whole) < 1e-5
 
 
+def test_mixed_precision_is_for_convolutions_alone(samples, mask):
+    network = random_network("cascade")
+    full = run(network, samples, mask)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, exact = run(network, samples, mask), run(network, samples, mask, exact=True)
+        network(samples, mask, torch.empty(0), 1.0).abs().sum().backward()
+    assert mixed.dtype == torch.complex64 and 1e-5 < difference(mixed, full) < 0.02
+    assert difference(fftc(exact, PLANE) * mask, samples) < 1e-5
+    assert all(value.grad.dtype == torch.float32 for value in network.parameters())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_gives_what_the_processor_gives(kind, samples, mask):
+    network = random_network("cascade", **KINDS[kind])
+    here = run(network, samples, mask)
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        there = run(network.to("cuda"), samples.to("cuda"), mask.to("cuda"))
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    assert difference(there.cpu(), here) < 1e-4
+
+
 @pytest.mark.parametrize(("n_in", "n_out", "extent"), [(3, 5, 3), (5, 2, 1), (4, 4, 3)])
 def test_one_convolution_of_neighbours_side_by_side_is_that_of_the_volume(n_in, n_out, extent, generator):
     layer = PeriodicConvolution(n_in, n_out, extent)
@@ -124,6 +150,7 @@ def test_one_convolution_of_neighbours_side_by_side_is_that_of_the_volume(n_in, 
     wrapped = functional.pad(values.permute(0, 4, 1, 2, 3), (1, 1, 1, 1, 0, 0), mode="circular")
     expected = functional.conv3d(wrapped, layer.weight, layer.bias, padding=(extent // 2, 0, 0)).permute(0, 2, 3, 4, 1)
     assert torch.allclose(layer(values), expected, atol=1e-5)
+    assert torch.allclose(layer._as_volumes(values), expected, atol=1e-5)
     weight = torch.randn(expected.shape, generator=generator)
     of = (values, layer.weight, layer.bias)
     ours, theirs = (torch.autograd.grad((result * weight).sum(), of) for result in (layer(values), expected))
@@ -226,6 +253,9 @@ def test_a_slab_is_at_least_twice_its_halo_and_the_plan_says_what_it_takes(long_
     assert 0 < thin.slab_bytes < thick.slab_bytes
     assert "slabs of 6 of 22 planes and 3 on either side" in str(thin)
     assert plan_slabs(header, "zero").slab_bytes < thick.slab_bytes
+    joint = plan_slabs(header, "joint", options_with_weights("joint", tmp_path), slab_bytes=2_400_000)
+    together = random_network("joint").planes_together
+    assert together > 1 and len(joint.slabs) > 1 and all(planes.start % together == 0 for planes in joint.slabs)
     network = random_network("cascade", x_extents=(3, 1, 1))
     assert network.working_bytes((1, 1, 40, 64, 64)) > network.working_bytes((1, 1, 20, 64, 64))
     assert network.working_bytes((8, 12, 40, 256, 96)) < 8 * 12 * network.working_bytes((1, 1, 40, 256, 96))

@@ -16,7 +16,7 @@ from dlqsm.reconstruction.learned.convolution import STACK_BYTES, ResidualBlock
 from dlqsm.reconstruction.learned.weights import load_network
 
 CONSISTENCIES: Final = ("soft", "exact")
-_AT_ONCE_BYTES: Final = {"cpu": 2**23, "cuda": 2**31}
+_AT_ONCE_BYTES: Final = {"cpu": 2**22, "cuda": 2**29}
 """Features of the coil and echo images that go through the network together: what a cache holds, and a GPU fills."""
 _FEATURE_COPIES, _COMPLEX_COPIES = 4, 6
 """Arrays held at once for one such image, in features and in complex values."""
