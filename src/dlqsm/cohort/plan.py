@@ -15,11 +15,12 @@ from dlqsm.core.raw import calibration_region
 from dlqsm.io.bids import ArmSource, Dataset, Entities, ParticipantSource
 from dlqsm.io.bids_names import label_of
 from dlqsm.io.raw import read_raw
-from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction import NETWORKS
+from dlqsm.reconstruction.learned.weights import is_shipped
 
 FOR_UNIFORM: Final = "sense"
 FOR_RANDOM: Final = ("joint", "cs", "sense")
-"""Reconstructions of random sampling, the best first; the first that the table holds is taken."""
+"""Reconstructions of random sampling, the best first; the first that can run without a file of weights is taken."""
 USUAL_REFERENCE: Final = "PI2"
 VIRTUAL_ATLAS: Final = "virtual"
 USUAL_ATLAS: Final = "cit168"
@@ -94,7 +95,9 @@ class Arm:
 
 def default_method(*, uniform: bool) -> str:
     """The reconstruction for a sampling: SENSE where regular, else the best there is for random sampling."""
-    return FOR_UNIFORM if uniform else next(name for name in FOR_RANDOM if name in RECONSTRUCTIONS)
+    if uniform:
+        return FOR_UNIFORM
+    return next(name for name in FOR_RANDOM if name not in NETWORKS or is_shipped(name))
 
 
 def arms_of(source: ArmSource, label: str, plan: Plan, prints: Fingerprints) -> tuple[Arm, ...]:

@@ -61,6 +61,10 @@ def key_of(stage: str, content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
 
 
+CODE_SUFFIXES: Final = (".py", ".j2", ".css", ".safetensors")
+"""Files of the package on which results depend; weights among them."""
+
+
 @cache
 def code_hash(parts: tuple[str, ...]) -> str:
     """Hash over the source files in parts of the package; the whole package for an empty part."""
@@ -68,7 +72,7 @@ def code_hash(parts: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         place = package / part
-        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.suffix in (".py", ".j2", ".css")]
+        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.suffix in CODE_SUFFIXES]
         for path in sorted(files):
             digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
     return digest.hexdigest()
