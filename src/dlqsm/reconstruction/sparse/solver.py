@@ -22,6 +22,7 @@ def proximal_gradient(
     *,
     start: torch.Tensor,
     tolerance: float,
+    mean_of_last_two: bool = False,
 ) -> tuple[torch.Tensor, Convergence]:
     """Minimise 1/2 x^H N x - Re(x^H r) + w g(x) by POGM, the proximal optimised gradient method.
 
@@ -41,6 +42,9 @@ def proximal_gradient(
         First guess.
     tolerance
         Ends when an iteration changes the images by less than this fraction of their norm.
+    mean_of_last_two
+        Return the mean of the images of the last two iterations where all were done: for proximal maps that differ
+        from one iteration to the next.
 
     Returns
     -------
@@ -67,6 +71,8 @@ def proximal_gradient(
             new.neg_().add_(now).add_(data)
             extra.mul_(c).add_(new, alpha=1.0 + a + b).sub_(old, alpha=a).sub_(now, alpha=b + c)
         x_next = prox(auxiliary, gamma_next * weight, iteration)
+        if mean_of_last_two and iteration + 1 == len(weights):
+            x_next.add_(x).mul_(0.5)
         history.append(_relative_change(x_next, x))
         x, step, t, gamma = x_next, step_next, t_next, gamma_next
     residual = history[-1] if history else 0.0
