@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Final
 
 import torch
@@ -122,12 +123,18 @@ class JointNetwork(nn.Module):
     @torch.no_grad()
     def _start(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Compressed sensing, always of the same planes together, so that the size of a slab does not matter."""
-        settings = {"strength": self.settings["start_strength"], "max_iterations": self.settings["start_iterations"]}
-        parts = [
-            cs(some, sampling_mask, their_maps, 1.0, **settings, tolerance=0.0)[:, 0]
-            for some, their_maps in zip(samples.split(PLANES_TOGETHER, 2), maps.split(PLANES_TOGETHER, 1), strict=True)
-        ]
-        return torch.cat(parts, 1)
+        options: dict[str, Any] = {"strength": self.settings["start_strength"], "tolerance": 0.0}
+        options["max_iterations"] = self.settings["start_iterations"]
+
+        def solve(some: torch.Tensor, their_maps: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                return cs(some, sampling_mask, their_maps, 1.0, **options)[:, 0]
+
+        groups = samples.split(PLANES_TOGETHER, 2), maps.split(PLANES_TOGETHER, 1)
+        # On a CPU a group keeps one thread busy, and no more.
+        workers = torch.get_num_threads() if samples.device.type == "cpu" else 1
+        with ThreadPoolExecutor(workers) as pool:
+            return torch.cat(list(pool.map(solve, *groups)), 1)
 
     def _correct(self, images: torch.Tensor, problem: _Problem) -> torch.Tensor:
         """Images ``(echo, x, y, z)`` after all blocks."""
