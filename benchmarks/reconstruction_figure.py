@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from reconstruction_methods import FULL
 from reconstruction_panel import PANEL_FILE
 from reconstruction_rows import Row, number
@@ -45,7 +46,7 @@ STYLES = {
 }
 """Colour and line of the methods that are drawn; networks in exact mode are in the tables alone."""
 PANEL = (FULL, "zero", "sense", "cs wavelet", "BART L1 wavelet", "cascade", "joint")
-ERROR_LIMIT_HZ = 3.0
+ERROR_LIMIT_HZ = 2.0
 
 
 def main() -> int:
@@ -77,9 +78,12 @@ def draw_curves(figure, rows: list[Row]) -> None:
     for axis, (measure, label) in zip(axes, CURVES.items(), strict=True):
         for name, (colour, line) in STYLES.items():
             draw_curve(axis, found.get(name, {}), measure, name, colour=colour, line=line)
-        axis.set(xlabel="acceleration factor", ylabel=label)
+        factors = sorted({float(row["af"]) for row in rows})
+        axis.set(xlabel="acceleration factor", ylabel=label, xticks=factors)
         if measure != "edge_magnitude":
             axis.set_yscale("log")
+            for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+                ticks(FormatStrFormatter("%g"))
         axis.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)

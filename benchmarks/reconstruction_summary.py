@@ -34,7 +34,7 @@ Problems = dict[tuple[str, str, str, str], list[Row]]
 
 def summarise(slabs: Rows, lines: Rows, out: Path) -> int:
     """Write the summary; returns 1 where something is outside what was wanted."""
-    record = Record(out)
+    record = _AtOnce(out)
     problems: Problems = defaultdict(list)
     for row in slabs:
         problems[row["condition"], row["af"], row["head"], row["mask"]].append(row)
@@ -46,8 +46,20 @@ def summarise(slabs: Rows, lines: Rows, out: Path) -> int:
         tell_decibels(record, cases, about)
     tell_line(record, list(lines))
     if record.rows:
+        record.write_all()
         print(f"{record.failed} of {sum(bool(r['result']) for r in record.rows)} wanted results missed; {out}")
     return 1 if record.failed else 0
+
+
+class _AtOnce(Record):
+    """A record that is written when it is whole: thousands of rows are there at once."""
+
+    def write(self) -> None:
+        """Wait for `write_all`."""
+
+    def write_all(self) -> None:
+        """Write all rows."""
+        super().write()
 
 
 def label_of(row: Row) -> str:
@@ -87,18 +99,23 @@ def _relative(here: list[dict[str, Row]], name: str, measure: str) -> list[float
 
 
 def tell_ratios(record: Record, cases: list[list[Row]], about: dict[str, str]) -> None:
-    """Errors of the networks over the lowest of any non-learned method at any strength, problem by problem."""
+    """Errors of the networks over the lowest of any non-learned method at any strength, problem by problem.
+
+    ``rivals``: how many such methods ran on every problem, at least; BART and SigPy run on few heads.
+    """
     for name in sorted({label_of(row) for rows in cases for row in rows if is_learned(row)}):
         for measure in ERRORS:
-            ratios = []
+            ratios, n_rivals = [], []
             for rows in cases:
                 best, rivals = kept(rows), [r for r in rows if not is_learned(r) and r["method"] != FULL]
                 if name in best and rivals:
                     ratios.append(number(best[name], measure) / min(number(r, measure) for r in rivals))
+                    n_rivals.append(len({r["method"] for r in rivals}))
             judged = _is_judged(name, about) and measure in FIELDS
             bound = (0.0, RATIO_WANTED) if judged else None
             if ratios:
-                _spread(record, f"{measure} over best non-learned", ratios, bound, method=name, **about)
+                told = about | {"rivals": str(min(n_rivals))}
+                _spread(record, f"{measure} over best non-learned", ratios, bound, method=name, **told)
 
 
 def _is_judged(name: str, about: dict[str, str]) -> bool:
