@@ -129,7 +129,7 @@ def weights_file(name: str, weights: str | Path | None) -> Path:
         If there is no such file.
     """
     if weights is None:
-        path = _shipped_path(name)
+        path = Path(str(resources.files(_PACKAGE))) / "shipped" / f"{name}.safetensors"
         if not path.is_file():
             raise InputError(
                 f"no weights of '{name}' come with this version of dlqsm; train some with dlqsm train and give the "
@@ -143,20 +143,11 @@ def weights_file(name: str, weights: str | Path | None) -> Path:
     return path.resolve()
 
 
-def is_shipped(name: str) -> bool:
-    """Whether weights of this network come with the package."""
-    return _shipped_path(name).is_file()
-
-
 def describe_weights(name: str, weights: str | Path | None) -> dict[str, Any]:
     """What identifies weights in a record: hash of the file, settings of the network."""
     path = weights_file(name, weights)
     settings = _settings(path, _metadata(path, name))
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "settings": settings, "shipped": weights is None}
-
-
-def _shipped_path(name: str) -> Path:
-    return Path(str(resources.files(_PACKAGE))) / "shipped" / f"{name}.safetensors"
 
 
 @functools.lru_cache(maxsize=_PLACES_KEPT)
