@@ -22,8 +22,8 @@ head kept for tuning (arm DL5): 0.1, 0.2, 0.35 gave nuclei 6.1, 7.6, 10.2 ppb fr
 0.49, 0.46 Hz, where sense gave 7.9 ppb and 0.81 Hz; 0.15 lies between, and on a second head 0.1, 0.15, 0.25 gave 5.2,
 5.5, 6.0 ppb (DL3) and 9.2, 9.6, 11.1 ppb (DL5). Images are best at two to three times the strength. There, on another
 scan (DL5, ``wavelet`` 8.2 ppb, 0.55 Hz), ``llr`` at 0.05, 0.1, 0.2 left 8.0, 8.3, 9.1 ppb and 0.68, 0.60, 0.55 Hz, and
-``wavelet+llr`` at 0.1, 0.15, 0.25 8.1, 7.8, 8.2 ppb and 0.63, 0.57, 0.52 Hz. ``tv`` has the same share of the strength
-at which its images are best."""
+``wavelet+llr`` at 0.1, 0.15, 0.25 8.1, 7.8, 8.2 ppb and 0.63, 0.57, 0.52 Hz; ``tv`` at
+0.06, 0.12 left 6.9, 7.2 ppb and 0.59, 0.53 Hz, the best there, in four times the time of ``wavelet``."""
 COILS: Final = ("sense", "each")
 _EARLY_ITERATIONS = 10
 _EARLY_EXCESS = 3.0
