@@ -56,7 +56,7 @@ def judge_images(problem: Problem, channels: torch.Tensor) -> dict[str, float]:
 def certain_voxels(target: torch.Tensor, slab: TrainingSlab) -> torch.Tensor:
     """Where the noise-free scan's own field is near the truth: the rule and the limit by which training is judged."""
     off = field_difference_hz(field_hz(target, slab), slab.field_hz, slab.echo_times_s)
-    return off.abs() < training_validation._CERTAIN_HZ
+    return off.abs() < training_validation.CERTAIN_HZ
 
 
 def phase_error_deg(images: torch.Tensor, target: torch.Tensor, brain: torch.Tensor) -> float:

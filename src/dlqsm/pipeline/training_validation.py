@@ -29,7 +29,7 @@ from dlqsm.reconstruction.training.loss import held_out_loss
 from dlqsm.reconstruction.training.slabs import TrainingSlab, open_slab, slab_paths
 
 _SEED: Final = 20261
-_CERTAIN_HZ: Final = 2.0
+CERTAIN_HZ: Final = 2.0
 _EDGE_PLANES: Final = 2
 """Planes at each end of a slab whose neighbours are missing, left out of the judgement."""
 
@@ -114,7 +114,7 @@ def image_errors(images: torch.Tensor, example: Example, slab: TrainingSlab) -> 
     """Errors of images ``(echo, channel, x, y, z)`` of a slab, its end planes left out.
 
     The reference field is the true one where it is known, else that of the target. Where the two differ by more than
-    `_CERTAIN_HZ`, beside air and in large veins, no single field explains the voxel however it is reconstructed, and a
+    `CERTAIN_HZ`, beside air and in large veins, no single field explains the voxel however it is reconstructed, and a
     few such voxels would outweigh the brain: they are not judged.
 
     Returns
@@ -130,7 +130,7 @@ def image_errors(images: torch.Tensor, example: Example, slab: TrainingSlab) -> 
     clean_hz = field_hz(target, slab)
     reference = clean_hz if slab.field_hz is None else slab.field_hz[inner]
     difference = field_difference_hz(field_hz(images[:, :, inner], slab), reference, slab.echo_times_s)
-    certain = brain & (field_difference_hz(clean_hz, reference, slab.echo_times_s).abs() < _CERTAIN_HZ)
+    certain = brain & (field_difference_hz(clean_hz, reference, slab.echo_times_s).abs() < CERTAIN_HZ)
     nuclei = slab.nuclei[inner] & certain
     errors = {"brain_hz": rms(difference[certain])}
     if bool(nuclei.any()):
