@@ -120,6 +120,11 @@ def read_card(path: Path) -> dict[str, Any]:
     return _parsed(path, "card", _metadata(path, None))
 
 
+def is_shipped(name: str) -> bool:
+    """Whether weights of a network come with the package."""
+    return _shipped_file(name).is_file()
+
+
 def weights_file(name: str, weights: str | Path | None) -> Path:
     """Where the weights of a network are: the file given, or that in the package.
 
@@ -129,7 +134,7 @@ def weights_file(name: str, weights: str | Path | None) -> Path:
         If there is no such file.
     """
     if weights is None:
-        path = Path(str(resources.files(_PACKAGE))) / "shipped" / f"{name}.safetensors"
+        path = _shipped_file(name)
         if not path.is_file():
             raise InputError(
                 f"no weights of '{name}' come with this version of dlqsm; train some with dlqsm train and give the "
@@ -148,6 +153,10 @@ def describe_weights(name: str, weights: str | Path | None) -> dict[str, Any]:
     path = weights_file(name, weights)
     settings = _settings(path, _metadata(path, name))
     return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "settings": settings, "shipped": weights is None}
+
+
+def _shipped_file(name: str) -> Path:
+    return Path(str(resources.files(_PACKAGE))) / "shipped" / f"{name}.safetensors"
 
 
 @functools.lru_cache(maxsize=_PLACES_KEPT)
