@@ -109,7 +109,7 @@ def slope(found: torch.Tensor, expected: torch.Tensor, at: torch.Tensor) -> floa
 
 def _example(target: torch.Tensor) -> Example:
     nothing = torch.empty(0)
-    return Example(nothing, nothing, nothing, target, nothing, ())
+    return Example(nothing, nothing, nothing, target, nothing, (), (1.0, 1.0, 1.0))
 
 
 _CROSS = ndimage.generate_binary_structure(3, 1)

@@ -1,5 +1,6 @@
 """The loss is zero for the truth and nowhere else, falls along its gradient, and each of its options matters."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,25 @@ import torch
 from training_phantom import make_slab, random_mask
 
 from dlqsm.core.checks import InputError
+from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.fourier import fftc
 from dlqsm.core.raw import calibration_region
+from dlqsm.core.scan import Grid
 from dlqsm.reconstruction.training.draws import DrawSettings, self_supervised_example, supervised_example
-from dlqsm.reconstruction.training.loss import LossSettings, across, along_field, held_out_loss, image_loss, loss_of
+from dlqsm.reconstruction.training.loss import (
+    REGION_VOXELS,
+    LossSettings,
+    across,
+    along_field,
+    held_out_loss,
+    image_loss,
+    like_susceptibility,
+    loss_of,
+    mean_over_regions,
+)
 from dlqsm.reconstruction.training.selfsupervised import predicted_samples, split_samples
 
-ALL = LossSettings(phase=0.5, field=0.5)
+ALL = LossSettings(phase=0.5, field=0.5, susceptibility=0.5)
 PLAIN = DrawSettings()
 
 
@@ -81,13 +94,37 @@ def test_the_field_term_sees_a_change_of_field_and_neither_offset_nor_decay():
     other_field = 1j * 2 * torch.pi * 1.0 * times * truth
     offset, decay = 0.1j * truth, -5 * times * truth
     size = {
-        name: float(along_field(e, truth, example.echo_times_s).mean())
+        name: float(along_field(e, truth, example.echo_times_s).abs().mean())
         for name, e in (("field", other_field), ("offset", offset), ("decay", decay))
     }
     assert size["offset"] < 1e-3 * size["field"] and size["decay"] < 1e-3 * size["field"]
-    assert float(along_field(2 * other_field, truth, example.echo_times_s).mean()) == pytest.approx(
+    assert float(along_field(-2 * other_field, truth, example.echo_times_s).abs().mean()) == pytest.approx(
         2 * size["field"], rel=1e-4
     )
+    assert float(along_field(-2 * other_field, truth, example.echo_times_s).mean()) < 0
+
+
+def test_the_mean_over_regions_keeps_what_a_region_has_in_common_and_averages_noise():
+    noise = torch.randn(1, 9, 40, 30, generator=torch.Generator().manual_seed(3))
+    n_voxels = math.prod(REGION_VOXELS)
+
+    assert torch.allclose(mean_over_regions(torch.full((2, 4, 10, 8), 0.5)), torch.tensor(0.5))
+    inner = mean_over_regions(noise)[:, 2:-2, 4:-4, 4:-4]
+    assert float(inner.std()) == pytest.approx(n_voxels**-0.5, rel=0.1)
+
+
+def test_a_lost_dipole_pattern_looks_like_susceptibility_and_noise_of_its_size_does_not():
+    chi = torch.zeros(9, 40, 30)
+    chi[3:6, 18:23, 14:17] = 1.0
+    field = susceptibility_to_field(chi, Grid((9, 40, 30), (1.4, 1.4, 2.5)), (0.0, 0.0, 1.0))
+    noise = torch.randn(field.shape, generator=torch.Generator().manual_seed(4)) * field.std()
+    lost, noisy = (like_susceptibility(each.unsqueeze(0), (1.4, 1.4, 2.5))[0] for each in (field, noise))
+
+    assert int(lost.argmax()) == int(mean_over_regions(chi.unsqueeze(0)).argmax())
+    # The pattern's own mean over the source is nearly nothing, that of the field it is seen as is not.
+    source = chi > 0
+    assert abs(float(field[source].mean())) < 0.1
+    assert float(lost[source].mean()) > 5 * float(noisy[source].abs().mean())
 
 
 def test_each_option_changes_the_loss():
@@ -97,6 +134,7 @@ def test_each_option_changes_the_loss():
     plain = float(image_loss(images, example, LossSettings()))
     assert float(image_loss(images, example, LossSettings(phase=1.0))) > plain
     assert float(image_loss(images, example, LossSettings(field=1.0))) > plain
+    assert float(image_loss(images, example, LossSettings(susceptibility=1.0))) > plain
     for change in ({"nuclei_weight": 5.0}, {"edge_weight": 2.0}, {"outside_weight": 0.2}):
         weighted, _ = example_and_truth(DrawSettings(**change))
         assert float(image_loss(images, weighted, LossSettings())) != pytest.approx(plain, rel=1e-3)
@@ -106,7 +144,8 @@ def test_one_echo_has_no_field_term():
     example, truth = example_and_truth()
     one = replace(example, target=truth[:1], echo_times_s=example.echo_times_s[:1])
     images = truth[:1] + noise_like(truth[:1])
-    assert float(image_loss(images, one, LossSettings(field=1.0))) == float(image_loss(images, one, LossSettings()))
+    both = LossSettings(field=1.0, susceptibility=1.0)
+    assert float(image_loss(images, one, both)) == float(image_loss(images, one, LossSettings()))
 
 
 def test_held_out_and_seen_cells_part_the_samples_and_the_calibration_is_seen():

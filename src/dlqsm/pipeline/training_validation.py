@@ -25,7 +25,7 @@ from dlqsm.reconstruction.training.draws import (
     self_supervised_example,
     supervised_example,
 )
-from dlqsm.reconstruction.training.loss import held_out_loss
+from dlqsm.reconstruction.training.loss import held_out_loss, like_susceptibility
 from dlqsm.reconstruction.training.slabs import TrainingSlab, open_slab, slab_paths
 
 _SEED: Final = 20261
@@ -79,7 +79,7 @@ class Validation:
         self._slabs = [file.read(_central(file.shape[2], settings.planes)) for file in files]
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
-        """Mean errors over all cases; ``score`` is the field's error [Hz] in brain and nuclei, what is kept lowest."""
+        """Mean errors over all cases; ``score``, the sum of the field's errors [Hz], is what is kept lowest."""
         with torch.no_grad():
             cases = [
                 self._judge(network, slab.to(self.device), factor, index)
@@ -119,7 +119,8 @@ def image_errors(images: torch.Tensor, example: Example, slab: TrainingSlab) -> 
 
     Returns
     -------
-    ``score`` and ``brain_hz``, ``nuclei_hz`` (where there are any) with two echoes or more; ``nrmse`` in the brain.
+    ``score`` and ``brain_hz`` with two echoes or more, and, where there are nuclei, ``nuclei_hz`` and ``dipole_hz``, what of
+    the error would be taken for susceptibility of their regions (`like_susceptibility`); ``nrmse`` in the brain.
     """
     inner = _inner(images.shape[2])
     brain = slab.brain[inner]
@@ -135,6 +136,8 @@ def image_errors(images: torch.Tensor, example: Example, slab: TrainingSlab) -> 
     errors = {"brain_hz": rms(difference[certain])}
     if bool(nuclei.any()):
         errors["nuclei_hz"] = rms(difference[nuclei])
+        seen = like_susceptibility(torch.where(certain, difference, 0.0).unsqueeze(0), slab.voxel_size_mm)[0]
+        errors["dipole_hz"] = rms(seen[nuclei])
     return {"score": sum(errors.values()), **errors, "nrmse": nrmse}
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import ifftc
+from dlqsm.core.scan import Vector
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.training.augmentation import conjugate, mirror, mix_coils, turn_phase
 from dlqsm.reconstruction.training.selfsupervised import split_samples
@@ -84,6 +85,8 @@ class Example:
         Weight of each voxel in the loss, ``(x, y, z)``.
     echo_times_s
         Echo times [s].
+    voxel_size_mm
+        Voxel edges [mm].
     held_out
         Cells ``(ky, kz)`` of the held-out samples; None where the target is an image.
     """
@@ -94,6 +97,7 @@ class Example:
     target: torch.Tensor
     weights: torch.Tensor
     echo_times_s: tuple[float, ...]
+    voxel_size_mm: Vector
     held_out: torch.Tensor | None = None
 
 
@@ -150,7 +154,7 @@ def supervised_example(
     samples = (clean + added * white_noise(clean, noise)) * sampling_mask
     target = linear_images(clean, slab.maps, combines)
     weights = voxel_weights(slab, target, settings)
-    return Example(samples, sampling_mask, slab.maps, target, weights, slab.echo_times_s)
+    return Example(samples, sampling_mask, slab.maps, target, weights, slab.echo_times_s, slab.voxel_size_mm)
 
 
 def self_supervised_example(slab: TrainingSlab, settings: DrawSettings, rng: Generator) -> Example:
@@ -162,8 +166,8 @@ def self_supervised_example(slab: TrainingSlab, settings: DrawSettings, rng: Gen
         torch.from_numpy(part).to(slab.kspace.device) for part in split_samples(mask, settings.held_out_share, rng)
     )
     weights = torch.ones_like(slab.brain, dtype=torch.float32)
-    times = slab.echo_times_s
-    return Example(slab.kspace * seen, seen, slab.maps, slab.kspace * held_out, weights, times, held_out)
+    known = weights, slab.echo_times_s, slab.voxel_size_mm
+    return Example(slab.kspace * seen, seen, slab.maps, slab.kspace * held_out, *known, held_out)
 
 
 def linear_images(kspace: torch.Tensor, maps: torch.Tensor, combines: bool) -> torch.Tensor:
