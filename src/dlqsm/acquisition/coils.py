@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,21 @@ COARSE_VOXEL_MM: Final = 5.0
 """Spacing at which sensitivities are computed before interpolation."""
 NOISE_CORRELATION: Final = (0.05, 0.20)
 """Noise correlation of far and of coinciding loops."""
+
+
+class Receiver(Protocol):
+    """What a scan needs of its coils."""
+
+    @property
+    def covariance(self) -> NDArray[np.complex128]:
+        """Covariance of the channels' noise, unit diagonal, ``(coil, coil)``."""
+
+    @property
+    def n_coils(self) -> int:
+        """Number of channels."""
+
+    def sensitivity(self, index: int, positions_mm: torch.Tensor) -> torch.Tensor:
+        """Complex128 sensitivity ``(n,)`` of one channel at RAS positions ``(n, 3)`` [mm]."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,17 @@ class CoilArray:
     def n_coils(self) -> int:
         """Number of channels."""
         return len(self.gains)
+
+    def sensitivity(self, index: int, positions_mm: torch.Tensor) -> torch.Tensor:
+        """B_x - i B_y of one loop with a unit current, times the channel's gain, at RAS positions ``(n, 3)`` [mm]."""
+        normal = torch.from_numpy(self.normals[index])
+        offset = positions_mm - torch.from_numpy(self.centres_mm[index])
+        along = offset @ normal
+        radial = offset - along[:, None] * normal
+        distance = torch.linalg.vector_norm(radial, dim=1).clamp_min(1e-4 * self.loop_radius_mm)
+        b_radial, b_axial = _loop_field(distance, along, self.loop_radius_mm)
+        field = (b_radial / distance)[:, None] * radial + b_axial[:, None] * normal
+        return torch.complex(field[:, 0], -field[:, 1]) * complex(self.gains[index])
 
 
 def helmet(n_coils: int, rng: np.random.Generator) -> CoilArray:
@@ -86,13 +112,13 @@ def helmet(n_coils: int, rng: np.random.Generator) -> CoilArray:
     return CoilArray(centres, normals, radius, phases / float(torch.linalg.vector_norm(middle)), plain.covariance)
 
 
-def sensitivities_at(coils: CoilArray, positions_mm: torch.Tensor) -> torch.Tensor:
+def sensitivities_at(coils: Receiver, positions_mm: torch.Tensor) -> torch.Tensor:
     """Sensitivities of all channels at RAS positions ``(n, 3)`` [mm]; complex ``(coil, n)``."""
-    return torch.stack([_sensitivity(coils, index, positions_mm) for index in range(coils.n_coils)])
+    return torch.stack([coils.sensitivity(index, positions_mm) for index in range(coils.n_coils)])
 
 
-def sensitivity_map(coils: CoilArray, index: int, grid: Grid) -> torch.Tensor:
-    """Sensitivity of one channel on a grid: B_x - i B_y of a unit current, times the channel's gain.
+def sensitivity_map(coils: Receiver, index: int, grid: Grid) -> torch.Tensor:
+    """Sensitivity of one channel on a grid.
 
     Parameters
     ----------
@@ -114,7 +140,7 @@ def sensitivity_map(coils: CoilArray, index: int, grid: Grid) -> torch.Tensor:
     steps = torch.from_numpy(np.indices(coarse.shape).reshape(3, -1).T.astype(np.float64))
     affine = torch.from_numpy(coarse.affine)
     positions_mm = steps @ affine[:3, :3].T + affine[:3, 3]
-    values = _sensitivity(coils, index, positions_mm).to(torch.complex64).reshape(coarse.shape)
+    values = coils.sensitivity(index, positions_mm).to(torch.complex64).reshape(coarse.shape)
     return resample(values, spline_matrices(coarse, grid))
 
 
@@ -139,18 +165,6 @@ def _noise_covariance(centres_mm: NDArray[np.float64], phases: NDArray[np.comple
     plain = far + (near - far) * np.exp(-0.5 * (distance / 60.0) ** 2)
     np.fill_diagonal(plain, 1.0)
     return np.asarray(phases[:, None] * plain * phases[None, :].conj())
-
-
-def _sensitivity(coils: CoilArray, index: int, positions_mm: torch.Tensor) -> torch.Tensor:
-    """Complex128 sensitivity ``(n,)`` of one loop at RAS positions ``(n, 3)``."""
-    normal = torch.from_numpy(coils.normals[index])
-    offset = positions_mm - torch.from_numpy(coils.centres_mm[index])
-    along = offset @ normal
-    radial = offset - along[:, None] * normal
-    distance = torch.linalg.vector_norm(radial, dim=1).clamp_min(1e-4 * coils.loop_radius_mm)
-    b_radial, b_axial = _loop_field(distance, along, coils.loop_radius_mm)
-    field = (b_radial / distance)[:, None] * radial + b_axial[:, None] * normal
-    return torch.complex(field[:, 0], -field[:, 1]) * complex(coils.gains[index])
 
 
 def _loop_field(rho: torch.Tensor, z: torch.Tensor, radius: float) -> tuple[torch.Tensor, torch.Tensor]:

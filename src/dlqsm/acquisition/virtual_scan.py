@@ -13,7 +13,14 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from dlqsm.acquisition.coils import CoilArray, correlated_noise, helmet, receive_gain, sensitivities_at, sensitivity_map
+from dlqsm.acquisition.coils import (
+    Receiver,
+    correlated_noise,
+    helmet,
+    receive_gain,
+    sensitivities_at,
+    sensitivity_map,
+)
 from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
 from dlqsm.acquisition.head import Head, Pose, tissue_maps
 from dlqsm.acquisition.placement import SignalSource, TissueSource, Truth, place
@@ -60,7 +67,7 @@ class CleanScan:
     samples: Readouts
     protocol: Protocol
     sampling: Sampling
-    coils: CoilArray
+    coils: Receiver
     noise_sd: float
     truth: Truth
 
@@ -140,7 +147,7 @@ def scan_clean(
     protocol: Protocol,
     conditions: Conditions,
     sampling: Sampling,
-    coils: CoilArray,
+    coils: Receiver,
     draws: tuple[Generator, Generator],
 ) -> CleanScan:
     """Scan anything that gives tissue maps on a grid, without drift and noise.
@@ -173,7 +180,7 @@ def coil_grid_images(source: SignalSource, protocol: Protocol) -> list[torch.Ten
     return [_echo_image(source, (x, y, z), echo_time_s) for echo_time_s in protocol.echo_times_s]
 
 
-def encode(images: list[torch.Tensor], coils: CoilArray, sampling: Sampling, protocol: Protocol) -> Readouts:
+def encode(images: list[torch.Tensor], coils: Receiver, sampling: Sampling, protocol: Protocol) -> Readouts:
     """Multiply by the coils, transform, and keep the acquired lines: ``(line, echo, coil, x)``.
 
     A coil spreads a spatial frequency of the image by the coil's own, low frequencies only. The acquired k-space thus
@@ -215,7 +222,7 @@ def _echo_image(source: SignalSource, matrices: Matrices, echo_time_s: float) ->
     return apply_along(torch.cat(slabs), matrices[0], 0)
 
 
-def _noise_sd(image: torch.Tensor, white_matter: torch.Tensor, coils: CoilArray, protocol: Protocol) -> float:
+def _noise_sd(image: torch.Tensor, white_matter: torch.Tensor, coils: Receiver, protocol: Protocol) -> float:
     """Noise SD of one component of one channel for which white matter has the protocol's SNR at the first echo."""
     if math.isinf(protocol.snr):
         return 0.0

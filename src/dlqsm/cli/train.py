@@ -37,7 +37,10 @@ STEPS: Final = 10_000
 FINE_TUNING_RATE: Final = 2e-4
 _PREFIX: Final = "setting_"
 _MADE: Final = (CHECKPOINT, LOG, VALIDATION, START, "best.safetensors", "last.safetensors")
-_FIXED: Final = ("data", "validation", "virtual", "network", "from_weights", "self_supervised", "seed", "learning_rate")
+_FIXED: Final = (
+    *("data", "validation", "virtual", "coil_maps", "self_supervised"),
+    *("network", "from_weights", "seed", "learning_rate"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -54,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     source.add_argument("--virtual", type=positive(int), metavar="N", help="virtual heads, made first")
     source.add_argument(
         "--processes", type=positive(int), metavar="N", default=1, help="that make virtual heads (default: 1)"
+    )
+    source.add_argument(
+        "--coil-maps",
+        type=path,
+        metavar="FILE",
+        help="measured coil maps (.npy, .mat) for a quarter of the virtual heads",
     )
     source.add_argument("--self-supervised", action="store_true", default=None, help="the data are undersampled")
     how = parser.add_argument_group("how to learn")
@@ -130,6 +139,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Recipe, DataSource]:
         self_supervised=bool(arguments.self_supervised),
         seed=seed,
         processes=arguments.processes,
+        coil_maps=arguments.coil_maps,
     )
     check_source(source)
     return recipe, source

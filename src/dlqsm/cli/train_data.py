@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from dlqsm.cli.console import Talk
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
+from dlqsm.io.coil_maps import read_coil_maps
 from dlqsm.io.outputs import write_json
 from dlqsm.io.raw import RawFile, read_raw
 from dlqsm.pipeline.training_slabs import (
@@ -41,6 +42,8 @@ class DataSource:
         Of the virtual heads.
     processes
         Processes that make virtual heads.
+    coil_maps
+        File of measured sensitivities that some virtual heads are scanned with.
     """
 
     virtual: int = 0
@@ -49,12 +52,14 @@ class DataSource:
     self_supervised: bool = False
     seed: int = 0
     processes: int = 1
+    coil_maps: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file."""
         named = {
             "data": [str(p.resolve()) for p in self.data],
             "validation": [str(p.resolve()) for p in self.validation],
+            "coil_maps": None if self.coil_maps is None else str(self.coil_maps.resolve()),
         }
         return {**vars(self), **named}
 
@@ -62,7 +67,8 @@ class DataSource:
     def from_dict(cls, values: dict[str, Any]) -> DataSource:
         """Undo `as_dict`."""
         named = {name: tuple(Path(text) for text in values[name]) for name in ("data", "validation")}
-        return cls(**(values | named))
+        maps = values.get("coil_maps")
+        return cls(**(values | named | {"coil_maps": None if maps is None else Path(maps)}))
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,10 @@ def check_source(source: DataSource) -> None:
         raise InputError(
             "--virtual makes fully sampled heads and keeps some to judge by; drop --self-supervised and --validation"
         )
+    if source.coil_maps is not None:
+        if not source.virtual:
+            raise InputError("--coil-maps are what virtual heads are scanned with; drop it, or give --virtual")
+        read_coil_maps(source.coil_maps)
     for paths in (source.data, source.validation):
         if not paths:
             continue
@@ -106,6 +116,8 @@ def prepare(source: DataSource, out: Path, talk: Talk, settings: SlabSettings) -
 
 def _virtual(source: DataSource, root: Path, talk: Talk, settings: SlabSettings) -> Folders:
     anatomy = load_anatomy()
+    if source.coil_maps is not None:
+        settings = replace(settings, coil_maps=read_coil_maps(source.coil_maps))
     folders = Folders(root / "train", root / "validation")
     groups = (
         (folders.validation, range(_FIRST_VALIDATION_HEAD, _FIRST_VALIDATION_HEAD + VALIDATION_HEADS)),

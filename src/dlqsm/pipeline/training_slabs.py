@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 
-from dlqsm.acquisition.coils import helmet
+from dlqsm.acquisition.coils import Receiver, helmet
 from dlqsm.acquisition.conditions import Conditions
 from dlqsm.acquisition.head import Participant, Pose, make_head, tissue_maps
+from dlqsm.acquisition.measured_coils import measured_coils
 from dlqsm.acquisition.participants import AGE_RANGE_YEARS, SEXES
 from dlqsm.acquisition.placement import Truth
 from dlqsm.acquisition.protocols import Protocol
@@ -60,11 +62,17 @@ class SlabSettings:
         Most channels after compression.
     slabs_a_head
         Slabs of a virtual head: two of every three through the deep nuclei, the others anywhere in the brain.
+    coil_maps
+        Measured sensitivities ``(coil, row, column)`` that some virtual heads are scanned with; see `measured_coils`.
+    measured_share
+        Share of those heads.
     """
 
     planes: int = 16
     virtual_coils: int = 8
     slabs_a_head: int = 3
+    coil_maps: NDArray[np.complexfloating] | None = None
+    measured_share: float = 0.25
 
 
 def draw_protocol(rng: Generator) -> Protocol:
@@ -101,13 +109,13 @@ def virtual_slabs(
     head = make_head(anatomy, Participant("training", age, sex, int(rng.integers(2**31))))
     pose = Pose(_normal(rng, 8.0), _normal(rng, 4.0))
     draws, phase, noise, cuts = rng.spawn(4)
-    coils = helmet(protocol.n_coils, rng)
+    coils = _draw_coils(protocol, settings, rng)
     tissue = functools.partial(tissue_maps, head)
     sampling = full(protocol.shape[1:])
     scan = scan_clean(tissue, protocol, Conditions(pose, 0.0), sampling, coils, (draws, phase))
     calibration, maps = _calibrate(scan, noise, settings.virtual_coils)
     hybrid = to_hybrid(MemoryRaw(scan.header(None), scan.samples), calibration, memory_bytes=2**32)
-    source = f"virtual head {' '.join(map(str, seeds))}, {age:.0f} years, {sex}"
+    source = f"virtual head {' '.join(map(str, seeds))}, {age:.0f} years, {sex}, {coils.n_coils} coils"
     plain = TrainingSlab(
         kspace=torch.empty(0),
         maps=torch.empty(0),
@@ -268,6 +276,12 @@ def _signal(first_echo: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     magnitude = roemer(zero(first_echo, maps, maps, 1.0), maps)[0].abs()
     bright = float(np.percentile(magnitude.numpy(), 99))
     return magnitude > max(_SIGNAL_SHARE * bright, 5.0)
+
+
+def _draw_coils(protocol: Protocol, settings: SlabSettings, rng: Generator) -> Receiver:
+    if settings.coil_maps is not None and rng.random() < settings.measured_share:
+        return measured_coils(settings.coil_maps, int(rng.integers(8)))
+    return helmet(protocol.n_coils, rng)
 
 
 def _normal(rng: Generator, sd: float) -> Vector:

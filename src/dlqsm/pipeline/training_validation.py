@@ -119,8 +119,9 @@ def image_errors(images: torch.Tensor, example: Example, slab: TrainingSlab) -> 
 
     Returns
     -------
-    ``score`` and ``brain_hz`` with two echoes or more, and, where there are nuclei, ``nuclei_hz`` and ``dipole_hz``, what of
-    the error would be taken for susceptibility of their regions (`like_susceptibility`); ``nrmse`` in the brain.
+    ``score`` and ``brain_hz`` with two echoes or more, and, where there are nuclei, ``nuclei_hz`` and ``dipole_hz``,
+    what of the error would be taken for susceptibility of their regions (`like_susceptibility`); ``nrmse`` in the
+    brain.
     """
     inner = _inner(images.shape[2])
     brain = slab.brain[inner]

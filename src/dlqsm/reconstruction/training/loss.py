@@ -31,8 +31,8 @@ class LossSettings:
     field
         Of the error along the one direction, over echoes, that looks like another field.
     susceptibility
-        Of the susceptibility that this error would be taken for, mean over `REGION_VOXELS`: little of it is noise, and it
-        is what shifts the value of a nucleus.
+        Of the susceptibility that this error would be taken for, mean over `REGION_VOXELS`: little of it is noise, and
+        it is what shifts the value of a nucleus.
     """
 
     phase: float = 0.0
@@ -110,9 +110,9 @@ def along_field(error: torch.Tensor, target: torch.Tensor, echo_times_s: tuple[f
 def like_susceptibility(field: torch.Tensor, voxel_size_mm: Vector) -> torch.Tensor:
     """Adjoint of the dipole on a field ``(channel, x, y, z)`` with B0 along z, mean over regions.
 
-    Susceptibility chi makes the field D chi; of an error e of the field, D e (D is its own adjoint) is where an inversion
-    begins to see sources. Inside a sphere its own field is zero: the mean of e over a nucleus would miss that its dipole
-    pattern was smoothed.
+    Susceptibility chi makes the field D chi; of an error e of the field, D e (D is its own adjoint) is where an
+    inversion begins to see sources. Inside a sphere its own field is zero: the mean of e over a nucleus would miss that
+    its dipole pattern was smoothed.
     """
     nx, ny, nz = field.shape[1:]
     wide = padded_grid(Grid((nx, ny, nz), voxel_size_mm), _PADDING_MM)
