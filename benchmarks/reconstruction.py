@@ -134,7 +134,7 @@ class Bench:
     @functools.lru_cache(maxsize=1)  # noqa: B019
     def _slab(self, condition: str, head: int) -> SlabScan:
         print(f"scanning head {head}, {condition}", flush=True)
-        scan = scan_head(self._anatomy, head, CONDITIONS[condition])
+        scan = scan_head(self._anatomy, head, condition)
         return cut_slab(scan, head, moved=condition == "lines moved")
 
 

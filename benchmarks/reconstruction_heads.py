@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -20,9 +22,10 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from dlqsm.acquisition.coils import helmet
+from dlqsm.acquisition.coils import Receiver, helmet
 from dlqsm.acquisition.conditions import Conditions
 from dlqsm.acquisition.head import Participant, Pose, make_head, tissue_maps
+from dlqsm.acquisition.measured_coils import measured_coils
 from dlqsm.acquisition.participants import AGE_RANGE_YEARS, SEXES
 from dlqsm.acquisition.protocols import Protocol
 from dlqsm.acquisition.sampling import full, poisson
@@ -31,6 +34,7 @@ from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.fourier import ifftc
 from dlqsm.core.labels import label_table
 from dlqsm.core.raw import MemoryRaw, RawHeader
+from dlqsm.io.coil_maps import read_coil_maps
 from dlqsm.pipeline import training_slabs
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.hybrid import (
@@ -56,12 +60,17 @@ CONDITIONS = {
     "1.1 x 1.1 x 2 mm": replace(STANDARD, shape=(182, 200, 72), voxel_size_mm=(1.1, 1.1, 2.0), fine_factor=(2, 2, 2)),
     "1.6 mm isotropic": replace(STANDARD, shape=(126, 140, 90), voxel_size_mm=(1.6, 1.6, 1.6), fine_factor=(2, 2, 2)),
     "12 coils": replace(STANDARD, n_coils=12),
+    "64 coils": replace(STANDARD, n_coils=64),
+    "measured coils": STANDARD,
     "lines moved": STANDARD,
     "tiny": replace(STANDARD, shape=(72, 96, 40), voxel_size_mm=(2.8, 2.3, 4.0), fine_factor=(2, 2, 2)),
 }
 """Protocols by name. ``lines moved``: a tenth of the lines outside the calibration region is measured with the head
-1.5 mm from where it was along y and 0.5 mm along z. ``tiny`` is for trying the script."""
+1.5 mm from where it was along y and 0.5 mm along z. ``measured coils``: the 16 channels of `MEASURED_MAPS`,
+an array that a training with ``--coil-maps`` has met on other heads. ``tiny`` is for trying the script."""
 ROBUST = [name for name in CONDITIONS if name not in ("standard", "tiny")]
+MEASURED_MAPS = "emory_coil_maps_16ch/sensitivity_map_2d.mat"
+"""In the folder that ``DLQSM_SHARED_DATA`` names."""
 _MOVED_SHARE, _MOVED_MM = 0.1, (1.5, 0.5)
 
 
@@ -185,16 +194,26 @@ def training_participants(seed: int, n_heads: int) -> Iterator[int]:
                 yield int(met.args[0])
 
 
-def scan_head(anatomy: Anatomy, number: int, protocol: Protocol) -> CleanScan:
+def scan_head(anatomy: Anatomy, number: int, condition: str) -> CleanScan:
     """Scan head ``number`` fully and without noise."""
+    protocol = CONDITIONS[condition]
     participant = held_out_participant(number)
     draws = [np.random.default_rng([participant.seed, part, 2]) for part in (_PLACE, _POSE, _COILS)]
     head = make_head(anatomy, participant)
     turn, shift = (tuple(float(v) for v in draws[1].normal(0.0, 4.0, 3)) for _ in range(2))
-    coils = helmet(protocol.n_coils, draws[2])
+    coils = _coils(condition, protocol, draws[2])
     tissue = functools.partial(tissue_maps, head)
     places = (draws[0], draws[0].spawn(1)[0])
     return scan_clean(tissue, protocol, Conditions(Pose(turn, shift), 0.0), full(protocol.shape[1:]), coils, places)
+
+
+def _coils(condition: str, protocol: Protocol, rng: Generator) -> Receiver:
+    if condition != "measured coils":
+        return helmet(protocol.n_coils, rng)
+    folder = os.environ.get("DLQSM_SHARED_DATA")
+    if not folder:
+        raise SystemExit("the condition 'measured coils' needs DLQSM_SHARED_DATA, the folder of the measured maps")
+    return measured_coils(read_coil_maps(Path(folder) / MEASURED_MAPS))
 
 
 def noise_source(number: int, realisation: int = 1) -> Generator:

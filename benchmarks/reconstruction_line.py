@@ -77,7 +77,7 @@ def measure_line(
     if not missing and rows.find(common | _case("", CONTROL, None)) is not None:
         return
     protocol = CONDITIONS[condition]
-    scan = scan_head(anatomy, head, protocol)
+    scan = scan_head(anatomy, head, condition)
     raw = noisy_raw(scan, noise_source(head))
     whole = _Mapped(raw, "sense", {}, scan)
     for name, found in ((WHOLE, whole), (CONTROL, None)):
