@@ -23,6 +23,7 @@ import torch
 
 from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.scan import Grid
+from dlqsm.io.coil_maps import read_coil_maps
 from dlqsm.io.outputs import remove_partial_files, write_json
 from dlqsm.pipeline.training import Recipe, fit, recipe_for
 from dlqsm.pipeline.training_slabs import SlabSettings, write_virtual_slabs
@@ -30,6 +31,7 @@ from dlqsm.reconstruction.training.slabs import slab_paths
 
 FIRST_VALIDATION_HEAD = 100_000
 PLANES_OF_AN_EXAMPLE = {"joint": 8, "cascade": 16}
+LOSS_TERMS = ("phase", "field", "susceptibility")
 
 
 def parse() -> argparse.Namespace:
@@ -54,9 +56,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--planes", type=int, help="x-planes of an example")
-    parser.add_argument("--phase", type=float, default=0.0, help="weight of the phase in the loss")
-    parser.add_argument("--field", type=float, default=0.0, help="weight of the field in the loss")
-    parser.add_argument("--nuclei", type=float, default=0.0, help="further weight of the nuclei's voxels")
+    for term in LOSS_TERMS:
+        parser.add_argument(f"--{term}", type=float, help=f"weight of the {term} in the loss (default: the recipe's)")
+    parser.add_argument("--nuclei", type=float, help="further weight of the nuclei's voxels (default: the recipe's)")
+    parser.add_argument("--coil-maps", type=Path, help="measured coil maps (.npy, .mat) for a quarter of the heads")
     parser.add_argument("--compiled", action="store_true", help="use torch.compile")
     parser.add_argument("--resident-gb", type=float, default=30.0, help="memory of the GPU for training data")
     return parser.parse_args()
@@ -97,10 +100,12 @@ def make_recipe(arguments: argparse.Namespace) -> Recipe:
     recipe = recipe_for(arguments.network, arguments.steps, seed=arguments.seed, **settings)
     planes = arguments.planes or PLANES_OF_AN_EXAMPLE.get(arguments.network, 8)
     coils = None if recipe.draws.max_coils is None else 8
+    nuclei = recipe.draws.nuclei_weight if arguments.nuclei is None else arguments.nuclei
+    given = {term: getattr(arguments, term) for term in LOSS_TERMS if getattr(arguments, term) is not None}
     return replace(
         recipe,
-        draws=replace(recipe.draws, planes=planes, max_echoes=8, max_coils=coils, nuclei_weight=arguments.nuclei),
-        loss=replace(recipe.loss, phase=arguments.phase, field=arguments.field),
+        draws=replace(recipe.draws, planes=planes, max_echoes=8, max_coils=coils, nuclei_weight=nuclei),
+        loss=replace(recipe.loss, **given),
         loop=replace(recipe.loop, learning_rate=arguments.learning_rate, log_every=100, compiled=arguments.compiled),
         validation=replace(recipe.validation, accelerations=(3.0, 5.0), most_slabs=4),
     )
@@ -143,10 +148,12 @@ def make_heads(anatomy: Anatomy, arguments: argparse.Namespace) -> None:
     """Make the validation heads, then the others."""
     os.setpgrp()  # so that it is ended together with the processes of its pool
     first = range(FIRST_VALIDATION_HEAD, FIRST_VALIDATION_HEAD + arguments.validation_heads)
+    maps = None if arguments.coil_maps is None else read_coil_maps(arguments.coil_maps)
+    settings = SlabSettings(coil_maps=maps)
     groups = ((arguments.slabs / "validation", first), (arguments.slabs / "train", range(arguments.heads)))
     for folder, numbers in groups:
         remove_partial_files(folder)
-        for _ in write_virtual_slabs(anatomy, folder, arguments.seed, numbers, SlabSettings(), arguments.processes):
+        for _ in write_virtual_slabs(anatomy, folder, arguments.seed, numbers, settings, arguments.processes):
             pass
 
 

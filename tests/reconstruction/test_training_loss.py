@@ -110,6 +110,7 @@ def test_the_mean_over_regions_keeps_what_a_region_has_in_common_and_averages_no
 
     assert torch.allclose(mean_over_regions(torch.full((2, 4, 10, 8), 0.5)), torch.tensor(0.5))
     inner = mean_over_regions(noise)[:, 2:-2, 4:-4, 4:-4]
+    assert mean_over_regions(torch.ones(1, 1, 4, 2)).shape == (1, 1, 4, 2)
     assert float(inner.std()) == pytest.approx(n_voxels**-0.5, rel=0.1)
 
 

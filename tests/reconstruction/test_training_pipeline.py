@@ -106,10 +106,11 @@ def test_the_judgement_is_the_error_of_the_field():
     times = torch.tensor(slab.echo_times_s)[:, None, None, None, None]
     turned = image_errors(example.target * torch.exp(2j * math.pi * 3.0 * times), example, slab)
     assert turned["brain_hz"] == pytest.approx(3.0, abs=0.01) and turned["nuclei_hz"] == pytest.approx(3.0, abs=0.01)
-    assert turned["score"] == pytest.approx(6.0, abs=0.02)
+    assert turned["score"] == pytest.approx(6.0 + turned["dipole_hz"], abs=0.02)
     nuclei_only = torch.where(slab.nuclei, torch.exp(2j * math.pi * 3.0 * times), torch.ones(()))
     partly = image_errors(example.target * nuclei_only, example, slab)
     assert partly["nuclei_hz"] == pytest.approx(3.0, abs=0.01) and partly["brain_hz"] < 1.5
+    assert 0 < partly["dipole_hz"] < 3.0
 
 
 def test_without_a_true_field_the_target_is_the_reference():

@@ -62,7 +62,7 @@ class JointNetwork(nn.Module):
         coarse_features: int = 48,
         n_blocks: int = 2,
         typical_snr: float = 32.0,
-        start_strength: float = 0.35,
+        start_strength: float = 0.12,
         start_iterations: int = 20,
     ) -> None:
         super().__init__()

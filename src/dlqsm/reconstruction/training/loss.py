@@ -124,5 +124,7 @@ def like_susceptibility(field: torch.Tensor, voxel_size_mm: Vector) -> torch.Ten
 
 def mean_over_regions(values: torch.Tensor) -> torch.Tensor:
     """Mean of ``(channel, x, y, z)`` over the box of `REGION_VOXELS` around each voxel, as far as there are voxels."""
-    half = [n // 2 for n in REGION_VOXELS]
-    return functional.avg_pool3d(values.unsqueeze(0), REGION_VOXELS, 1, half, count_include_pad=False)[0]
+    # Odd, and no larger than the volume.
+    size = [min(n, there - 1 + there % 2) for n, there in zip(REGION_VOXELS, values.shape[1:], strict=True)]
+    half = [n // 2 for n in size]
+    return functional.avg_pool3d(values.unsqueeze(0), size, 1, half, count_include_pad=False)[0]
