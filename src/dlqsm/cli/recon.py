@@ -1,6 +1,7 @@
 """Reconstruct raw k-space (ISMRMRD): magnitude and phase of each echo, and the lag sums for the field map.
 
-Writes magnitude.nii.gz and phase.nii.gz (x, y, z, echo; rad), mdi.h5 and scan.json. Echo times and field strength are
+Writes magnitude.nii.gz and phase.nii.gz (x, y, z, echo; rad), mdi.h5 and scan.json; field_uncertainty.nii.gz (Hz) where
+it is asked for. Echo times and field strength are
 not needed here; what the raw file lacks is said in scan.json.
 """
 
@@ -23,7 +24,7 @@ from dlqsm.io.outputs import output_folder, write_json
 from dlqsm.io.raw import read_raw
 from dlqsm.io.scan_json import write_scan
 from dlqsm.reconstruction import COILS_APART, RECONSTRUCTIONS
-from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct
+from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct, require_uncertainty
 from dlqsm.reconstruction.slabs import plan_slabs
 
 SUMMARY = "scan.json"
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "--virtual-coils", type=positive(int), metavar="N", help="coils after compression (default: at most 12)"
     )
     parser.add_argument("--uncombined", action="store_true", help="write the image of each coil too")
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="write the uncertainty of the field [Hz] too (cs and joint)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise replica (default: 0)")
     add_method_options(parser, options_of(RECONSTRUCTIONS[method]), title=f"options of {method}")
 
@@ -51,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.uncombined:
         _require_coils_apart(arguments.method, options)
     raw = read_raw(arguments.raw)
+    if arguments.uncertainty:
+        require_uncertainty(arguments.method, raw.header)
     coils = arguments.virtual_coils
     talk.say(f"  {plan_slabs(raw.header, arguments.method, options, virtual_coils=coils, device_type=device.type)}")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,)) as folder:
@@ -63,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             virtual_coils=coils,
             seed=arguments.seed,
             uncombined=arguments.uncombined,
+            uncertainty=arguments.uncertainty,
         )
         save_images(folder, raw, arguments.method, images)
     talk.say(f"{arguments.method}: net acceleration {raw.header.acceleration:.3f}, in {arguments.out}")
@@ -90,6 +97,7 @@ def reconstruct_raw(
     virtual_coils: int | None = None,
     seed: int = 0,
     uncombined: bool = False,
+    uncertainty: bool = False,
 ) -> ReconstructedImages:
     """Reconstruct with progress shown, and say what the raw data lacked."""
     for sentence in raw.header.missing:
@@ -102,6 +110,7 @@ def reconstruct_raw(
             virtual_coils=virtual_coils,
             seed=seed,
             uncombined=uncombined,
+            uncertainty=uncertainty,
             progress=advance,
             device=device,
         )
@@ -120,6 +129,9 @@ def save_images(folder: Path, raw: RawData, method: str, images: ReconstructedIm
         write_volume(folder / "magnitude_uncombined.nii.gz", coils.abs(), grid)
         write_volume(folder / "phase_uncombined.nii.gz", coils.angle(), grid)
         write_json(folder / "phase_uncombined.json", {"Units": "rad", "Axes": "x y z echo coil"})
+    if images.field_uncertainty_hz is not None:
+        write_volume(folder / "field_uncertainty.nii.gz", images.field_uncertainty_hz, grid)
+        write_json(folder / "field_uncertainty.json", {"Units": "Hz", "Coverage": 0.68})
     write_lag_sums(folder / "mdi.h5", images.lag_sums, grid)
     about = {
         "method": method,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from dlqsm.core.methods import Reconstruction
+from dlqsm.core.units import TWO_PI
+from dlqsm.reconstruction.combine import roemer
 
 BOX_VOXELS = 7
 
@@ -54,17 +57,16 @@ def replica_slab(
     return method(samples.unsqueeze(0), sampling_mask, sensitivity_maps, noise)[0, 0]
 
 
-def replica_around(
+def with_more_noise(
     method: Reconstruction,
     hybrid_slab: torch.Tensor,
-    channels: torch.Tensor,
     sampling_mask: torch.Tensor,
     sensitivity_maps: torch.Tensor,
     noise: float,
     planes: range,
     seed: int,
 ) -> torch.Tensor:
-    """How the image changes when noise is added to the data once more: the pseudo-replica of a method not linear.
+    """Channels of the same samples with noise added once more: the pseudo-replica of a method not linear.
 
     A sparse prior removes most noise where there is nothing and keeps it at edges, so noise alone would tell nothing:
     its reconstruction is zero. Bias, as of contrast that the prior takes away, is not noise and is not in the replica.
@@ -73,19 +75,14 @@ def replica_around(
     ----------
     method
         The reconstruction.
-    hybrid_slab, channels
-        Samples ``(echo, coil, x, ky, kz)`` and what the method made of them, ``(echo, channel, x, y, z)``.
+    hybrid_slab
+        Samples ``(echo, coil, x, ky, kz)``.
     sampling_mask, sensitivity_maps, noise
         As for the method.
     planes
         x-planes of the slab.
     seed
         Seed of the scan.
-
-    Returns
-    -------
-    ``(x, y, z)``: the change, rms over echoes; over channels too, weighted by their squared sensitivities, which is
-    the noise of the combined image.
 
     References
     ----------
@@ -94,12 +91,52 @@ def replica_around(
     noisier = hybrid_slab.clone()
     for echo, samples in enumerate(noisier):
         samples += _drawn_noise(sampling_mask, sensitivity_maps, noise, planes, (seed, echo))
-    again = method(noisier, sampling_mask, sensitivity_maps, noise)
+    return method(noisier, sampling_mask, sensitivity_maps, noise)
+
+
+def image_change(again: torch.Tensor, channels: torch.Tensor, sensitivity_maps: torch.Tensor) -> torch.Tensor:
+    """How much channels ``(echo, channel, x, y, z)`` differ, ``(x, y, z)``.
+
+    The rms over echoes; over channels too, weighted by their squared sensitivities, which is the noise of the combined
+    image.
+    """
     changes = ((one - other).abs().square() for one, other in zip(again, channels, strict=True))
     power = functools.reduce(torch.add, changes) / len(channels)
     weights = sensitivity_maps.abs().square()
     weights = torch.where(weights.sum(0) > 0, weights, 1.0 / len(weights))
     return (power[0] if len(power) == 1 else (weights * power).sum(0)).sqrt()
+
+
+def field_change(
+    again: torch.Tensor, channels: torch.Tensor, sensitivity_maps: torch.Tensor, echo_times_s: Sequence[float]
+) -> torch.Tensor:
+    """Field by which channels ``(echo, channel, x, y, z)`` differ, over `field_sd_hz`, ``(x, y, z)``.
+
+    The slope over echo times of the phase between them, weighted by squared magnitude: what a fit of both fields with
+    an offset would give, without unwrapping either. Zero where there is no signal.
+    """
+    one, other = (each[:, 0] if each.shape[1] == 1 else roemer(each, sensitivity_maps) for each in (again, channels))
+    lever, information = _lever(other, echo_times_s)
+    turned = (one * other.conj()).angle()
+    return (lever * turned).sum(0) / information.sqrt().clamp_min(torch.finfo(information.dtype).tiny)
+
+
+def field_sd_hz(images: torch.Tensor, echo_times_s: Sequence[float]) -> torch.Tensor:
+    """Standard deviation [Hz] that noise of SD 1 a component gives the field of images ``(echo, x, y, z)``.
+
+    The Cramér-Rao bound of a phase that grows linearly from an unknown offset:
+    1 / (2 pi sqrt(sum_e |x_e|^2 (TE_e - <TE>)^2)); zero where there is no signal.
+    """
+    _, information = _lever(images, echo_times_s)
+    return torch.where(information > 0, 1.0 / (TWO_PI * information.sqrt()), torch.zeros_like(information))
+
+
+def _lever(images: torch.Tensor, echo_times_s: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """|x_e|^2 (TE_e - <TE>) of each echo, and the sum of |x_e|^2 (TE_e - <TE>)^2."""
+    times = torch.tensor(echo_times_s, device=images.device, dtype=torch.float32)[:, None, None, None]
+    power = images.abs().square()
+    mean_time = (power * times).sum(0) / power.sum(0).clamp_min(torch.finfo(power.dtype).tiny)
+    return power * (times - mean_time), (power * (times - mean_time).square()).sum(0)
 
 
 def _drawn_noise(
@@ -117,6 +154,11 @@ def local_noise_sd(replica: torch.Tensor) -> torch.Tensor:
     power = _box_mean(replica.abs().square())
     share = _box_mean((replica != 0).to(power.dtype))
     return torch.where(replica != 0, (power / (2.0 * share.clamp_min(1e-6))).sqrt(), torch.zeros_like(power))
+
+
+def local_rms(change: torch.Tensor) -> torch.Tensor:
+    """Root mean square of a real volume in a 7 x 7 x 7 box, over its voxels that are not zero."""
+    return 2.0**0.5 * local_noise_sd(change)
 
 
 def _box_mean(volume: torch.Tensor) -> torch.Tensor:

@@ -10,14 +10,24 @@ from typing import Any
 
 import torch
 
+from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums, lag_sums
 from dlqsm.core.methods import Reconstruction, choose, resolved_options
-from dlqsm.core.raw import RawData
-from dlqsm.reconstruction import ECHO_BY_ECHO, LINEAR, NETWORKS, RECONSTRUCTIONS
+from dlqsm.core.raw import RawData, RawHeader
+from dlqsm.reconstruction import ECHO_BY_ECHO, FIELD_UNCERTAINTY, LINEAR, NETWORKS, RECONSTRUCTIONS
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
 from dlqsm.reconstruction.learned.weights import describe_weights
-from dlqsm.reconstruction.noise import local_noise_sd, replica_around, replica_slab, zero_filled_noise
+from dlqsm.reconstruction.noise import (
+    field_change,
+    field_sd_hz,
+    image_change,
+    local_noise_sd,
+    local_rms,
+    replica_slab,
+    with_more_noise,
+    zero_filled_noise,
+)
 from dlqsm.reconstruction.sensitivity import CoilMaps, espirit
 from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, plan_slabs
 
@@ -44,6 +54,8 @@ class ReconstructedImages:
         ``(echo, coil, x, y, z)`` where asked for and the method leaves coils apart; else None.
     decisions
         What was decided and assumed, with timings [s]; plain values for a JSON file.
+    field_uncertainty_hz
+        Standard uncertainty of the field that the echoes give [Hz], ``(x, y, z)``, where asked for; else None.
     """
 
     images: torch.Tensor
@@ -51,6 +63,7 @@ class ReconstructedImages:
     noise_sd: torch.Tensor
     uncombined: torch.Tensor | None
     decisions: dict[str, Any]
+    field_uncertainty_hz: torch.Tensor | None = None
 
 
 def reconstruct(
@@ -61,6 +74,7 @@ def reconstruct(
     virtual_coils: int | None = None,
     seed: int = 0,
     uncombined: bool = False,
+    uncertainty: bool = False,
     progress: Progress | None = None,
     device: torch.device | str = "cpu",
     scratch_folder: Path | None = None,
@@ -83,6 +97,9 @@ def reconstruct(
         Of the noise replica that the noise map of combining methods is made from.
     uncombined
         Keep the image of each virtual coil, if the method leaves coils apart.
+    uncertainty
+        Estimate the field's uncertainty, from how noise added once more changes the field, times a factor that was
+        measured on held-out virtual heads (`FIELD_UNCERTAINTY`).
     progress
         Called with the fraction done.
     device
@@ -96,8 +113,11 @@ def reconstruct(
     ------
     InputError
         If the method, an option or the number of virtual coils is unknown or out of range, calibration lines are
-        absent, or the weights of a network cannot be used.
+        absent, the weights of a network cannot be used, or the uncertainty is asked for of a method for which none was
+        measured or of data without two echo times.
     """
+    if uncertainty:
+        require_uncertainty(method, raw.header)
     run = choose("reconstruction", RECONSTRUCTIONS, method, options)
     report: Progress = progress or (lambda fraction: None)
     place = torch.device(device)
@@ -113,14 +133,31 @@ def reconstruct(
     hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder, memory_bytes=HYBRID_BYTES)
     watch.lap("hybrid")
     report(_PREPARED)
-    plan = _Plan(method, run, maps, hybrid, slabs, uncombined, seed, place)
-    images, sums, coil_images = _reconstruct_slabs(plan, report)
+    times = raw.header.echo_times_s if uncertainty else None
+    plan = _Plan(method, run, maps, hybrid, slabs, uncombined, times, seed, place)
+    images, sums, coil_images, change = _reconstruct_slabs(plan, report)
     watch.lap("reconstruction")
     decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
     if method in NETWORKS:
         decisions["network"] = describe_weights(method, (options or {}).get("weights"))
     noise_sd = torch.zeros_like(sums.power[0]) if sums.noise_sd is None else sums.noise_sd
-    return ReconstructedImages(images, sums, noise_sd, coil_images, decisions)
+    uncertainty_hz = None
+    if change is not None:
+        uncertainty_hz = FIELD_UNCERTAINTY[method] * local_rms(change) * field_sd_hz(images, raw.header.echo_times_s)
+    return ReconstructedImages(images, sums, noise_sd, coil_images, decisions, uncertainty_hz)
+
+
+def require_uncertainty(method: str, header: RawHeader) -> None:
+    """Raise `InputError` unless the uncertainty of the field can be told of a method and of data with this header."""
+    if method not in FIELD_UNCERTAINTY:
+        raise InputError(
+            f"the uncertainty of the field was measured for {' and '.join(FIELD_UNCERTAINTY)}; got method '{method}'"
+        )
+    if header.n_echoes < 2 or len(header.echo_times_s) != header.n_echoes:
+        raise InputError(
+            f"the uncertainty of the field needs the times of two echoes or more; the raw data have {header.n_echoes} "
+            f"echoes and {len(header.echo_times_s)} echo times"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,12 +168,25 @@ class _Plan:
     hybrid: HybridData
     cut: SlabPlan
     keep_coils: bool
+    echo_times_s: tuple[float, ...] | None
     seed: int
     device: torch.device
 
 
-def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, LagSums, torch.Tensor | None]:
-    """Combined images, lag sums with noise, and the coil images if they are kept."""
+@dataclass(frozen=True)
+class _Slab:
+    """Channels and maps of planes, the replica of their noise where no formula gives it, the field's change by it."""
+
+    channels: torch.Tensor
+    maps: torch.Tensor
+    noise: torch.Tensor | None
+    change: torch.Tensor | None
+
+
+def _reconstruct_slabs(
+    plan: _Plan, report: Progress
+) -> tuple[torch.Tensor, LagSums, torch.Tensor | None, torch.Tensor | None]:
+    """Combined images, lag sums with noise, the coil images if kept, and the field's change by noise if asked for."""
     hybrid, keep = plan.hybrid, plan.hybrid.sampling_mask.to(plan.device)
     shape = (hybrid.n_planes, *hybrid.plane_shape)
     n_echoes = hybrid.samples.shape[1]
@@ -144,17 +194,21 @@ def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, Lag
     lags = torch.empty((n_echoes - 1, *shape), dtype=torch.complex64)
     power = torch.empty((n_echoes, *shape))
     replica = torch.zeros(shape, dtype=torch.complex64)
+    change = None if plan.echo_times_s is None else torch.zeros(shape)
     coil_images: torch.Tensor | None = None
     n_channels = 1
     for planes in plan.cut.slabs:
         where = slice(planes.start, planes.stop)
-        channels, maps, noise = _reconstruct_slab(plan, planes, keep)
+        slab = _reconstruct_slab(plan, planes, keep)
+        channels = slab.channels
         n_channels = channels.shape[1]
         sums = lag_sums(channels, None)
         lags[:, where], power[:, where] = sums.lags.cpu(), sums.power.cpu()
-        images[:, where] = (channels[:, 0] if n_channels == 1 else roemer(channels, maps)).cpu()
-        if noise is not None:
-            replica[where] = noise.cpu()
+        images[:, where] = (channels[:, 0] if n_channels == 1 else roemer(channels, slab.maps)).cpu()
+        if slab.noise is not None:
+            replica[where] = slab.noise.cpu()
+        if change is not None and slab.change is not None:
+            change[where] = slab.change.cpu()
         if plan.keep_coils and n_channels > 1:
             coil_images = (
                 torch.empty((n_echoes, n_channels, *shape), dtype=torch.complex64)
@@ -165,25 +219,26 @@ def _reconstruct_slabs(plan: _Plan, report: Progress) -> tuple[torch.Tensor, Lag
         report(_PREPARED + (1.0 - _PREPARED) * planes.stop / hybrid.n_planes)
     exact = torch.full(shape, zero_filled_noise(keep, NOISE_SD))
     noise_sd = exact if plan.method == "zero" else local_noise_sd(replica)
-    return images, LagSums(lags, power, noise_sd, n_channels), coil_images
+    return images, LagSums(lags, power, noise_sd, n_channels), coil_images, change
 
 
-def _reconstruct_slab(
-    plan: _Plan, planes: range, keep: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Channels and maps of the slab's planes, and the replica of their noise where a formula does not give it."""
+def _reconstruct_slab(plan: _Plan, planes: range, keep: torch.Tensor) -> _Slab:
     wide = plan.cut.with_halo(planes)
     inner = slice(planes.start - wide.start, planes.stop - wide.start)
     maps = plan.maps.slab(wide.start, wide.stop).to(plan.device)
     samples = plan.hybrid.slab(wide.start, wide.stop).to(plan.device)
     channels = plan.run(samples, keep, maps, NOISE_SD)
     noise: torch.Tensor | None = None
+    change: torch.Tensor | None = None
     if plan.method not in LINEAR:
         some = _replica_echoes(plan.method, len(samples))
-        noise = replica_around(plan.run, samples[some], channels[some], keep, maps, NOISE_SD, wide, plan.seed)
+        again = with_more_noise(plan.run, samples[some], keep, maps, NOISE_SD, wide, plan.seed)
+        noise = image_change(again, channels[some], maps)[inner]
+        if plan.echo_times_s is not None:
+            change = field_change(again, channels, maps, plan.echo_times_s)[inner]
     elif plan.method != "zero":
-        noise = replica_slab(plan.run, keep, maps, NOISE_SD, wide, plan.seed)
-    return channels[:, :, inner], maps[:, inner], None if noise is None else noise[inner]
+        noise = replica_slab(plan.run, keep, maps, NOISE_SD, wide, plan.seed)[inner]
+    return _Slab(channels[:, :, inner], maps[:, inner], noise, change)
 
 
 def _replica_echoes(method: str, n_echoes: int) -> slice | list[int]:
