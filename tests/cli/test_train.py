@@ -144,11 +144,14 @@ def test_virtual_heads_are_made_first_and_some_kept_to_judge_by(
         # Phantoms stand for heads, which take half a minute each and have tests of their own.
         assert anatomy.t1.any()
         seeds.append(chosen)
+        assert settings.coil_maps is not None and settings.coil_maps.shape == (4, 8, 8)
         return [make_slab(chosen[1] + k)[0] for k in range(settings.slabs_a_head)]
 
     monkeypatch.setattr(training_slabs, "virtual_slabs", scanned)
-    out = tmp_path / "out"
-    assert train(out, "--virtual", 2, *NEW, "--steps", 2, "--seed", 5, "--minutes", 1e-9) == 0
+    out, maps = tmp_path / "out", tmp_path / "maps.npy"
+    np.save(maps, np.ones((4, 8, 8), np.complex64))
+    words = ["--virtual", 2, "--coil-maps", maps, *NEW, "--steps", 2, "--seed", 5, "--minutes", 1e-9]
+    assert train(out, *words) == 0
     assert seeds == [(5, 100_000), (5, 100_001), (5, 0), (5, 1)]
     assert len(list((out / "slabs" / "train").iterdir())) == 6
     assert train(out, "--resume", "--quiet") == 0
@@ -169,6 +172,8 @@ def test_what_it_cannot_use_is_refused_and_nothing_is_written(
         ([*new], "give either --data"),
         ([*new, "--data", full, "--virtual", 2], "give either --data"),
         ([*new, "--virtual", 2, "--self-supervised"], "drop --self-supervised"),
+        ([*new, "--data", full, "--coil-maps", full], "are what virtual heads are scanned with"),
+        ([*new, "--virtual", 2, "--coil-maps", tmp_path / "absent.npy"], "there is no file of coil maps here"),
         ([*new, "--data", some], "is undersampled"),
         ([*new, "--data", full, "--self-supervised"], "is fully sampled"),
         ([*new, "--data", tmp_path / "absent.h5"], "there is no such file"),
