@@ -1,8 +1,8 @@
 """Seconds and peak memory of raw data at the size of the paper: 280 x 280 x 96, 32 coils, 8 echoes, AF 3.
 
 Writes a synthetic ISMRMRD file of 5 GB beside the result (and removes it), reads it into hybrid data, and runs
-``sense`` on some of the 280 planes. Also reads a part of the file acquisition by acquisition, as the ismrmrd package
-does. Each row says seconds of the wall and of the processor.
+``sense`` and ``joint`` on some of the 280 planes (without the second pass that a noise map takes). Also reads a part of
+the file acquisition by acquisition, as the ismrmrd package does. Each row says seconds of the wall and of the processor.
 
 Usage: python benchmarks/raw_paper_size.py [RESULT.tsv] [--planes 16] [--shape 280 280 96] [--coils 32]
 """
@@ -23,6 +23,7 @@ from dlqsm.core.raw import RawHeader
 from dlqsm.core.scan import Grid
 from dlqsm.io.raw import read_raw, write_raw
 from dlqsm.reconstruction.hybrid import calibrate, to_hybrid
+from dlqsm.reconstruction.learned import joint
 from dlqsm.reconstruction.linear import sense
 from dlqsm.reconstruction.sensitivity import espirit
 
@@ -108,6 +109,9 @@ def measure(path: Path, record: Record, n_planes: int) -> None:
         for plane in range(middle, middle + n_planes):
             sense(hybrid.slab(plane, plane + 1), keep, maps.slab(plane, plane + 1), 1.0)
     add("sense per plane of 8 echoes, cpu s", {name: value / n_planes for name, value in took.items()})
+    with stopwatch() as took:
+        joint(hybrid.slab(middle, middle + n_planes), keep, maps.slab(middle, middle + n_planes), 1.0)
+    add("joint per plane of 8 echoes, cpu s", {name: value / n_planes for name, value in took.items()})
     with stopwatch() as took, ismrmrd.Dataset(str(path), mode="r") as dataset:
         for index in range(1, 1 + ACQUISITIONS_ALONE):
             line = dataset.read_acquisition(index).data
