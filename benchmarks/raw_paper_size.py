@@ -1,8 +1,9 @@
 """Seconds and peak memory of raw data at the size of the paper: 280 x 280 x 96, 32 coils, 8 echoes, AF 3.
 
 Writes a synthetic ISMRMRD file of 5 GB beside the result (and removes it), reads it into hybrid data, and runs
-``sense`` and ``joint`` on some of the 280 planes (without the second pass that a noise map takes). Also reads a part of
-the file acquisition by acquisition, as the ismrmrd package does. Each row says seconds of the wall and of the processor.
+``sense`` and ``joint`` on some of the 280 planes (without the second pass that a noise map takes). Also reads a part
+of the file acquisition by acquisition, as the ismrmrd package does. Each row says seconds of the wall and of the
+processor.
 
 Usage: python benchmarks/raw_paper_size.py [RESULT.tsv] [--planes 16] [--shape 280 280 96] [--coils 32]
 """
