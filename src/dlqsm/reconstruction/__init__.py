@@ -31,8 +31,8 @@ COILS_APART: Final[dict[str, dict[str, str]]] = {
 }
 """Methods that leave coils apart, with the options that make them do so."""
 
-FIELD_UNCERTAINTY: Final[dict[str, float]] = {"cs": 1.5, "joint": 1.5}
-"""The field's error over its change by noise added once more: the factor that makes 68 % of the errors in brain tissue
+FIELD_UNCERTAINTY: Final[dict[str, float]] = {"cs": 1.12, "joint": 2.21}
+"""The field's error over its change by noise added once more: the factor that makes 68 % of the errors in the brain
 smaller than the uncertainty, measured on held-out virtual heads at AF 3 and 5 (`docs/reconstruction.md`)."""
 
 HALO_PLANES: Final[dict[str, int]] = {"cs": 8}
