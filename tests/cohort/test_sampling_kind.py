@@ -47,4 +47,4 @@ def test_independent_random_cells_are_not_regular() -> None:
 
 def test_the_reconstruction_follows_from_the_sampling() -> None:
     assert default_method(uniform=True) == "sense"
-    assert default_method(uniform=False) == "cs"
+    assert default_method(uniform=False) == "joint"

@@ -17,8 +17,7 @@ from dlqsm.io.bids_names import label_of
 from dlqsm.io.raw import read_raw
 
 FOR_UNIFORM: Final = "sense"
-FOR_RANDOM: Final = "cs"
-"""Not yet ``joint``: its first weights are better in the field and no better in the nuclei of the small protocol."""
+FOR_RANDOM: Final = "joint"
 USUAL_REFERENCE: Final = "PI2"
 VIRTUAL_ATLAS: Final = "virtual"
 USUAL_ATLAS: Final = "cit168"

@@ -23,7 +23,8 @@ PLANES_TOGETHER: Final = 8
 """x-planes that the compressed sensing of the start joins: its wavelets' cell."""
 _CHANNELS = 14
 _PHASE_CELLS = 16.0
-_AT_ONCE_BYTES: Final = {"cpu": 2**24, "cuda": 2**31}
+_AT_ONCE_BYTES: Final = {"cpu": 2**22, "cuda": 2**31}
+"""Of features, or of coil images, at a time: larger ones cost a CPU a quarter more, spent on fetching memory."""
 _MOST = {"blocks": 16, "features": 1024}
 
 
@@ -157,18 +158,16 @@ class JointNetwork(nn.Module):
     ) -> torch.Tensor:
         unit = float(self.settings["typical_snr"])
         seen, slope, first = (_parts(each * phase.conj() / unit) for each in (images, gradient, start))
-        values = _channels(seen, slope, first, problem.noise_level)
-        positions = echo_positions(len(images), values)
+        positions = echo_positions(len(images), seen)
         n_planes = images.shape[1]
         at_once = n_planes
         if not torch.is_grad_enabled():
             at_once = self._planes_at_once(len(images), images[0, 0].numel(), images.device.type)
-        found = [
-            block(some.flatten(0, 1).contiguous(memory_format=torch.channels_last), positions)
-            .float()
-            .unflatten(0, (len(images), -1))
-            for some in values.split(at_once, 1)
-        ]
+        found = []
+        for planes in _portions(n_planes, at_once):
+            values = _channels(seen, slope, first, problem.noise_level, planes)
+            planes_of_echoes = values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            found.append(block(planes_of_echoes, positions).float().unflatten(0, (len(images), -1)))
         correction = torch.cat(found, 1).movedim(2, -1).contiguous()
         return torch.view_as_complex(correction) * phase * unit * problem.inside
 
@@ -183,14 +182,29 @@ class _Problem:
     def __init__(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> None:
         self.maps, self.mask = maps, sampling_mask
         self.keep = torch.fft.ifftshift(sampling_mask, dim=PLANE).to(maps.real.dtype)
-        self.right_side = roemer(ifftc(samples, PLANE), maps)
+        most = _AT_ONCE_BYTES.get(maps.device.type, _AT_ONCE_BYTES["cpu"])
+        self._at_once = max(1, most // samples[:, :, :1].nbytes)
+        right_sides = [roemer(ifftc(samples[:, :, x], PLANE), maps[:, x]) for x in self._parts()]
+        self.right_side = torch.cat(right_sides, 1)
         self.inside = (maps != 0).any(0)
         self.noise_level = self.keep.mean().sqrt()
 
     def gradient(self, images: torch.Tensor) -> torch.Tensor:
         """E^H (E x - y) of ``(echo, x, y, z)``."""
-        kspace = torch.fft.fft2(images.unsqueeze(1) * self.maps) * self.keep
-        return (torch.fft.ifft2(kspace) * self.maps.conj()).sum(1) - self.right_side
+        if torch.is_grad_enabled():
+            return self._normal(images, slice(None)) - self.right_side
+        result = torch.empty_like(images)
+        for x in self._parts():
+            result[:, x] = self._normal(images, x)
+        return result.sub_(self.right_side)
+
+    def _normal(self, images: torch.Tensor, x: slice) -> torch.Tensor:
+        maps = self.maps[:, x]
+        kspace = torch.fft.fft2(images[:, x].unsqueeze(1) * maps) * self.keep
+        return (torch.fft.ifft2(kspace) * maps.conj()).sum(1)
+
+    def _parts(self) -> list[slice]:
+        return _portions(self.maps.shape[1], self._at_once)
 
     def with_samples(self, images: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
         """Coil images whose measured samples are the given ones."""
@@ -216,12 +230,17 @@ def _parts(values: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(values).movedim(-1, 2)
 
 
+def _portions(n_planes: int, at_once: int) -> list[slice]:
+    return [slice(first, min(first + at_once, n_planes)) for first in range(0, n_planes, at_once)]
+
+
 def _channels(
-    images: torch.Tensor, gradient: torch.Tensor, start: torch.Tensor, noise_level: torch.Tensor
+    images: torch.Tensor, gradient: torch.Tensor, start: torch.Tensor, noise_level: torch.Tensor, planes: slice
 ) -> torch.Tensor:
-    """All that a block sees of each echo, ``(echo, x, _CHANNELS, y, z)``."""
-    after = torch.cat([images[:, 1:], images[:, -1:]], 1)
-    before = torch.cat([images[:, :1], images[:, :-1]], 1)
+    """All that a block sees of some planes of each echo, ``(echo, x, _CHANNELS, y, z)``."""
+    x = torch.arange(planes.start, planes.stop, device=images.device)
+    after, before = images[:, (x + 1).clamp_max(images.shape[1] - 1)], images[:, (x - 1).clamp_min(0)]
+    images, gradient, start = images[:, planes], gradient[:, planes], start[:, planes]
     # The root has no slope at zero, where there is nothing.
     magnitude = images.square().sum(2, keepdim=True).add(1e-12).sqrt()
     mean = magnitude.mean(0, keepdim=True).expand_as(magnitude)
