@@ -3,12 +3,13 @@
 Writes a synthetic ISMRMRD file of 5 GB beside the result (and removes it), reads it into hybrid data, and runs
 ``sense`` and ``joint`` on some of the 280 planes (without the second pass that a noise map takes). Also reads a part
 of the file acquisition by acquisition, as the ismrmrd package does. Each row says seconds of the wall and of the
-processor.
+processor. ``--whole METHOD`` also runs ``dlqsm recon`` on the file from its beginning to its last image.
 
-Usage: python benchmarks/raw_paper_size.py [RESULT.tsv] [--planes 16] [--shape 280 280 96] [--coils 32]
+Usage: python benchmarks/raw_paper_size.py [RESULT.tsv] [--planes 16] [--shape 280 280 96] [--coils 32] [--whole joint]
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -119,12 +120,26 @@ def measure(path: Path, record: Record, n_planes: int) -> None:
     add(f"{ACQUISITIONS_ALONE} acquisitions by ismrmrd, cpu s", took, ACQUISITIONS_ALONE * line.nbytes / 1e6)
 
 
+def reconstruct_whole(path: Path, record: Record, method: str) -> None:
+    """Time ``dlqsm recon`` as a user calls it; memory is that of its process alone."""
+    words = ["recon", str(path), str(path.with_name("recon")), "--method", method]
+    with stopwatch() as took:
+        process = subprocess.Popen([str(Path(sys.executable).with_name("dlqsm")), *words])
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"dlqsm recon ended with {process.returncode}")
+    about = {"cpu_s": round(used.ru_utime + used.ru_stime), "peak_mb": round(used.ru_maxrss / 1024)}
+    record.add("raw paper size", f"dlqsm recon --method {method}, wall s", took["wall_s"], **about)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("result", type=Path, nargs="?", default=Path("raw_paper_size.tsv"))
     parser.add_argument("--planes", type=int, default=16)
     parser.add_argument("--shape", type=int, nargs=3, default=(280, 280, 96))
     parser.add_argument("--coils", type=int, default=32)
+    parser.add_argument("--whole", metavar="METHOD", help="reconstruct the file as a user does")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
@@ -140,6 +155,8 @@ def main() -> None:
         size = path.stat().st_size / 1e6
         record.add("raw paper size", "write, wall s", wall, wall_s=round(wall, 2), mb_per_s=round(size / wall))
         measure(path, record, arguments.planes)
+        if arguments.whole:
+            reconstruct_whole(path, record, arguments.whole)
 
 
 if __name__ == "__main__":
