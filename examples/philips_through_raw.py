@@ -32,6 +32,8 @@ N_COILS, SNR, ACCELERATION, SEED = 8, 60.0, 3.0, 7
 def read(folder: Path) -> EchoSeries:
     """Magnitude and phase, with the unit of the phase decided from the headers."""
     phase = sorted(folder.glob("*_ph.nii.gz"))
+    if not phase:
+        raise SystemExit(f"{folder}: there are no phase images (*_ph.nii.gz) here; name the folder that holds them")
     magnitude = [path.with_name(path.name.replace("_ph", "")) for path in phase]
     return read_echo_series(
         magnitude, phase, phase_unit=None, echo_times_s=None, field_strength_t=None, b0_direction=None
