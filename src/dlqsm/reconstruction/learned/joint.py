@@ -114,7 +114,8 @@ class JointNetwork(nn.Module):
         if bool(sampling_mask.all()):
             coil_images = ifftc(hybrid_slab, PLANE)
             return coil_images if exact else roemer(coil_images, sensitivity_maps).unsqueeze(1)
-        samples = hybrid_slab / noise
+        # Whitened data have a noise of 1, and a copy of a slab is much memory.
+        samples = hybrid_slab if noise == 1.0 else hybrid_slab / noise
         problem = _Problem(samples, sampling_mask, sensitivity_maps)
         images = self._correct(self._start(samples, sampling_mask, sensitivity_maps), problem)
         if exact:
