@@ -15,7 +15,7 @@ from dlqsm.qsm.background.vsharp import _spheres, sphere_kernel
 GRID = Grid((45, 48, 32), (1.6, 1.6, 2.5))
 OBLIQUE = (0.2, -0.3, (1 - 0.2**2 - 0.3**2) ** 0.5)
 SCAN = Scan(GRID, b0_direction=OBLIQUE)
-SMALL = {"vsharp": {"radii_mm": (8.0, 6.0, 4.0, 3.0)}, "pdf": {}}
+SMALL = {"vsharp": {"radii_mm": (8.0, 6.0, 4.0, 3.0)}, "pdf": {}, "pdf_tv": {}}
 
 
 def coordinates(grid: Grid = GRID, dtype=torch.float64):
@@ -83,7 +83,7 @@ def test_field_of_an_inside_sphere_stays(name):
     assert 0.95 < float((a * b).sum() / (b * b).sum()) < 1.02
 
 
-@pytest.mark.parametrize("name", BACKGROUND_REMOVERS)
+@pytest.mark.parametrize("name", ["vsharp", "pdf"])
 def test_removal_is_linear_and_zero_gives_zero(name, generator):
     options = {"pdf": {"tolerance": 1e-30, "max_iterations": 5}}.get(name, {})
     a, b = (torch.randn(GRID.shape, dtype=torch.float64, generator=generator) for _ in range(2))
@@ -133,7 +133,9 @@ def test_finer_anisotropic_oblique_grid_agrees(name):
         near = kept & (distance((2.0, -3.0, 1.0), grid) < 10.0) & (distance((2.0, -3.0, 1.0), grid) > 7.0)
         a, b = demeaned(local, near)[near], demeaned(truth, near)[near]
         values.append(float((a * b).sum() / (b * b).sum()))
-    assert all(0.97 < value < 1.03 for value in values)
+    # The fixed number of steps of pdf_tv leaves more to the grid: 1.032 and 1.001 were measured.
+    off = 0.05 if name == "pdf_tv" else 0.03
+    assert all(abs(value - 1.0) < off for value in values), values
 
 
 @pytest.mark.parametrize("name", BACKGROUND_REMOVERS)
@@ -154,6 +156,9 @@ def test_single_precision_agrees_with_double(name):
         ("pdf", {"reach_mm": 20.0}),
         ("pdf", {"tolerance": 1e-1}),
         ("pdf", {"local_sd_ppm": 0.1}),
+        ("pdf_tv", {"strength": 2e-3}),
+        ("pdf_tv", {"n_iterations": 5}),
+        ("pdf_tv", {"padding_mm": 40.0}),
     ],
 )
 def test_each_option_changes_the_result(name, options):
@@ -162,6 +167,13 @@ def test_each_option_changes_the_result(name, options):
     before, _, _ = remove(name, field, noise=noise)
     after, _, _ = remove(name, field, noise=noise, **options)
     assert rms(before - after, MASK) > 1e-3 * rms(before, MASK)
+
+
+def test_pdf_tv_takes_edges_from_the_noise(generator):
+    field = sphere_field((2.0, -3.0, 1.0), 4.0, 0.3) + sphere_field((5.0, 40.0, -20.0), 8.0, 9.4)
+    noise = 0.005 + 0.02 * torch.rand(GRID.shape, dtype=torch.float64, generator=generator)
+    few, many = (remove("pdf_tv", field, noise=noise, edge_share=share)[0] for share in (0.0, 0.5))
+    assert rms(few - many, MASK) > 1e-3 * rms(few, MASK)
 
 
 def test_high_pass_of_variable_radius_and_its_adjoint(generator):

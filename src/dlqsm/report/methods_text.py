@@ -39,6 +39,11 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "The background field was removed by projection onto dipole fields (PDF)",
         ("10.1002/nbm.1670",),
     ),
+    ("background", "pdf_tv"): (
+        "The background field was removed by projection onto dipole fields (PDF), followed by a joint fit of sources "
+        "outside the brain and of a susceptibility inside it whose total variation is penalised",
+        ("10.1002/nbm.1670", "10.1002/mrm.26331"),
+    ),
     ("inversion", "l1"): (
         "Susceptibility was solved for with an L1 penalty on its gradients outside the edges of the magnitude, "
         "by the alternating direction method of multipliers",

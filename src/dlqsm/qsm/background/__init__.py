@@ -2,8 +2,9 @@
 
 from dlqsm.core.methods import Background
 from dlqsm.qsm.background.pdf import pdf
+from dlqsm.qsm.background.pdf_tv import pdf_tv
 from dlqsm.qsm.background.vsharp import vsharp
 
-BACKGROUND_REMOVERS: dict[str, Background] = {"vsharp": vsharp, "pdf": pdf}
+BACKGROUND_REMOVERS: dict[str, Background] = {"vsharp": vsharp, "pdf": pdf, "pdf_tv": pdf_tv}
 
-__all__ = ["BACKGROUND_REMOVERS", "pdf", "vsharp"]
+__all__ = ["BACKGROUND_REMOVERS", "pdf", "pdf_tv", "vsharp"]
