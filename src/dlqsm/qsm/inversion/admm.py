@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Vector
 from dlqsm.core.solvers import Convergence
+from dlqsm.core.units import TWO_PI
+from dlqsm.qsm.inversion.admm_kernels import (
+    divergence,
+    in_slabs,
+    solve_spectrum,
+    split_field,
+    split_gradients,
+    split_periodic_field,
+)
 from dlqsm.qsm.inversion.gradients import difference, squared_gradient
 
 RELAXATION = 1.8
 CHECK_EVERY = 5
-NEWTON_STEPS = 3
+MAJORISING_STEPS = 3
 
 
 @dataclass(slots=True)
@@ -50,84 +60,99 @@ class Problem:
 
 @dataclass(slots=True)
 class State:
-    """Iterates: chi and D chi; z and q with their scaled duals. z and its dual hold h_d times the gradient."""
+    """Iterates: chi and D chi; each split with its scaled dual, of which only the sum is kept.
+
+    ``split`` is v = z + dual, of h_d times the gradient. Shrinkage leaves dual = clamp(v) to alpha h_d / mu
+    where M is 1 and zero elsewhere, and z = v - dual, so that one array a direction says both. ``aim`` is q + dual.
+    """
 
     chi: torch.Tensor
     fitted: torch.Tensor
-    z: torch.Tensor
-    z_dual: torch.Tensor
+    split: torch.Tensor
     q: torch.Tensor
-    q_dual: torch.Tensor
+    aim: torch.Tensor
 
     @classmethod
     def zero(cls, like: torch.Tensor) -> State:
         """Start from nothing."""
-        scalar = [torch.zeros_like(like) for _ in range(4)]
-        return cls(
-            scalar[0], scalar[1], like.new_zeros((3, *like.shape)), like.new_zeros((3, *like.shape)), *scalar[2:]
-        )
+        chi, fitted, q, aim = (torch.zeros_like(like) for _ in range(4))
+        return cls(chi, fitted, like.new_zeros((3, *like.shape)), q, aim)
 
 
 def solve(problem: Problem, state: State, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
-    """Iterate until primal and dual residual, relative, are both below the tolerance."""
-    denominator = problem.mu_field * problem.kernel**2
-    denominator += problem.mu_gradient * squared_gradient(_shape(state.chi), problem.spacing, problem.kernel)
-    denominator[0, 0, 0] = 1.0
+    """Iterate until the splits miss by no more than the tolerance, relative to what they hold.
+
+    The iteration is a fixed-point map of (v, q + dual): its step, 1.8 (G chi - z, D chi - q), is zero at the solution
+    and nowhere else. The residual is its norm over that of (v, q + dual), in the metric of the penalties, without the
+    1.8; it is the primal and the dual residual of ADMM in one.
+    """
+    step = step_on_cpu if state.chi.device.type == "cpu" else step_in_torch
+    inverse = _inverse(problem)
     history: list[float] = []
     n = 0
     while n < max_iterations:
         n += 1
-        checked = n % CHECK_EVERY == 0 or n == max_iterations
-        _update_chi(problem, state, denominator)
-        gradient_change = _update_gradients(problem, state, checked)
-        field_change = _update_field(problem, state, checked)
-        if checked:
-            history.append(_residual(problem, state, gradient_change, field_change))
+        missed, held = step(problem, state, inverse)
+        if n % CHECK_EVERY == 0 or n == max_iterations:
+            history.append(math.sqrt(float(missed) / max(float(held), 1e-300)))
             if history[-1] <= tolerance:
                 break
     residual = history[-1]
     return state, Convergence(residual <= tolerance, n, residual, tolerance, tuple(history))
 
 
-def _update_chi(problem: Problem, state: State, denominator: torch.Tensor) -> None:
+def step_on_cpu(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[float, float]:
+    """One iteration by fused passes; returns the squared norms of what the splits miss and of what they hold."""
+    limits, scales = _constants(problem)
+    split, smooth = state.split.numpy(), problem.smooth.numpy()
+    limits_np, scales_np = (np.array(values, split.dtype) for values in (limits, scales))
+    mu, relax = split.dtype.type(problem.mu_field), split.dtype.type(RELAXATION)
+    n, n_threads = split.shape[1], torch.get_num_threads()
+    in_slabs(divergence, n, n_threads, split, smooth, limits_np, scales_np, state.chi.numpy())
+    gradients = rfft3(state.chi)
+    data = rfft3(torch.sub(2.0 * state.q, state.aim, out=state.fitted))
+    arrays = (t.numpy() for t in (gradients, data, problem.kernel, inverse))
+    in_slabs(solve_spectrum, n, n_threads, *arrays, mu)
+    state.chi, state.fitted = irfft3(gradients, state.chi.shape), irfft3(data, state.chi.shape)
+    found = in_slabs(split_gradients, n, n_threads, state.chi.numpy(), split, smooth, limits_np, scales_np, relax)
+    known = (state.fitted, state.aim, state.q, problem.weights_squared, problem.field)
+    fit = split_field if problem.rad_per_ppm == 0.0 else split_periodic_field
+    extra = () if problem.rad_per_ppm == 0.0 else (problem.rad_per_ppm, MAJORISING_STEPS)
+    more = in_slabs(fit, n, n_threads, *(t.numpy() for t in known), mu, relax, *extra)
+    return found[0] + more[0], found[1] + more[1]
+
+
+def step_in_torch(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `step_on_cpu`, on any device; the norms stay there until they are asked for."""
+    _solve_for_chi(problem, state, inverse)
+    missed, held = state.chi.new_zeros(()), state.chi.new_zeros(())
+    for axis, (limit, scale) in enumerate(zip(*_constants(problem), strict=True)):
+        v = state.split[axis]
+        error = difference(state.chi, axis).add_(_dual(problem, v, axis, limit)).sub_(v)
+        v.add_(error, alpha=RELAXATION)
+        missed, held = missed + scale * _energy(error), held + scale * _energy(v)
+    error = state.fitted - state.q
+    state.aim.add_(error, alpha=RELAXATION)
+    state.q = _fit_data(problem, state.aim, state.q)
+    mu = problem.mu_field
+    return missed + mu * _energy(error), held + mu * _energy(state.aim)
+
+
+def _solve_for_chi(problem: Problem, state: State, inverse: torch.Tensor) -> None:
     """Let chi be the argmin of the two quadratic penalties, in k-space."""
     right = torch.zeros_like(state.chi)
-    for axis, h in enumerate(problem.spacing):
-        y = state.z[axis] - state.z_dual[axis]
-        right.add_(y.roll(1, axis).sub_(y), alpha=problem.mu_gradient / h**2)
+    for axis, (limit, scale) in enumerate(zip(*_constants(problem), strict=True)):
+        v = state.split[axis]
+        y = v - 2.0 * _dual(problem, v, axis, limit)
+        right.add_(y.roll(1, axis).sub_(y), alpha=scale)
     spectrum = rfft3(right)
-    spectrum.addcmul_(rfft3(state.q - state.q_dual), problem.kernel, value=problem.mu_field)
-    spectrum.div_(denominator)
+    spectrum.addcmul_(rfft3(2.0 * state.q - state.aim), problem.kernel, value=problem.mu_field).mul_(inverse)
     state.chi = irfft3(spectrum, state.chi.shape)
     state.fitted = irfft3(spectrum.mul_(problem.kernel), state.chi.shape)
 
 
-def _update_gradients(problem: Problem, state: State, checked: bool) -> tuple[float, float]:
-    """Let z = soft(G chi + dual), over-relaxed; returns the squared norms of G chi - z and of the change of z."""
-    primal = dual = 0.0
-    for axis, h in enumerate(problem.spacing):
-        limit = problem.alpha / problem.mu_gradient * h
-        old = state.z[axis]
-        gradient = difference(state.chi, axis)
-        moved = state.z_dual[axis].add_(gradient, alpha=RELAXATION).add_(old, alpha=1.0 - RELAXATION)
-        dual_part = moved.clamp(-limit, limit).mul_(problem.smooth[axis])
-        new = moved.sub_(dual_part)
-        if checked:
-            primal += _energy(gradient - new) / h**2
-            dual += _energy(new - old) / h**2
-        state.z[axis] = new
-        state.z_dual[axis] = dual_part
-    return primal, dual
-
-
-def _update_field(problem: Problem, state: State, checked: bool) -> tuple[float, float]:
-    """Let q be the argmin of the data term and its penalty, over-relaxed; returns norms as the other."""
-    old = state.q
-    aim = state.q_dual.add_(state.fitted, alpha=RELAXATION).add_(old, alpha=1.0 - RELAXATION)
-    new = _fit_data(problem, aim, old)
-    # Exactly zero where there are no data: rounding errors there would shrink to denormal numbers, which are slow.
-    state.q, state.q_dual = new, aim.sub_(new).mul_(problem.weights_squared > 0)
-    return (_energy(state.fitted - new), _energy(new - old)) if checked else (0.0, 0.0)
+def _dual(problem: Problem, v: torch.Tensor, axis: int, limit: float) -> torch.Tensor:
+    return v.clamp(-limit, limit).mul_(problem.smooth[axis])
 
 
 def _fit_data(problem: Problem, aim: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
@@ -140,8 +165,8 @@ def _fit_data(problem: Problem, aim: torch.Tensor, start: torch.Tensor) -> torch
     if c == 0.0:
         return (w * problem.field).add_(aim, alpha=mu).div_(w + mu)
     q = start
-    for _ in range(NEWTON_STEPS):
-        turn = 2.0 * math.pi / c
+    for _ in range(MAJORISING_STEPS):
+        turn = TWO_PI / c
         error = q - problem.field
         error = error - turn * torch.round(error / turn)
         curvature = w * torch.sinc(error * (c / math.pi))
@@ -149,21 +174,20 @@ def _fit_data(problem: Problem, aim: torch.Tensor, start: torch.Tensor) -> torch
     return q
 
 
-def _residual(problem: Problem, state: State, gradient: tuple[float, float], field: tuple[float, float]) -> float:
-    """The larger of the primal and the dual residual, each relative, in the metric of the penalties."""
-    mu = (problem.mu_gradient, problem.mu_field)
-    primal = mu[0] * gradient[0] + mu[1] * field[0]
-    dual = mu[0] * gradient[1] + mu[1] * field[1]
-    split = sum(mu[0] * _energy(state.z[a]) / h**2 for a, h in enumerate(problem.spacing)) + mu[1] * _energy(state.q)
-    duals = sum(mu[0] * _energy(state.z_dual[a]) / h**2 for a, h in enumerate(problem.spacing))
-    duals += mu[1] * _energy(state.q_dual)
-    return math.sqrt(max(primal / max(split, 1e-300), dual / max(duals, 1e-300)))
+def _inverse(problem: Problem) -> torch.Tensor:
+    """Reciprocal of mu_field D^2 + mu_gradient |G|^2, which turns the two right sides into chi; 1 at k = 0."""
+    nx, ny, nz = problem.field.shape
+    denominator = problem.mu_field * problem.kernel**2
+    denominator += problem.mu_gradient * squared_gradient((nx, ny, nz), problem.spacing, problem.kernel)
+    denominator[0, 0, 0] = 1.0
+    return denominator.reciprocal_()
 
 
-def _energy(value: torch.Tensor) -> float:
-    return float(torch.linalg.vector_norm(value)) ** 2
+def _constants(problem: Problem) -> tuple[list[float], list[float]]:
+    """By axis: where the dual is clamped, alpha h / mu, and the penalty of a bare difference, mu / h^2."""
+    limits = [problem.alpha / problem.mu_gradient * h for h in problem.spacing]
+    return limits, [problem.mu_gradient / h**2 for h in problem.spacing]
 
 
-def _shape(volume: torch.Tensor) -> tuple[int, int, int]:
-    nx, ny, nz = volume.shape
-    return nx, ny, nz
+def _energy(value: torch.Tensor) -> torch.Tensor:
+    return value.square().sum()
