@@ -34,7 +34,11 @@ from dlqsm.reconstruction.reconstruct import reconstruct
 
 INF = math.inf
 PAPER_CHAIN = QsmConfig(background=Step("vsharp"), inversion=Step("l1"))
-CHAINS = {"vsharp": PAPER_CHAIN, "pdf": QsmConfig(background=Step("pdf"), inversion=Step("l1"))}
+CHAINS = {
+    "vsharp": PAPER_CHAIN,
+    "pdf": QsmConfig(background=Step("pdf"), inversion=Step("l1")),
+    "pdf_tv": QsmConfig(background=Step("pdf_tv"), inversion=Step("l1")),
+}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from record import Record
 CHAINS = {
     "vsharp+l1": ["--background", "vsharp", "--inversion", "l1"],
     "pdf+l1": ["--background", "pdf", "--inversion", "l1"],
+    "pdf_tv+l1": ["--background", "pdf_tv", "--inversion", "l1"],
     "pdf+tkd": ["--background", "pdf", "--inversion", "tkd"],
 }
 

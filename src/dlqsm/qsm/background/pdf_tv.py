@@ -30,7 +30,7 @@ def pdf_tv(
     *,
     strength: float = 2e-4,
     edge_share: float = 0.1,
-    n_iterations: int = 20,
+    n_iterations: int = 40,
     padding_mm: float = 16.0,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by PDF, then by sources outside the mask M beside a smooth susceptibility inside it.
@@ -60,7 +60,8 @@ def pdf_tv(
     edge_share
         Share of the gradient components of the inverse noise that count as edges; none without a noise map.
     n_iterations
-        Steps of the joint fit.
+        Steps of the joint fit. After 20 the field inside is as near the truth, but that of deep nuclei is not: on two
+        bench problems the nuclei were then 6.0 and 5.4 ppb off, after 40 steps 3.7 and 2.8 ppb.
     padding_mm
         Room between the box of the mask and its periodic copy in the joint fit [mm].
 
