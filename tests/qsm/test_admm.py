@@ -1,4 +1,4 @@
-"""The solver of the L1 problem: fused passes and torch are one iteration, threads change nothing, steps end at a point."""
+"""The solver of the L1 problem: fused passes and torch are one iteration, threads change nothing, steps end."""
 
 import copy
 
