@@ -16,6 +16,7 @@ from dlqsm.cli import COMMANDS, main
 from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import read_image, read_volume, write_volume
 
+ECHO_TIMES_S = (0.0033, 0.0064, 0.0095, 0.0126)
 Refused = Callable[..., str]
 
 
@@ -91,6 +92,24 @@ def test_unwrap_changes_by_whole_turns(phantom: Path, tmp_path: Path) -> None:
     turns = (read_image(out).values - read_image(phantom / "phase.nii.gz").values)[mask.numpy()] / (2 * np.pi)
     assert np.abs(turns - turns.round()).max() < 1e-5
     assert read_image(out).values.shape == (*mask.shape, 4)
+
+
+def test_unwrap_along_echo_times_changes_by_whole_turns(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    out, base = tmp_path / "u.nii.gz", ["--mask", phantom / "mask.nii.gz", "--quiet", "--echo-times"]
+    words = ["unwrap", phantom / "phase.nii.gz", out, *base]
+    assert "3 echo times" in refused(*words, 0.003, 0.006, 0.009)
+    assert "milliseconds" in refused(*words, 3, 6, 9, 12)
+    assert not list(tmp_path.iterdir())
+    assert main([str(w) for w in [*words, *ECHO_TIMES_S]]) == 0
+    mask = read_volume(phantom / "mask.nii.gz")[0] > 0
+    turns = (read_image(out).values - read_image(phantom / "phase.nii.gz").values)[mask.numpy()] / (2 * np.pi)
+    assert np.abs(turns - turns.round()).max() < 1e-5
+    alone = tmp_path / "alone.nii.gz"
+    words = ["unwrap", phantom / "phase.nii.gz", alone, "--mask", phantom / "mask.nii.gz", "--quiet"]
+    assert main([str(w) for w in words]) == 0
+    difference = (read_image(out).values - read_image(alone).values)[mask.numpy()] / (2 * np.pi)
+    assert np.abs(difference - np.median(difference, axis=0)).max() < 1e-3
+    assert json.loads((tmp_path / "u.json").read_text())["EchoTimes"] == list(ECHO_TIMES_S)
 
 
 def test_background_writes_the_field_its_mask_and_a_record(phantom: Path, tmp_path: Path) -> None:
