@@ -16,9 +16,9 @@ from dlqsm.core.checks import (
 )
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
-from dlqsm.core.operators import LinearOperator
-from dlqsm.core.scan import Scan
+from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.core.solvers import Convergence, conjugate_gradient
+from dlqsm.qsm.blocks import Blocks, averaged, averaged_field, blocks_of, grid_of_blocks, repeated
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.weights import relative_weights
 
@@ -29,9 +29,10 @@ def pdf(
     scan: Scan,
     noise_ppm: torch.Tensor | None = None,
     *,
-    reach_mm: float = 40.0,
+    reach_mm: float = 24.0,
     local_sd_ppm: float = 0.008,
-    tolerance: float = 3e-3,
+    working_voxel_mm: float = 2.0,
+    tolerance: float = 4e-3,
     max_iterations: int = 100,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by projection onto dipole fields (PDF).
@@ -42,8 +43,9 @@ def pdf(
 
     with c the weighted mean of b and W = 1 / sqrt(noise^2 + local_sd^2), over its mean: to this fit the local field is
     noise as well, so that weights that follow the noise alone trust bright voxels too much. Conjugate gradients on the
-    normal equations; stopping early regularises. Sources lie in the box of the mask widened by ``reach_mm``; the box is
-    periodic, which moves sources but leaves their field harmonic inside the mask. The whole mask is kept.
+    normal equations; stopping early regularises. They start from the sources of blocks of voxels, where an iteration
+    costs a fraction. Sources lie in the box of the mask widened by ``reach_mm``; the box is periodic, which moves
+    sources but leaves their field harmonic inside the mask. The whole mask is kept.
 
     Parameters
     ----------
@@ -59,14 +61,16 @@ def pdf(
         Room for sources between the box of the mask and its periodic copy [mm].
     local_sd_ppm
         Expected standard deviation of the local field [ppm], added in square to the noise.
+    working_voxel_mm
+        Voxels are averaged in blocks up to this size [mm] for the start; up to one voxel, the fit starts from zero.
     tolerance
-        Residual of the normal equations, relative to the start, at which the fit stops.
+        Residual of the normal equations, relative to their right side, at which the fit stops.
     max_iterations
         Iterations after which the fit stops in any case.
 
     Returns
     -------
-    Local field [ppm], zero outside the mask; the mask; the `Convergence`.
+    Local field [ppm], zero outside the mask; the mask; the `Convergence` on the fine grid.
 
     Raises
     ------
@@ -88,24 +92,56 @@ def pdf(
     require_finite("total field inside the mask", field)
     spread = None if noise_ppm is None else (noise_ppm**2 + local_sd_ppm**2).sqrt()
     weights = box.take(relative_weights(mask, spread, total_field_ppm))
-    kernel = dipole_kernel(box.wide, scan.b0_direction, field)
-    offset = (weights**2 * field).sum() / (weights**2).sum()
-    field = torch.where(inside, field - offset, 0.0)
-    outside = (~inside).to(field.dtype)
-
-    def to_field(sources: torch.Tensor) -> torch.Tensor:
-        return irfft3(rfft3(sources) * kernel, box.wide.shape)
-
-    weighted = LinearOperator(
-        lambda sources: weights * to_field(outside * sources), lambda residual: outside * to_field(weights * residual)
-    )
-    sources, convergence = conjugate_gradient(
-        weighted.normal, weighted.adjoint(weights * field), tolerance=tolerance, max_iterations=max_iterations
-    )
+    fit = _Fit(field, inside, weights**2, box.wide, scan.b0_direction)
+    start = _start(fit, blocks_of(scan.grid.voxel_size_mm, working_voxel_mm), tolerance, max_iterations)
+    sources, convergence = fit.sources(start, tolerance, max_iterations)
     if not convergence.converged:
         warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
-    local = torch.where(inside, field - to_field(outside * sources), 0.0)
+    local = torch.where(inside, fit.centred - fit.field_of(sources), 0.0)
     return box.put_back(local), mask.clone(), convergence
+
+
+class _Fit:
+    """The least-squares problem on one grid."""
+
+    def __init__(
+        self, field: torch.Tensor, inside: torch.Tensor, weights_squared: torch.Tensor, grid: Grid, b0: Vector
+    ) -> None:
+        self.field, self.inside, self.weights_squared, self.grid, self.b0 = field, inside, weights_squared, grid, b0
+        offset = (weights_squared * field).sum() / weights_squared.sum()
+        self.centred = torch.where(inside, field - offset, 0.0)
+        self._kernel = dipole_kernel(grid, b0, field)
+
+    def field_of(self, sources: torch.Tensor) -> torch.Tensor:
+        return irfft3(rfft3(sources).mul_(self._kernel), self.grid.shape)
+
+    def sources(
+        self, start: torch.Tensor | None, tolerance: float, max_iterations: int
+    ) -> tuple[torch.Tensor, Convergence]:
+        """Sources outside the mask whose field is nearest to the centred field."""
+
+        def adjoint(weighted: torch.Tensor) -> torch.Tensor:
+            return self.field_of(weighted).masked_fill_(self.inside, 0.0)
+
+        # Conjugate gradients from a start outside the mask never leave it.
+        return conjugate_gradient(
+            lambda sources: adjoint(self.field_of(sources).mul_(self.weights_squared)),
+            adjoint(self.weights_squared * self.centred),
+            start=start,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+
+
+def _start(fit: _Fit, blocks: Blocks, tolerance: float, max_iterations: int) -> torch.Tensor | None:
+    """Sources of the same problem on blocks of voxels, None where a block is one voxel."""
+    if blocks == (1, 1, 1):
+        return None
+    field, weights_squared = averaged_field(fit.field, fit.weights_squared, blocks)
+    grid = grid_of_blocks(fit.grid, blocks)
+    coarse = _Fit(field, averaged(fit.inside.to(field.dtype), blocks) > 0, weights_squared, grid, fit.b0)
+    sources, _ = coarse.sources(None, tolerance, max_iterations)
+    return repeated(sources, blocks, fit.grid.shape).masked_fill_(fit.inside, 0.0)
 
 
 def _not_converged(convergence: Convergence) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_positive
+from dlqsm.core.checks import InputError, require_positive
 from dlqsm.core.differences import isotropic_spacing
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
-from dlqsm.core.scan import Scan
+from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.background.pdf import pdf
+from dlqsm.qsm.blocks import averaged, averaged_field, blocks_of, grid_of_blocks, interpolated
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.inversion.admm import Problem, State, solve
 from dlqsm.qsm.inversion.gradients import steepest
+from dlqsm.qsm.mask import erode
 from dlqsm.qsm.weights import relative_weights
 
 SHRINKAGE = 2.0
@@ -31,6 +33,8 @@ def pdf_tv(
     strength: float = 2e-4,
     edge_share: float = 0.1,
     n_iterations: int = 40,
+    rim_mm: float = 1.7,
+    working_voxel_mm: float = 2.0,
     padding_mm: float = 16.0,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by PDF, then by sources outside the mask M beside a smooth susceptibility inside it.
@@ -42,8 +46,9 @@ def pdf_tv(
         b_local = M (b - D (1 - M) chi) minus its mean,
 
     with M_d zero outside M, across its surface and at edges of the weights W, the inverse noise, which shows tissue as
-    the magnitude does. What the brain explains better is so given back; without those edges little is. ADMM with a
-    fixed number of steps, which is not linear in the field. The whole mask is kept.
+    the magnitude does. What the brain explains better is so given back; without those edges little is. The joint fit
+    runs on blocks of voxels, since the field of sources outside is smooth inside. ADMM with a fixed number of steps,
+    which is not linear in the field. The rim, where that field is steep, has done its duty and leaves the mask.
 
     Parameters
     ----------
@@ -60,19 +65,23 @@ def pdf_tv(
     edge_share
         Share of the gradient components of the inverse noise that count as edges; none without a noise map.
     n_iterations
-        Steps of the joint fit. After 20 the field inside is as near the truth, but that of deep nuclei is not: on two
-        bench problems the nuclei were then 6.0 and 5.4 ppb off, after 40 steps 3.7 and 2.8 ppb.
+        Steps of the joint fit. After 20 the field inside is as near the truth as after 40, but the nuclei are not.
+    rim_mm
+        Voxels no farther than this from the nearest one outside leave the mask [mm]. On a bench problem that takes 5 %
+        of the voxels, and the error of the susceptibility in the others falls from 44 to 38 %.
+    working_voxel_mm
+        Voxels are averaged in blocks up to this size [mm] for the start of `pdf` and for the joint fit.
     padding_mm
         Room between the box of the mask and its periodic copy in the joint fit [mm].
 
     Returns
     -------
-    Local field [ppm], zero outside the mask; the mask; the `Convergence` of `pdf`.
+    Local field [ppm], zero outside the returned mask; the mask without its rim; the `Convergence` of `pdf`.
 
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty or an option is not above zero.
+        If shapes disagree, the mask is empty or nothing but rim, or an option is out of range.
 
     References
     ----------
@@ -82,20 +91,42 @@ def pdf_tv(
     require_positive("strength", [strength], "ppm")
     require_positive("n_iterations", [n_iterations], "steps")
     require_positive("padding_mm", [padding_mm], "mm")
-    field, mask, convergence = pdf(total_field_ppm, mask, scan, noise_ppm)
-    scale = float(field[mask].abs().mean())
-    if scale == 0.0:
-        return field, mask, convergence
+    field, mask, convergence = pdf(total_field_ppm, mask, scan, noise_ppm, working_voxel_mm=working_voxel_mm)
+    kept = _without_rim(mask, scan.grid, rim_mm)
+    if bool(field.any()):
+        weights = relative_weights(mask, noise_ppm, field)
+        blocks = blocks_of(scan.grid.voxel_size_mm, working_voxel_mm)
+        coarse, weights_squared = averaged_field(field, weights**2, blocks)
+        inside = averaged(mask.to(field.dtype), blocks) > 0
+        coarse_scan = Scan(grid_of_blocks(scan.grid, blocks), b0_direction=scan.b0_direction)
+        share = 0.0 if noise_ppm is None else edge_share
+        missed = _field_from_outside(
+            coarse, weights_squared, inside, coarse_scan, strength, share, n_iterations, padding_mm
+        )
+        field = field - interpolated(missed, blocks, scan.grid.shape)
+    return torch.where(kept, field - field[mask].mean(), 0.0), kept, convergence
+
+
+def _field_from_outside(
+    field: torch.Tensor,
+    weights_squared: torch.Tensor,
+    mask: torch.Tensor,
+    scan: Scan,
+    strength: float,
+    edge_share: float,
+    n_iterations: int,
+    padding_mm: float,
+) -> torch.Tensor:
+    """Field of the sources outside the mask in the joint fit of sources outside and inside."""
     box = Box.around(mask, scan.grid, padding_mm)
-    inside = box.take(mask)
-    local = box.take(field)
-    weights = box.take(relative_weights(mask, noise_ppm, field))
+    inside, local, weights_squared = box.take(mask), box.take(field), box.take(weights_squared)
     smooth = torch.stack([inside & inside.roll(-1, axis) for axis in range(3)])
-    if noise_ppm is not None:
-        smooth &= ~steepest(weights, inside, scan.grid.voxel_size_mm, edge_share)
+    if edge_share > 0.0:
+        smooth &= ~steepest(weights_squared.sqrt(), inside, scan.grid.voxel_size_mm, edge_share)
+    scale = float(local[inside].abs().mean())
     problem = Problem(
         field=local,
-        weights_squared=weights**2,
+        weights_squared=weights_squared,
         kernel=dipole_kernel(box.wide, scan.b0_direction, local),
         smooth=smooth,
         spacing=isotropic_spacing(scan.grid.voxel_size_mm),
@@ -106,5 +137,11 @@ def pdf_tv(
     )
     state, _ = solve(problem, State.zero(local), tolerance=0.0, max_iterations=n_iterations)
     outside = torch.where(inside, 0.0, state.chi)
-    local = box.put_back(local - irfft3(rfft3(outside) * problem.kernel, box.wide.shape))
-    return torch.where(mask, local - local[mask].mean(), 0.0), mask, convergence
+    return box.put_back(irfft3(rfft3(outside) * problem.kernel, box.wide.shape))
+
+
+def _without_rim(mask: torch.Tensor, grid: Grid, rim_mm: float) -> torch.Tensor:
+    kept = erode(mask, grid, rim_mm)
+    if not bool(kept.any()):
+        raise InputError(f"no voxel of the mask is farther than {rim_mm} mm from its surface; give a smaller rim_mm")
+    return kept
