@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from dlqsm.core.checks import InputError, require_mask, require_shape
+from dlqsm.core.fourier import bounding_box
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.qsm.brain_surface import brain_surface, head_threshold
 from dlqsm.qsm.mdi import FieldEstimate, largest_noise_hz
@@ -197,9 +198,14 @@ def erode(mask: torch.Tensor, grid: Grid, radius_mm: float) -> torch.Tensor:
     -------
     Eroded mask, possibly empty.
     """
-    padded = np.pad(mask.cpu().numpy(), 1)
+    if not bool(mask.any()):
+        return mask.clone()
+    box = bounding_box(mask, 0.0, grid.voxel_size_mm)
+    padded = np.pad(mask[box].cpu().numpy(), 1)
     depth = ndimage.distance_transform_edt(padded, sampling=grid.voxel_size_mm)[1:-1, 1:-1, 1:-1]
-    return torch.from_numpy(depth > radius_mm).to(mask.device)
+    kept = torch.zeros_like(mask)
+    kept[box] = torch.from_numpy(depth > radius_mm).to(mask.device)
+    return kept
 
 
 def _worn_rim(mask: torch.Tensor, fast: torch.Tensor) -> torch.Tensor:
