@@ -4,9 +4,18 @@ import pytest
 import torch
 
 from dlqsm.core.checks import InputError
-from dlqsm.core.lags import LagSums, lag_sums
+from dlqsm.core.lags import LagSums, lag_sums, lag_sums_in_torch, lag_sums_of_polar, lag_sums_on_cpu
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.qsm.mdi import FIELD_ESTIMATORS, FieldEstimate, largest_noise_hz, mdi, single_echo, wrap
+from dlqsm.qsm.mdi import (
+    FIELD_ESTIMATORS,
+    FieldEstimate,
+    largest_noise_hz,
+    maps_in_torch,
+    maps_on_cpu,
+    mdi,
+    single_echo,
+    wrap,
+)
 
 ECHO_TIMES_S = tuple(3.3e-3 + 3.1e-3 * k for k in range(8))
 SHAPE = (16, 15, 12)
@@ -131,6 +140,45 @@ def test_noise_is_estimated_where_it_is_not_known(generator):
     known = mdi(lag_sums(images, torch.ones(())), scan_of(shape))
     unknown = mdi(lag_sums(images, None), scan_of(shape))
     assert abs(unknown.noise_hz.mean() / known.noise_hz.mean() - 1) < 0.05
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 3e-6)])
+@pytest.mark.parametrize("n_coils", [1, 5])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_fused_passes_and_torch_are_one_estimate(generator, dtype, tolerance, n_coils, n_threads):
+    images, _ = coil_images(generator, n_coils=n_coils, snr=20.0, dtype=dtype)
+    images[..., :2] *= 0.02  # weak lags too
+    images[0, 0, 3, 4, 5] = float("nan")
+    images[:, :, 6] = 0
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        (lags, power), (lags_in_torch, power_in_torch) = lag_sums_on_cpu(images), lag_sums_in_torch(images)
+        torch.testing.assert_close(lags, lags_in_torch, rtol=1e-5, atol=8 * tolerance, equal_nan=True)
+        torch.testing.assert_close(power, power_in_torch, rtol=tolerance, atol=0, equal_nan=True)
+        for sigma in (None, torch.ones((), dtype=dtype), 0.5 + torch.rand(SHAPE, dtype=dtype)):
+            known = LagSums(lags, power, sigma, n_coils), ECHO_TIMES_S, 3.1e-3
+            for n_lags in (1, 7):
+                one, other = (maps(*known, n_lags, 2.0) for maps in (maps_on_cpu, maps_in_torch))
+                assert one.wrapped_phase_rad.dtype == dtype
+                assert wrap(one.wrapped_phase_rad - other.wrapped_phase_rad).abs().max() < tolerance
+                torch.testing.assert_close(one.coherence, other.coherence, rtol=0, atol=tolerance)
+                torch.testing.assert_close(one.noise_hz, other.noise_hz, rtol=100 * tolerance, atol=0)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_lag_sums_pass_gradients_on_and_take_any_order_of_memory(generator):
+    images, _ = coil_images(generator, snr=20.0)
+    plain = lag_sums(images, None)
+    moved = lag_sums(images.movedim(0, -1).contiguous().movedim(-1, 0).conj(), None)
+    torch.testing.assert_close(moved.lags, plain.lags.conj().resolve_conj())
+    polar = lag_sums_of_polar(images.abs(), images.angle(), None)
+    torch.testing.assert_close(polar.lags, plain.lags)
+    torch.testing.assert_close(polar.power, plain.power)
+    lag_sums_of_polar(images.abs().requires_grad_(), images.angle(), None).power.sum().backward()
+    lag_sums(images.requires_grad_(), None).power.sum().backward()
+    torch.testing.assert_close(images.grad, 2 * images.detach())
 
 
 def test_wrapped_phase_is_in_the_half_open_interval():

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
+from dlqsm.core.lag_kernels import add_lags
+from dlqsm.core.passes import array_of, in_slabs, suits_passes
+
+SLAB = 8
+"""Planes of x whose complex images are made at once: few enough to stay near the cache, enough for threads."""
+
 
 @dataclass(frozen=True, slots=True)
 class LagSums:
@@ -32,7 +38,39 @@ class LagSums:
 
 def lag_sums(images: torch.Tensor, noise_sd: torch.Tensor | None) -> LagSums:
     """Accumulate the `LagSums` of complex images ``(echo, coil, x, y, z)``."""
-    n_echoes, n_channels = images.shape[:2]
+    lags, power = lag_sums_on_cpu(images) if suits_passes(images) else lag_sums_in_torch(images)
+    return LagSums(lags, power, noise_sd, images.shape[1])
+
+
+def lag_sums_on_cpu(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lags and power in one pass over the images."""
+    lags, power = _room_for_sums(images.shape, images.dtype)
+    in_slabs(add_lags, images.shape[2], torch.get_num_threads(), array_of(images), 0, lags.numpy(), power.numpy())
+    return lags, power
+
+
+def lag_sums_of_polar(magnitude: torch.Tensor, phase_rad: torch.Tensor, noise_sd: torch.Tensor | None) -> LagSums:
+    """As `lag_sums` of magnitude and phase ``(echo, coil, x, y, z)``; the complex images exist a slab at a time."""
+    if not suits_passes(magnitude, phase_rad):
+        return lag_sums(torch.polar(magnitude, phase_rad), noise_sd)
+    lags, power = _room_for_sums(magnitude.shape, magnitude.dtype.to_complex())
+    for start in range(0, magnitude.shape[2], SLAB):
+        part = slice(start, start + SLAB)
+        images = torch.polar(magnitude[:, :, part], phase_rad[:, :, part])
+        known = array_of(images), start, lags.numpy(), power.numpy()
+        in_slabs(add_lags, images.shape[2], torch.get_num_threads(), *known)
+    return LagSums(lags, power, noise_sd, magnitude.shape[1])
+
+
+def _room_for_sums(shape: torch.Size, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    n_echoes, _, *grid = shape
+    power = torch.empty((n_echoes, *grid), dtype=dtype.to_real())
+    return torch.empty((max(n_echoes - 1, 0), *grid), dtype=dtype), power
+
+
+def lag_sums_in_torch(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `lag_sums_on_cpu`, on any device and with gradients."""
+    n_echoes = images.shape[0]
     lags = [(images[:-m].conj() * images[m:]).sum(dim=(0, 1)) for m in range(1, n_echoes)]
     stacked = torch.stack(lags) if lags else images.new_zeros((0, *images.shape[2:]))
-    return LagSums(stacked, (images.abs() ** 2).sum(dim=1), noise_sd, n_channels)
+    return stacked, (images.abs() ** 2).sum(dim=1)

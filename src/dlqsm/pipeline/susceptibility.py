@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dlqsm.config import QsmConfig
-from dlqsm.core.lags import LagSums, lag_sums
+from dlqsm.core.lags import LagSums, lag_sums_of_polar
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.mask import phase_quality, processing_mask
@@ -57,8 +57,9 @@ class QsmMaps:
 
 def sums_of_images(magnitude: torch.Tensor, phase_rad: torch.Tensor, noise_sd: torch.Tensor | None = None) -> LagSums:
     """`LagSums` of magnitude and phase images ``(echo, coil, x, y, z)`` or ``(echo, x, y, z)``."""
-    images = torch.polar(magnitude, phase_rad)
-    return lag_sums(images if images.ndim == 5 else images.unsqueeze(1), noise_sd)
+    if magnitude.ndim == 4:
+        magnitude, phase_rad = magnitude.unsqueeze(1), phase_rad.unsqueeze(1)
+    return lag_sums_of_polar(magnitude, phase_rad, noise_sd)
 
 
 def map_susceptibility(

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 
 from dlqsm.core.checks import InputError, require_shape
 from dlqsm.core.lags import LagSums
+from dlqsm.core.passes import array_of, in_slabs, suits_passes
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
+from dlqsm.qsm.mdi_kernels import estimate_field
 from dlqsm.qsm.noise import image_noise_sd
 
 
@@ -81,13 +84,38 @@ def mdi(sums: LagSums, scan: Scan, *, refine: bool = True, lag_snr: float = 2.0)
     spacing_s = scan.echo_spacing_s
     require_shape("power", sums.power, (n_echoes, *scan.grid.shape), "scan.grid with one volume per echo")
     require_shape("lags", sums.lags, (n_echoes - 1, *scan.grid.shape), "scan.grid with one volume per lag")
+    maps = maps_on_cpu if suits_passes(sums.lags, sums.power) else maps_in_torch
+    return maps(sums, scan.echo_times_s, spacing_s, n_echoes - 1 if refine else 1, lag_snr)
+
+
+def maps_on_cpu(
+    sums: LagSums, echo_times_s: tuple[float, ...], spacing_s: float, n_lags: int, lag_snr: float
+) -> FieldEstimate:
+    """The maps of `mdi` from its first ``n_lags`` lags, in one pass over the sums."""
+    if sums.noise_sd is None and not bool(torch.isfinite(sums.power.sum())):
+        sums = _with_finite_signal(sums)
+    lags, power = array_of(sums.lags), array_of(sums.power)
+    phase, noise_hz, coherence = (np.empty(power.shape[1:], power.dtype) for _ in range(3))
+    sigma = np.full(phase.shape, array_of(image_noise_sd(sums).cpu()), power.dtype)
+    times = np.array(echo_times_s) / spacing_s
+    scales_hz = 1.0 / (TWO_PI * spacing_s), largest_noise_hz(spacing_s)
+    known = lags, power, sigma, times, sums.n_channels, (n_lags, float(lag_snr)), scales_hz
+    in_slabs(estimate_field, len(phase), torch.get_num_threads(), *known, phase, noise_hz, coherence)
+    phase_rad, noise, agreement = (torch.from_numpy(volume) for volume in (phase, noise_hz, coherence))
+    return FieldEstimate(wrap(phase_rad), spacing_s, noise, agreement)
+
+
+def maps_in_torch(
+    sums: LagSums, echo_times_s: tuple[float, ...], spacing_s: float, n_lags: int, lag_snr: float
+) -> FieldEstimate:
+    """As `maps_on_cpu`, on any device."""
     sums = _with_finite_signal(sums)
     sigma = image_noise_sd(sums)
-    phase = _refined_phase(sums, sigma, lag_snr) if refine else torch.angle(sums.lags[0])
+    phase = _refined_phase(sums, sigma, n_lags, lag_snr)
     return FieldEstimate(
         wrap(torch.where(sums.lags[0].abs() > 0, phase, torch.zeros_like(phase))),
         spacing_s,
-        _field_noise_hz(sums, sigma, scan.echo_times_s, spacing_s),
+        _field_noise_hz(sums, sigma, echo_times_s, spacing_s),
         _coherence(sums),
     )
 
@@ -150,11 +178,11 @@ def _with_finite_signal(sums: LagSums) -> LagSums:
     return LagSums(lags, power, sums.noise_sd, sums.n_channels)
 
 
-def _refined_phase(sums: LagSums, sigma: torch.Tensor, lag_snr: float) -> torch.Tensor:
+def _refined_phase(sums: LagSums, sigma: torch.Tensor, n_lags: int, lag_snr: float) -> torch.Tensor:
     """Weighted mean of arg(R_m) / m, lag m unwrapped by the mean of the lags below it."""
     total = sums.lags[0].abs()
     phase, up_to = torch.angle(sums.lags[0]), sums.power.cumsum(0)
-    for m, lag in enumerate(sums.lags[1:], start=2):
+    for m, lag in enumerate(sums.lags[1:n_lags], start=2):
         size = lag.abs()
         weight = m * m * size * (size**2 > lag_snr**2 * _lag_variance(up_to, sigma, m, sums.n_channels))
         step = torch.angle(lag) - m * phase

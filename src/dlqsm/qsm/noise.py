@@ -1,8 +1,13 @@
 """Noise of the images, where neither a noise scan nor the reconstruction tells it."""
 
+from typing import Any
+
+import numpy as np
 import torch
 
 from dlqsm.core.lags import LagSums
+from dlqsm.core.passes import Array, array_of, in_slabs, suits_passes
+from dlqsm.qsm.noise_kernels import detail_of_bright_blocks
 
 MAD_OF_NORMAL = 0.674489750196
 """Median absolute deviation of a normal variable of unit standard deviation."""
@@ -48,6 +53,13 @@ def estimate_noise_sd(power: torch.Tensor) -> torch.Tensor:
 
 def noise_of_magnitude(magnitude: torch.Tensor) -> torch.Tensor:
     """Noise of one magnitude image ``(x, y, z)``, the median detail of its bright blocks (see `estimate_noise_sd`)."""
+    if suits_passes(magnitude) and min(magnitude.shape) > 1:
+        return _noise_on_cpu(magnitude)
+    return noise_in_torch(magnitude)
+
+
+def noise_in_torch(magnitude: torch.Tensor) -> torch.Tensor:
+    """As `noise_of_magnitude`, on any device and for axes of one voxel."""
     detail, darkest = magnitude, magnitude
     for axis in range(3):
         n = magnitude.shape[axis] - 1
@@ -60,3 +72,20 @@ def noise_of_magnitude(magnitude: torch.Tensor) -> torch.Tensor:
     if not bool(bright.any()):
         return magnitude.new_zeros(())
     return detail[bright].abs().median() / MAD_OF_NORMAL
+
+
+def _noise_on_cpu(magnitude: torch.Tensor) -> torch.Tensor:
+    values = array_of(magnitude)
+    high = _smallest(values.ravel(), max(1, int(0.98 * values.size)))
+    detail = np.full(values.shape, -1.0, values.dtype)
+    arguments = values, values.dtype.type(0.5) * high, detail
+    in_slabs(detail_of_bright_blocks, values.shape[0] - 1, torch.get_num_threads(), *arguments)
+    found = detail[detail >= 0]
+    if found.size == 0:
+        return magnitude.new_zeros(())
+    return magnitude.new_tensor(_smallest(found, (found.size + 1) // 2) / MAD_OF_NORMAL)
+
+
+def _smallest(values: Array, k: int) -> Any:
+    """The k-th smallest value; NumPy partitions several times faster than torch."""
+    return np.partition(values, k - 1)[k - 1]

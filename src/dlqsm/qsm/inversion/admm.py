@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from dlqsm.core.fourier import irfft3, rfft3
+from dlqsm.core.passes import in_slabs
 from dlqsm.core.scan import Vector
 from dlqsm.core.solvers import Convergence
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.inversion.admm_kernels import (
     divergence,
-    in_slabs,
     solve_spectrum,
     split_field,
     split_gradients,

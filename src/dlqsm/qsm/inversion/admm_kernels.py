@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-FAST = {"contract", "nsz", "arcp", "reassoc"}
-"""Rewritings that let the loops become vector instructions and keep infinities and NaN what they are."""
-
-
-def in_slabs(kernel: Callable[..., Any], n: int, n_threads: int, *arguments: Any) -> tuple[float, float]:
-    """Call ``kernel(first, last, *arguments)`` for slabs of the first axis, one a thread, and add what they return."""
-    if n_threads < 2:
-        change, size = kernel(0, n, *arguments)
-        return change, size
-    ends = np.linspace(0, n, n_threads + 1).astype(int).tolist()
-    with ThreadPoolExecutor(n_threads) as pool:
-        found = list(pool.map(lambda a, b: kernel(a, b, *arguments), ends[:-1], ends[1:]))
-    return sum(change for change, _ in found), sum(size for _, size in found)
+from dlqsm.core.passes import FAST, Array
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
