@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from dlqsm.core.checks import InputError, require_shape
+from dlqsm.core.passes import array_of, in_slabs, suits_passes
+from dlqsm.qsm.relaxation_kernels import fit_decay
 
 
 def r2star(
@@ -57,6 +60,37 @@ def r2star(
         raise InputError(f"R2* needs two echoes or more; got {n_echoes}")
     require_shape("magnitude", magnitude, (n_echoes, *magnitude.shape[1:]), "echo_times_s: one image per echo time")
     sigma = magnitude.new_zeros(()) if noise_sd is None else noise_sd.to(magnitude)
+    fit = fit_on_cpu if suits_passes(magnitude, sigma) else fit_in_torch
+    return fit(magnitude, echo_times_s, sigma, n_channels, least_snr, largest_hz)
+
+
+def fit_on_cpu(
+    magnitude: torch.Tensor,
+    echo_times_s: tuple[float, ...],
+    sigma: torch.Tensor,
+    n_channels: int,
+    least_snr: float,
+    largest_hz: float,
+) -> torch.Tensor:
+    """The fit of `r2star` in one pass over the magnitude."""
+    images = array_of(magnitude)
+    kind = images.dtype.type
+    rates, times = np.empty(images.shape[1:], images.dtype), np.array(echo_times_s, images.dtype)
+    sd = np.broadcast_to(array_of(sigma), rates.shape)
+    options = kind(n_channels - 1), kind(least_snr), kind(largest_hz)
+    in_slabs(fit_decay, len(rates), torch.get_num_threads(), images, sd, times, *options, rates)
+    return torch.from_numpy(rates)
+
+
+def fit_in_torch(
+    magnitude: torch.Tensor,
+    echo_times_s: tuple[float, ...],
+    sigma: torch.Tensor,
+    n_channels: int,
+    least_snr: float,
+    largest_hz: float,
+) -> torch.Tensor:
+    """As `fit_on_cpu`, on any device."""
     power = torch.nan_to_num(magnitude, posinf=0.0, neginf=0.0) ** 2 - 2.0 * (n_channels - 1) * sigma**2
     usable = power > 0
     log_signal = 0.5 * torch.where(usable, power, torch.ones_like(power)).log()
@@ -72,10 +106,10 @@ def r2star(
 
 def _line(values: torch.Tensor, times: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Slope and intercept of the weighted straight line through ``values`` along the first axis; slope 0 if unknown."""
-    tiny = torch.finfo(weights.dtype).tiny
+    tiny, rounding = torch.finfo(weights.dtype).tiny, torch.finfo(weights.dtype).eps * float(times.max()) ** 2
     total = weights.sum(0).clamp_min(tiny)
     mean_time, mean_value = (weights * times).sum(0) / total, (weights * values).sum(0) / total
     spread = (weights * (times - mean_time) ** 2).sum(0) / total
     product = (weights * (times - mean_time) * (values - mean_value)).sum(0) / total
-    slope = torch.where(spread > 0, product / spread.clamp_min(tiny), torch.zeros_like(product))
+    slope = torch.where(spread > rounding, product / spread.clamp_min(tiny), torch.zeros_like(product))
     return slope, mean_value - slope * mean_time

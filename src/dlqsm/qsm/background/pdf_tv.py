@@ -43,12 +43,13 @@ def pdf_tv(
     b, is explained by sources everywhere, of which only those inside pay for their total variation,
 
         min over chi of 1/2 || W (D chi - b) ||^2 + strength * sum_d || M_d G_d chi ||_1,
-        b_local = M (b - D (1 - M) chi) minus its mean,
+        b_local = K (b - D (1 - K) chi) minus its mean,
 
-    with M_d zero outside M, across its surface and at edges of the weights W, the inverse noise, which shows tissue as
-    the magnitude does. What the brain explains better is so given back; without those edges little is. The joint fit
-    runs on blocks of voxels, since the field of sources outside is smooth inside. ADMM with a fixed number of steps,
-    which is not linear in the field. The rim, where that field is steep, has done its duty and leaves the mask.
+    with K the mask without a thin rim, M_d zero outside M, across its surface and at edges of the weights W, the
+    inverse noise, which shows tissue as the magnitude does. What the brain explains better is so given back; without
+    those edges little is. The joint fit runs on blocks of voxels, since the field of sources outside is smooth inside.
+    ADMM with a fixed number of steps, which is not linear in the field. The rim, where veins and the field from outside
+    bend the phase within a voxel, has done its duty: it leaves the mask, and the field of its sources leaves with it.
 
     Parameters
     ----------
@@ -100,25 +101,26 @@ def pdf_tv(
         inside = averaged(mask.to(field.dtype), blocks) > 0
         coarse_scan = Scan(grid_of_blocks(scan.grid, blocks), b0_direction=scan.b0_direction)
         share = 0.0 if noise_ppm is None else edge_share
-        missed = _field_from_outside(
-            coarse, weights_squared, inside, coarse_scan, strength, share, n_iterations, padding_mm
-        )
+        box = Box.around(inside, coarse_scan.grid, padding_mm)
+        chi, kernel = _joint_fit(coarse, weights_squared, inside, coarse_scan, box, strength, share, n_iterations)
+        share_kept = averaged(kept.to(field.dtype), blocks) / averaged(torch.ones_like(field), blocks)
+        outside = (1.0 - box.take(share_kept)) * chi
+        missed = box.put_back(irfft3(rfft3(outside) * kernel, box.wide.shape))
         field = field - interpolated(missed, blocks, scan.grid.shape)
     return torch.where(kept, field - field[mask].mean(), 0.0), kept, convergence
 
 
-def _field_from_outside(
+def _joint_fit(
     field: torch.Tensor,
     weights_squared: torch.Tensor,
     mask: torch.Tensor,
     scan: Scan,
+    box: Box,
     strength: float,
     edge_share: float,
     n_iterations: int,
-    padding_mm: float,
-) -> torch.Tensor:
-    """Field of the sources outside the mask in the joint fit of sources outside and inside."""
-    box = Box.around(mask, scan.grid, padding_mm)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sources outside and inside the mask that explain the field together, and the dipole kernel, both on the box."""
     inside, local, weights_squared = box.take(mask), box.take(field), box.take(weights_squared)
     smooth = torch.stack([inside & inside.roll(-1, axis) for axis in range(3)])
     if edge_share > 0.0:
@@ -136,8 +138,7 @@ def _field_from_outside(
         rad_per_ppm=0.0,
     )
     state, _ = solve(problem, State.zero(local), tolerance=0.0, max_iterations=n_iterations)
-    outside = torch.where(inside, 0.0, state.chi)
-    return box.put_back(irfft3(rfft3(outside) * problem.kernel, box.wide.shape))
+    return state.chi, problem.kernel
 
 
 def _without_rim(mask: torch.Tensor, grid: Grid, rim_mm: float) -> torch.Tensor:
