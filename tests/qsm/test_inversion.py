@@ -20,7 +20,7 @@ from dlqsm.qsm.inversion.l1 import FIELD_PENALTY, SHRINKAGE
 GRID = Grid((36, 33, 24), (1.0, 1.0, 1.5))
 OBLIQUE = (0.3, 0.2, (1 - 0.3**2 - 0.2**2) ** 0.5)
 SCAN = Scan(GRID, field_strength_t=3.0, b0_direction=OBLIQUE)
-QUICK = {"l1": {"tolerance": 3e-3, "padding_mm": 10.0}, "tkd": {}, "tikhonov": {}}
+QUICK = {"l1": {"tolerance": 3e-3, "padding_mm": 10.0}, "ilsqr": {}, "tkd": {}, "tikhonov": {}}
 
 
 def distance(centre, grid=GRID):
@@ -126,6 +126,8 @@ def test_single_precision_agrees_with_double(name, generator):
         ("tkd", {"threshold": 0.25}),
         ("tikhonov", {"strength": 1e-2}),
         ("tikhonov", {"penalty": "identity"}),
+        ("ilsqr", {"cone": 0.2}),
+        ("ilsqr", {"tolerance": 3e-3}),
         ("l1", {"strength": 5e-5}),
         ("l1", {"edge_share": 0.0}),
         ("l1", {"dynamic": "none"}),

@@ -49,6 +49,11 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "by the alternating direction method of multipliers",
         ("10.1016/j.neuroimage.2011.08.082", "10.1002/mrm.25029"),
     ),
+    ("inversion", "ilsqr"): (
+        "Susceptibility was obtained by weighted least squares stopped early, less the streaks that a second fit found "
+        "where the dipole kernel is small (iLSQR)",
+        ("10.1016/j.neuroimage.2014.12.043",),
+    ),
     ("inversion", "tkd"): (
         "Susceptibility was obtained by thresholded k-space division",
         ("10.1002/mrm.22135",),

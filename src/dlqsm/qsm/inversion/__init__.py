@@ -2,8 +2,9 @@
 
 from dlqsm.core.methods import Inversion
 from dlqsm.qsm.inversion.direct import tikhonov, tkd
+from dlqsm.qsm.inversion.ilsqr import ilsqr
 from dlqsm.qsm.inversion.l1 import l1
 
-INVERSIONS: dict[str, Inversion] = {"l1": l1, "tkd": tkd, "tikhonov": tikhonov}
+INVERSIONS: dict[str, Inversion] = {"l1": l1, "ilsqr": ilsqr, "tkd": tkd, "tikhonov": tikhonov}
 
-__all__ = ["INVERSIONS", "l1", "tikhonov", "tkd"]
+__all__ = ["INVERSIONS", "ilsqr", "l1", "tikhonov", "tkd"]
