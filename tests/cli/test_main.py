@@ -15,6 +15,7 @@ import dlqsm
 from dlqsm.cli import COMMANDS, main
 from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import read_image, read_volume, write_volume
+from dlqsm.qsm.inversion import INVERSIONS
 
 ECHO_TIMES_S = (0.0033, 0.0064, 0.0095, 0.0126)
 Refused = Callable[..., str]
@@ -59,6 +60,14 @@ def test_invert_options_are_those_of_the_method(phantom: Path, tmp_path: Path, r
     assert written["Units"] == "ppm"
     assert written["Parameters"]["threshold"] == 0.2
     assert "--overwrite" in refused(*base, "--method", "tkd")
+
+
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_every_inversion_is_a_method_of_the_command(method: str, phantom: Path, tmp_path: Path) -> None:
+    words = ["invert", phantom / "field.nii.gz", tmp_path / "chi.nii.gz", "--unit", "ppm", "--field-strength", 3.0]
+    assert main([str(w) for w in [*words, "--mask", phantom / "mask.nii.gz", "--method", method, "--quiet"]]) == 0
+    assert json.loads((tmp_path / "chi.json").read_text())["Method"] == method
+    assert bool(read_volume(tmp_path / "chi.nii.gz")[0].any())
 
 
 def test_units_of_the_field_give_one_map(phantom: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ With --unit hz the field strength must be known, with --unit rad the echo time t
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import start
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     magnitude = read_beside(arguments.magnitude, grid, arguments.field, device)
-    scan = scan_of(arguments, grid)
+    scan = replace(scan_of(arguments, grid), field_strength_t=arguments.field_strength)
     noise_ppm = None if noise is None else noise / per_ppm
     with talk.working(arguments.method):
         chi_ppm, convergence = method(values / per_ppm, mask, scan, noise_ppm, magnitude)
