@@ -12,15 +12,22 @@ from dlqsm.core.differences import divergence, gradient, isotropic_spacing
 from dlqsm.core.dipole import dipole_kernel, susceptibility_to_field
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.qsm.inversion import INVERSIONS, l1, tikhonov, tkd
+from dlqsm.qsm.inversion import INVERSIONS, fansi, l1, tikhonov, tkd, tv
 from dlqsm.qsm.inversion.admm import Problem, State, solve
 from dlqsm.qsm.inversion.gradients import difference, squared_gradient, steepest, surface
-from dlqsm.qsm.inversion.l1 import FIELD_PENALTY, SHRINKAGE
+from dlqsm.qsm.inversion.total_variation import FIELD_PENALTY, SHRINKAGE, pose, solve_periodic
 
 GRID = Grid((36, 33, 24), (1.0, 1.0, 1.5))
 OBLIQUE = (0.3, 0.2, (1 - 0.3**2 - 0.2**2) ** 0.5)
 SCAN = Scan(GRID, field_strength_t=3.0, b0_direction=OBLIQUE)
-QUICK = {"l1": {"tolerance": 3e-3, "padding_mm": 10.0}, "ilsqr": {}, "tkd": {}, "tikhonov": {}}
+QUICK = {
+    "l1": {"padding_mm": 10.0},
+    "tv": {"padding_mm": 10.0},
+    "fansi": {"padding_mm": 10.0},
+    "ilsqr": {},
+    "tkd": {},
+    "tikhonov": {},
+}
 
 
 def distance(centre, grid=GRID):
@@ -57,6 +64,15 @@ def test_l1_recovers_a_sphere(generator):
     chi, convergence = invert("l1", noisy(generator), magnitude=MAGNITUDE)
     assert convergence.converged
     assert 0.97 < contrast(chi) < 1.03
+
+
+@pytest.mark.parametrize("name", ["tv", "fansi"])
+def test_plain_total_variation_recovers_a_sphere_nearly(name, generator):
+    """It knows no edges, so that it takes some contrast; with the edges of the magnitude (wTV) nothing is lost."""
+    chi, convergence = invert(name, noisy(generator))
+    assert convergence.converged
+    assert 0.9 < contrast(chi) < 0.99
+    assert 0.97 < contrast(invert("fansi", noisy(generator), magnitude=MAGNITUDE, edge_share=0.1)[0]) < 1.03
 
 
 def test_closed_forms_recover_the_sphere_roughly():
@@ -136,6 +152,14 @@ def test_single_precision_agrees_with_double(name, generator):
         ("l1", {"nonlinear_time_s": 0.05}),
         ("l1", {"padding_mm": 20.0}),
         ("l1", {"tolerance": 3e-2}),
+        ("tv", {"strength": 5e-5}),
+        ("tv", {"padding_mm": 20.0}),
+        ("tv", {"tolerance": 3e-2}),
+        ("fansi", {"strength": 5e-5}),
+        ("fansi", {"edge_share": 0.1}),
+        ("fansi", {"nonlinear_time_s": 0.05}),
+        ("fansi", {"padding_mm": 20.0}),
+        ("fansi", {"tolerance": 3e-2}),
     ],
 )
 def test_each_option_changes_the_result(name, options, generator):
@@ -217,16 +241,59 @@ def test_dynamic_prior_spares_edges_that_the_magnitude_does_not_show(generator):
     assert abs(contrast(dynamic) - 1) < 0.7 * abs(contrast(flat) - 1)
 
 
-def test_nonlinear_term_forgives_a_whole_turn(generator):
-    field, time_s = noisy(generator), 0.02
-    turn_ppm = 1.0 / (time_s * SCAN.hz_per_ppm)
+@pytest.mark.parametrize(
+    ("name", "term"), [("l1", {"nonlinear_time_s": 0.02, "dynamic": "none"}), ("fansi", {"nonlinear_time_s": 0.02})]
+)
+def test_nonlinear_term_forgives_a_whole_turn(name, term, generator):
+    field = noisy(generator)
+    turn_ppm = 1.0 / (term["nonlinear_time_s"] * SCAN.hz_per_ppm)
     wrapped = field.clone()
     wrapped[14:16, 16, 16:18] += turn_ppm
-    options = {"magnitude": MAGNITUDE, "dynamic": "none"}
-    clean = invert("l1", field, **options)[0]
-    forgiven, spoilt = (invert("l1", wrapped, nonlinear_time_s=t, **options)[0] for t in (time_s, 0.0))
+    clean, forgiven = (invert(name, f, magnitude=MAGNITUDE, **term)[0] for f in (field, wrapped))
+    spoilt = invert("l1", wrapped, magnitude=MAGNITUDE, dynamic="none")[0]
     assert relative(forgiven, clean) < 0.05
     assert relative(spoilt, clean) > 0.5
+
+
+def test_fansi_with_small_residuals_is_tv(generator):
+    field, fine = noisy(generator), {"tolerance": 1e-5, "max_iterations": 1000}
+    assert relative(invert("fansi", field, nonlinear_time_s=1e-3, **fine)[0], invert("tv", field, **fine)[0]) < 1e-3
+
+
+def test_fansi_ends_below_the_linear_solution_in_the_periodic_cost(generator):
+    grid, c = Grid((20, 20, 16), (1.0, 1.0, 1.5)), 20.0
+    problem = pose(
+        0.05 * torch.randn(grid.shape, dtype=torch.float64, generator=generator),
+        torch.ones(grid.shape, dtype=torch.bool),
+        Scan(grid),
+        None,
+        None,
+        strength=1e-3,
+        edge_share=0.0,
+        nonlinear_time_s=0.0,
+        padding_mm=4.0,
+    ).problem
+    data, known, spacing = problem.field, problem.weights_squared, problem.spacing
+
+    def cost(state):
+        periodic = (known * (1 - torch.cos(c * (state.fitted - data)))).sum() / c**2
+        return float(periodic + problem.alpha * (problem.smooth * gradient(state.chi, spacing)).abs().sum())
+
+    linear, _ = solve(problem, State.zero(data), tolerance=1e-4, max_iterations=2000)
+    periodic, told = solve_periodic(problem, c, 1e-4, 2000)
+    assert told.converged
+    assert cost(periodic) < 0.99 * cost(linear)
+
+
+def test_fansi_weighs_by_the_magnitude_where_the_noise_is_not_known(generator):
+    magnitude = 0.5 + torch.rand(GRID.shape, dtype=torch.float64, generator=generator)
+    field = noisy(generator)
+    by_magnitude, by_noise, equal = (
+        invert("fansi", field, noise=n, magnitude=m)[0]
+        for n, m in ((None, magnitude), (1.0 / magnitude, None), (None, None))
+    )
+    assert relative(by_magnitude, by_noise) < 1e-9
+    assert relative(by_magnitude, equal) > 0.01
 
 
 def test_differences_agree_with_core_and_with_their_spectrum(generator):
@@ -278,5 +345,11 @@ def test_unusable_input_is_refused_in_one_sentence():
         l1(FIELD * torch.nan, MASK, SCAN)
     with pytest.raises(InputError, match="no voxel inside the mask"):
         l1(FIELD, MASK, SCAN, torch.zeros_like(FIELD))
+    with pytest.raises(InputError, match="field strength is not known"):
+        fansi(FIELD, MASK, Scan(GRID))
+    with pytest.raises(InputError, match="nonlinear_time_s must be above zero"):
+        fansi(FIELD, MASK, SCAN, nonlinear_time_s=0.0)
+    with pytest.raises(InputError, match="max_iterations"):
+        tv(FIELD, MASK, SCAN, max_iterations=0)
     with pytest.raises(InputError, match="field strength is not known"):
         l1(FIELD, MASK, Scan(GRID), nonlinear_time_s=0.01)

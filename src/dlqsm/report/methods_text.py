@@ -49,6 +49,16 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "by the alternating direction method of multipliers",
         ("10.1016/j.neuroimage.2011.08.082", "10.1002/mrm.25029"),
     ),
+    ("inversion", "tv"): (
+        "Susceptibility was solved for with a total-variation penalty and noise weights, by the alternating direction "
+        "method of multipliers",
+        ("10.1002/mrm.25029",),
+    ),
+    ("inversion", "fansi"): (
+        "Susceptibility was solved for with a total-variation penalty and a data term that is periodic as the phase is "
+        "(FANSI), by the alternating direction method of multipliers",
+        ("10.1002/mrm.27073",),
+    ),
     ("inversion", "ilsqr"): (
         "Susceptibility was obtained by weighted least squares stopped early, less the streaks that a second fit found "
         "where the dipole kernel is small (iLSQR)",

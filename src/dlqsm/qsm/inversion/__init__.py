@@ -2,9 +2,18 @@
 
 from dlqsm.core.methods import Inversion
 from dlqsm.qsm.inversion.direct import tikhonov, tkd
+from dlqsm.qsm.inversion.fansi import fansi
 from dlqsm.qsm.inversion.ilsqr import ilsqr
 from dlqsm.qsm.inversion.l1 import l1
+from dlqsm.qsm.inversion.tv import tv
 
-INVERSIONS: dict[str, Inversion] = {"l1": l1, "ilsqr": ilsqr, "tkd": tkd, "tikhonov": tikhonov}
+INVERSIONS: dict[str, Inversion] = {
+    "l1": l1,
+    "tv": tv,
+    "fansi": fansi,
+    "ilsqr": ilsqr,
+    "tkd": tkd,
+    "tikhonov": tikhonov,
+}
 
-__all__ = ["INVERSIONS", "ilsqr", "l1", "tikhonov", "tkd"]
+__all__ = ["INVERSIONS", "fansi", "ilsqr", "l1", "tikhonov", "tkd", "tv"]

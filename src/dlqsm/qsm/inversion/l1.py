@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import logging
-import warnings
 
 import torch
 
-from dlqsm.core.checks import (
-    ConvergenceWarning,
-    InputError,
-    require_choice,
-    require_finite,
-    require_mask,
-    require_positive,
-    require_shape,
-)
-from dlqsm.core.differences import isotropic_spacing
-from dlqsm.core.dipole import dipole_kernel
-from dlqsm.core.scan import ECHO_TIME_LIMIT_S, Scan
-from dlqsm.core.solvers import CLOSED_FORM, Convergence
-from dlqsm.core.units import TWO_PI
-from dlqsm.qsm.box import Box
-from dlqsm.qsm.inversion.admm import Problem, State, solve
-from dlqsm.qsm.inversion.gradients import steepest, surface
-from dlqsm.qsm.weights import relative_weights
+from dlqsm.core.checks import require_choice, require_positive
+from dlqsm.core.scan import Scan
+from dlqsm.core.solvers import Convergence
+from dlqsm.qsm.inversion.admm import solve
+from dlqsm.qsm.inversion.gradients import steepest
+from dlqsm.qsm.inversion.total_variation import pose
 
 LOG = logging.getLogger(__name__)
 
-SHRINKAGE = 0.8
-"""alpha / mu_gradient over the mean absolute field: fastest convergence in sweeps over strengths 3e-5 to 5e-4 ppm."""
-FIELD_PENALTY = 0.45
-"""mu_field over sqrt(alpha / mean absolute field): from the same sweeps."""
 OUTLIER_LIMIT = 6.0
 """Residuals beyond this many robust standard deviations lose weight (MERIT)."""
 LEAST_WEIGHT = 1.0 / 50.0
@@ -118,54 +101,36 @@ def l1(
     doi:10.1002/mrm.24272 (weights from residuals); Bilgic et al., Magn Reson Med 72:1444 (2014), doi:10.1002/mrm.25029;
     Milovic et al., Magn Reson Med 80:814 (2018), doi:10.1002/mrm.27073 (splitting of the data term).
     """
-    _check(local_field_ppm, mask, scan, magnitude)
-    _check_options(strength, edge_share, padding_mm, dynamic, nonlinear_time_s)
+    require_choice("choice of dynamic", dynamic, ("none", "data", "prior", "both"))
     require_positive("max_iterations", [max_iterations], "iterations")
-    box = Box.around(mask, scan.grid, padding_mm)
-    inside = box.take(mask)
-    field = box.take(torch.where(mask, local_field_ppm, 0.0))
-    weights = box.take(relative_weights(mask, noise_ppm, local_field_ppm))
-    image = None if magnitude is None else box.take(magnitude.to(field.dtype))
-    scale = float(field[inside].abs().mean())
-    if scale == 0.0:
-        return torch.zeros_like(local_field_ppm), CLOSED_FORM
-    problem = Problem(
-        field=field,
-        weights_squared=weights**2,
-        kernel=dipole_kernel(box.wide, scan.b0_direction, field),
-        smooth=~_edges(image, None, inside, box, edge_share),
-        spacing=isotropic_spacing(scan.grid.voxel_size_mm),
-        alpha=strength,
-        mu_gradient=strength / (SHRINKAGE * scale),
-        mu_field=FIELD_PENALTY * (strength / scale) ** 0.5,
-        rad_per_ppm=TWO_PI * scan.hz_per_ppm * nonlinear_time_s if nonlinear_time_s else 0.0,
+    posed = pose(
+        local_field_ppm,
+        mask,
+        scan,
+        noise_ppm,
+        magnitude,
+        strength=strength,
+        edge_share=edge_share,
+        nonlinear_time_s=nonlinear_time_s,
+        padding_mm=padding_mm,
     )
     first = tolerance if dynamic == "none" else COARSER * tolerance
-    state, convergence = solve(problem, State.zero(field), tolerance=first, max_iterations=max_iterations)
+    state, convergence = posed.solve(tolerance=first, max_iterations=max_iterations)
+    problem, inside = posed.problem, posed.inside
     if dynamic in ("data", "both"):
-        problem.weights_squared = (weights * _trust(problem, state, weights, inside)) ** 2
+        misfit = state.fitted - problem.field
+        problem.weights_squared = (posed.weights * trust(misfit, posed.weights, inside)) ** 2
     if dynamic in ("prior", "both"):
-        problem.smooth = ~_edges(image, state.chi, inside, box, edge_share)
+        problem.smooth &= ~steepest(state.chi, inside, scan.grid.voxel_size_mm, CHI_EDGE_SHARE)
     if dynamic != "none":
         state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
         convergence = _joined(convergence, last)
-    if not convergence.converged and tolerance > 0:
-        warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
-    return torch.where(mask, box.put_back(state.chi), 0.0), convergence
+    return posed.result("l1", state, convergence)
 
 
-def _edges(
-    image: torch.Tensor | None, chi: torch.Tensor | None, inside: torch.Tensor, box: Box, share: float
-) -> torch.Tensor:
-    """Gradient components that are not penalised: edges of the magnitude and, where given, of the susceptibility."""
-    voxel = box.wide.voxel_size_mm
-    found = surface(inside) if image is None else surface(inside) | steepest(image, inside, voxel, share)
-    return found if chi is None else found | steepest(chi, inside, voxel, CHI_EDGE_SHARE)
-
-
-def _trust(problem: Problem, state: State, weights: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Factor on W: 1 where the residual r = W (D chi - b) is usual, (6 sd / |r|)^2 beyond, at least 1/50 (MERIT)."""
-    residual = weights * (state.fitted - problem.field)
+def trust(misfit: torch.Tensor, weights: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Factor on W: 1 where the residual r = W misfit is usual, (6 sd / |r|)^2 beyond, at least 1/50 (MERIT)."""
+    residual = weights * misfit
     known = inside & (weights > 0)
     centred = residual - residual[known].median()
     limit = OUTLIER_LIMIT * MAD_TO_SD * float(centred[known].abs().median())
@@ -180,31 +145,3 @@ def _trust(problem: Problem, state: State, weights: torch.Tensor, inside: torch.
 def _joined(first: Convergence, last: Convergence) -> Convergence:
     n, history = first.n_iterations + last.n_iterations, first.history + last.history
     return Convergence(last.converged, n, last.residual, last.tolerance, history)
-
-
-def _check(field_ppm: torch.Tensor, mask: torch.Tensor, scan: Scan, magnitude: torch.Tensor | None) -> None:
-    require_shape("local field", field_ppm, scan.grid.shape, "scan.grid")
-    require_mask(mask, scan.grid.shape)
-    require_finite("local field inside the mask", field_ppm[mask])
-    if magnitude is not None:
-        require_shape("magnitude", magnitude, scan.grid.shape, "scan.grid")
-        require_finite("magnitude inside the mask", magnitude[mask])
-
-
-def _check_options(
-    strength: float, edge_share: float, padding_mm: float, dynamic: str, nonlinear_time_s: float
-) -> None:
-    require_positive("strength", [strength], "ppm")
-    require_positive("padding_mm", [padding_mm], "mm")
-    require_choice("choice of dynamic", dynamic, ("none", "data", "prior", "both"))
-    if not 0.0 <= edge_share < 1.0:
-        raise InputError(f"edge_share must lie between 0 and 1; got {edge_share}")
-    if not 0.0 <= nonlinear_time_s < ECHO_TIME_LIMIT_S:
-        raise InputError(f"nonlinear_time_s must lie between 0 and {ECHO_TIME_LIMIT_S} seconds; got {nonlinear_time_s}")
-
-
-def _not_converged(convergence: Convergence) -> str:
-    return (
-        f"l1 stopped after {convergence.n_iterations} iterations at a residual of {convergence.residual:.1e}, above "
-        f"{convergence.tolerance:.1e}; raise max_iterations or tolerance"
-    )
