@@ -121,9 +121,10 @@ def test_unwrap_along_echo_times_changes_by_whole_turns(phantom: Path, tmp_path:
     assert json.loads((tmp_path / "u.json").read_text())["EchoTimes"] == list(ECHO_TIMES_S)
 
 
-def test_background_writes_the_field_its_mask_and_a_record(phantom: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["vsharp", "lbv", "resharp"])
+def test_background_writes_the_field_its_mask_and_a_record(phantom: Path, tmp_path: Path, method: str) -> None:
     words = ["background", phantom / "field.nii.gz", tmp_path / "l.nii.gz", "--mask", phantom / "mask.nii.gz"]
-    words += ["--mask-out", tmp_path / "m.nii.gz", "--unit", "ppm", "--method", "vsharp", "--quiet"]
+    words += ["--mask-out", tmp_path / "m.nii.gz", "--unit", "ppm", "--method", method, "--quiet"]
     assert main([str(w) for w in words]) == 0
     valid = read_volume(tmp_path / "m.nii.gz")[0] > 0
     mask = read_volume(phantom / "mask.nii.gz")[0] > 0

@@ -58,6 +58,23 @@ def test_conjugate_gradients_solve_a_hermitian_system(generator: torch.Generator
     assert torch.allclose(again, truth, atol=1e-7)
 
 
+def test_a_preconditioner_saves_iterations_and_keeps_the_solution(generator: torch.Generator) -> None:
+    scales = torch.logspace(0, 4, 60, dtype=torch.float64)
+    noise = torch.randn(60, 60, dtype=torch.complex128, generator=generator)
+    normal = torch.diag(scales).to(noise.dtype) + 0.01 * noise @ noise.conj().T
+    truth = torch.randn(60, dtype=torch.complex128, generator=generator)
+    options = {"tolerance": 1e-9, "max_iterations": 400}
+    _, plain = conjugate_gradient(lambda v: normal @ v, normal @ truth, **options)
+    x, how = conjugate_gradient(lambda v: normal @ v, normal @ truth, precondition=lambda r: r / scales, **options)
+    assert torch.allclose(x, truth, atol=1e-6)
+    assert 3 * how.n_iterations < plain.n_iterations
+    warm = conjugate_gradient(
+        lambda v: normal @ v, normal @ truth, start=truth, precondition=lambda r: r / scales, **options
+    )[1]
+    assert warm.converged
+    assert warm.n_iterations <= 1
+
+
 def test_conjugate_gradients_tell_when_they_are_cut_short(generator: torch.Generator) -> None:
     diagonal = torch.logspace(-4, 0, 40, dtype=torch.float64)
     _, how = conjugate_gradient(

@@ -43,7 +43,13 @@ CLOSED_FORM = Convergence(converged=True, n_iterations=0, residual=0.0, toleranc
 
 
 def conjugate_gradient(
-    normal: Map, right_side: torch.Tensor, *, start: torch.Tensor | None = None, tolerance: float, max_iterations: int
+    normal: Map,
+    right_side: torch.Tensor,
+    *,
+    start: torch.Tensor | None = None,
+    precondition: Map | None = None,
+    tolerance: float,
+    max_iterations: int,
 ) -> tuple[torch.Tensor, Convergence]:
     """Solve N x = r for a Hermitian positive N by conjugate gradients, stopping at ||r - N x|| <= tolerance ||r||.
 
@@ -55,6 +61,9 @@ def conjugate_gradient(
         r, real or complex, any shape; the inner product runs over all axes.
     start
         First guess; zero where absent.
+    precondition
+        A Hermitian positive map near the inverse of N. The norm of the stopping rule becomes
+        ||v||^2 = <v, precondition(v)>, which is near the error's own energy <e, N e>.
     tolerance, max_iterations
         When to stop.
 
@@ -68,7 +77,9 @@ def conjugate_gradient(
     """
     x = torch.zeros_like(right_side) if start is None else start.clone()
     r = right_side.clone() if start is None else right_side - normal(x)
-    p, rho, scale = r.clone(), _energy(r), _energy(right_side)
+    z, rho = _preconditioned(precondition, r)
+    scale = rho if start is None else _preconditioned(precondition, right_side)[1]
+    p = z.clone()
     if scale == 0.0:
         return torch.zeros_like(right_side), Convergence(True, 0, 0.0, tolerance)
     residual = (rho / scale) ** 0.5
@@ -77,11 +88,20 @@ def conjugate_gradient(
         q = normal(p)
         alpha = rho / float((p.conj() * q).sum().real)
         x, r = x + alpha * p, r - alpha * q
-        rho, previous = _energy(r), rho
+        previous = rho
+        z, rho = _preconditioned(precondition, r)
         residual = (rho / scale) ** 0.5
         history.append(residual)
-        p = r + (rho / previous) * p
+        p = z + (rho / previous) * p
     return x, Convergence(residual <= tolerance, len(history), residual, tolerance, tuple(history))
+
+
+def _preconditioned(precondition: Map | None, r: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The preconditioned residual z, and <r, z>."""
+    if precondition is None:
+        return r, _energy(r)
+    z = precondition(r)
+    return z, float((r.conj() * z).real.sum(dtype=torch.float64))
 
 
 def _energy(value: torch.Tensor) -> float:

@@ -44,6 +44,15 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "outside the brain and of a susceptibility inside it whose total variation is penalised",
         ("10.1002/nbm.1670", "10.1002/mrm.26331"),
     ),
+    ("background", "lbv"): (
+        "The background field was removed as the harmonic field that equals the total field on the rim of the brain "
+        "(LBV)",
+        ("10.1002/nbm.3064",),
+    ),
+    ("background", "resharp"): (
+        "The background field was removed by spherical means and a Tikhonov-regularised deconvolution (RESHARP)",
+        ("10.1002/mrm.24765",),
+    ),
     ("inversion", "l1"): (
         "Susceptibility was solved for with an L1 penalty on its gradients outside the edges of the magnitude, "
         "by the alternating direction method of multipliers",

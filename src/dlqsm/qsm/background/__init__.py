@@ -1,10 +1,18 @@
 """Background field removal: total field to local field."""
 
 from dlqsm.core.methods import Background
+from dlqsm.qsm.background.lbv import lbv
 from dlqsm.qsm.background.pdf import pdf
 from dlqsm.qsm.background.pdf_tv import pdf_tv
+from dlqsm.qsm.background.resharp import resharp
 from dlqsm.qsm.background.vsharp import vsharp
 
-BACKGROUND_REMOVERS: dict[str, Background] = {"vsharp": vsharp, "pdf": pdf, "pdf_tv": pdf_tv}
+BACKGROUND_REMOVERS: dict[str, Background] = {
+    "vsharp": vsharp,
+    "pdf": pdf,
+    "pdf_tv": pdf_tv,
+    "lbv": lbv,
+    "resharp": resharp,
+}
 
-__all__ = ["BACKGROUND_REMOVERS", "pdf", "pdf_tv", "vsharp"]
+__all__ = ["BACKGROUND_REMOVERS", "lbv", "pdf", "pdf_tv", "resharp", "vsharp"]

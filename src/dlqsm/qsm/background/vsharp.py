@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +10,8 @@ from dlqsm.core.checks import InputError, require_finite, require_mask, require_
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import CLOSED_FORM, Convergence
+from dlqsm.qsm.background.spheres import fits, mean_spectrum
 from dlqsm.qsm.box import Box
-
-SUBDIVISIONS = 12
-"""Sub-voxels along each voxel edge when the share of a voxel inside the sphere is counted."""
-FULL = 0.9999
-"""Share of a sphere that must lie in the mask."""
 
 
 def vsharp(
@@ -134,33 +129,10 @@ def _spheres(mask: torch.Tensor, radii: list[float], grid: Grid, like: torch.Ten
     kept = torch.zeros_like(mask)
     means, where = [], []
     for radius in radii:
-        means.append(rfft3(sphere_kernel(radius, grid, like)).real)
-        where.append(mask & (irfft3(mask_spectrum * means[-1], grid.shape) > FULL) & ~kept)
+        means.append(mean_spectrum(radius, grid, like))
+        where.append(mask & fits(mask_spectrum, means[-1], grid) & ~kept)
         kept |= where[-1]
     return _Spheres(tuple(means), tuple(where), kept)
-
-
-def sphere_kernel(radius_mm: float, grid: Grid, like: torch.Tensor) -> torch.Tensor:
-    """Mean over a sphere as a convolution kernel: the share of each voxel inside it, sum 1, centre at index 0.
-
-    Counting shares spreads the sphere by the voxel, which adds edge^2 / 12 to its second moment, radius^2 / 5, along
-    each axis. On unequal edges the mean of the harmonic x^2 - z^2 would then not vanish; so the semi-axes are shortened
-    to sqrt(radius^2 - 5/12 edge^2), which makes the second moments of all axes equal again.
-    """
-    reach = [max(radius_mm**2 - 5.0 / 12.0 * edge**2, 0.0) ** 0.5 for edge in grid.voxel_size_mm]
-    steps = (torch.arange(SUBDIVISIONS, dtype=like.dtype, device=like.device) + 0.5) / SUBDIVISIONS - 0.5
-    near, squares = [], []
-    for n, edge, semi_axis in zip(grid.shape, grid.voxel_size_mm, reach, strict=True):
-        centres = _offsets_mm(n, edge, like)
-        near.append(torch.nonzero(centres.abs() < semi_axis + edge / 2).flatten())
-        squares.append(((centres[near[-1], None] + steps * edge) / max(semi_axis, 1e-6)) ** 2)
-    share = like.new_zeros([len(index) for index in near])
-    for sx, sy in itertools.product(range(SUBDIVISIONS), repeat=2):
-        in_plane = squares[0][:, None, None, None, sx] + squares[1][None, :, None, None, sy]
-        share += (in_plane + squares[2] <= 1.0).sum(-1)
-    kernel = like.new_zeros(grid.shape)
-    kernel[near[0][:, None, None], near[1][None, :, None], near[2][None, None, :]] = share / share.sum()
-    return kernel
 
 
 def _usable_radii(radii_mm: tuple[float, ...], grid: Grid) -> list[float]:
@@ -172,9 +144,3 @@ def _usable_radii(radii_mm: tuple[float, ...], grid: Grid) -> list[float]:
             f"radii_mm must hold a radius of the longest voxel edge, {longest} mm, or more; got {radii_mm}"
         )
     return radii
-
-
-def _offsets_mm(n: int, edge_mm: float, like: torch.Tensor) -> torch.Tensor:
-    """Signed distances from index 0 on a periodic axis [mm]."""
-    index = torch.arange(n, device=like.device)
-    return torch.where(index <= n // 2, index, index - n).to(like.dtype) * edge_mm
