@@ -200,7 +200,7 @@ METHODS = {
     "field": tuple(FIELD_ESTIMATORS),
     "background": tuple(BACKGROUND_REMOVERS),
     "inversion": tuple(INVERSIONS),
-    "chain": tuple(f"{name}+l1" for name in BACKGROUND_REMOVERS),
+    "chain": tuple("none+tgv" if name == "none" else f"{name}+l1" for name in BACKGROUND_REMOVERS),
 }
 
 

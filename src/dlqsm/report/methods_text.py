@@ -53,6 +53,7 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "The background field was removed by spherical means and a Tikhonov-regularised deconvolution (RESHARP)",
         ("10.1002/mrm.24765",),
     ),
+    ("background", "none"): ("The background field was not removed in a step of its own", ()),
     ("inversion", "l1"): (
         "Susceptibility was solved for with an L1 penalty on its gradients outside the edges of the magnitude, "
         "by the alternating direction method of multipliers",
@@ -67,6 +68,11 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "Susceptibility was solved for with a total-variation penalty and a data term that is periodic as the phase is "
         "(FANSI), by the alternating direction method of multipliers",
         ("10.1002/mrm.27073",),
+    ),
+    ("inversion", "tgv"): (
+        "Susceptibility was solved for with total generalised variation of second order, its harmonic part "
+        "ignored or kept as the parameter harmonic says",
+        ("10.1016/j.neuroimage.2015.02.041",),
     ),
     ("inversion", "ilsqr"): (
         "Susceptibility was obtained by weighted least squares stopped early, less the streaks that a second fit found "

@@ -2,6 +2,7 @@
 
 from dlqsm.core.methods import Background
 from dlqsm.qsm.background.lbv import lbv
+from dlqsm.qsm.background.none import none
 from dlqsm.qsm.background.pdf import pdf
 from dlqsm.qsm.background.pdf_tv import pdf_tv
 from dlqsm.qsm.background.resharp import resharp
@@ -13,6 +14,7 @@ BACKGROUND_REMOVERS: dict[str, Background] = {
     "pdf_tv": pdf_tv,
     "lbv": lbv,
     "resharp": resharp,
+    "none": none,
 }
 
-__all__ = ["BACKGROUND_REMOVERS", "lbv", "pdf", "pdf_tv", "resharp", "vsharp"]
+__all__ = ["BACKGROUND_REMOVERS", "lbv", "none", "pdf", "pdf_tv", "resharp", "vsharp"]

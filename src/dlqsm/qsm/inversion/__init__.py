@@ -5,15 +5,17 @@ from dlqsm.qsm.inversion.direct import tikhonov, tkd
 from dlqsm.qsm.inversion.fansi import fansi
 from dlqsm.qsm.inversion.ilsqr import ilsqr
 from dlqsm.qsm.inversion.l1 import l1
+from dlqsm.qsm.inversion.tgv import tgv
 from dlqsm.qsm.inversion.tv import tv
 
 INVERSIONS: dict[str, Inversion] = {
     "l1": l1,
     "tv": tv,
     "fansi": fansi,
+    "tgv": tgv,
     "ilsqr": ilsqr,
     "tkd": tkd,
     "tikhonov": tikhonov,
 }
 
-__all__ = ["INVERSIONS", "fansi", "ilsqr", "l1", "tikhonov", "tkd", "tv"]
+__all__ = ["INVERSIONS", "fansi", "ilsqr", "l1", "tgv", "tikhonov", "tkd", "tv"]
