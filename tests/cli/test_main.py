@@ -121,6 +121,13 @@ def test_unwrap_along_echo_times_changes_by_whole_turns(phantom: Path, tmp_path:
     assert json.loads((tmp_path / "u.json").read_text())["EchoTimes"] == list(ECHO_TIMES_S)
 
 
+def test_unwrap_tells_that_a_laplacian_is_not_exact(phantom: Path, tmp_path: Path, capsys) -> None:
+    words = ["unwrap", phantom / "phase.nii.gz", tmp_path / "u.nii.gz", "--mask", phantom / "mask.nii.gz"]
+    assert main([str(w) for w in [*words, "--method", "laplacian"]]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("not exact") == 4
+
+
 @pytest.mark.parametrize("method", ["vsharp", "lbv", "resharp"])
 def test_background_writes_the_field_its_mask_and_a_record(phantom: Path, tmp_path: Path, method: str) -> None:
     words = ["background", phantom / "field.nii.gz", tmp_path / "l.nii.gz", "--mask", phantom / "mask.nii.gz"]

@@ -1,5 +1,7 @@
 """Unwrap wrapped phase [rad]: the output differs from the input by multiples of 2 pi, inside the mask.
 
+The method laplacian, for comparison only, keeps to that where --echo-times are given and not otherwise.
+
 PHASE is a NIfTI volume (x, y, z), or (x, y, z, echo). Without --echo-times every echo is unwrapped on its own; with
 them all echoes along one line a voxel, which is faster and surer.
 """
@@ -23,7 +25,7 @@ from dlqsm.cli.single_step import (
     sidecar_of,
 )
 from dlqsm.core.checks import InputError
-from dlqsm.core.methods import Unwrap
+from dlqsm.core.methods import Account, Unwrap
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.nifti import Image, read_image, read_mask, require_same_grid, write_volume
 from dlqsm.io.outputs import write_json
@@ -83,8 +85,9 @@ def _unwrapped_one_by_one(echoes: _Echoes, scan: Scan, method: Unwrap, talk: Tal
         inside = _where_finite(echoes, phase)
         quality = None if echoes.magnitudes is None else _quality(echoes.magnitudes[index].to(inside.device), inside)
         with talk.working(f"echo {index + 1}"):
-            unwrapped, certain, _ = method(phase.nan_to_num(0.0).to(inside.device), inside, scan, quality)
+            unwrapped, certain, report = method(phase.nan_to_num(0.0).to(inside.device), inside, scan, quality)
         _tell_uncertain(talk, f"echo {index + 1}: ", inside & ~certain)
+        _tell_inexact(talk, f"echo {index + 1}: ", report)
         done.append(unwrapped)
     return done
 
@@ -114,6 +117,14 @@ def _tell_uncertain(talk: Talk, where: str, uncertain: torch.Tensor) -> None:
     n = int(uncertain.sum())
     if n:
         talk.say(f"  note: {where}the turns of {n} voxels are uncertain; they hold the best guess")
+
+
+def _tell_inexact(talk: Talk, where: str, report: Account) -> None:
+    told = report.as_dict()
+    if not told.get("exact", True):
+        talk.say(
+            f"  note: {where}not exact; the change is up to {told['largest_distance_rad']:.2f} rad off whole turns"
+        )
 
 
 def _with_echo_times(scan: Scan, arguments: argparse.Namespace, image: Image, n_echoes: int) -> Scan:

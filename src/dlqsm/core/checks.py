@@ -42,6 +42,14 @@ def require_finite(name: str, value: torch.Tensor) -> None:
         raise InputError(f"{name} holds {n_bad} values that are not finite; mask or replace them first")
 
 
+def require_finite_inside(name: str, value: torch.Tensor, mask: torch.Tensor) -> None:
+    """Raise `InputError` if ``value`` has not the shape of the grid or is not finite somewhere in the mask."""
+    require_shape(name, value, mask.shape, "scan.grid")
+    n_bad = int((~torch.isfinite(value[mask])).sum())
+    if n_bad:
+        raise InputError(f"{name} is not finite in {n_bad} voxels of the mask; take them out of the mask")
+
+
 def require_choice(kind: str, name: str, known: Iterable[str]) -> None:
     """Raise `InputError` unless ``name`` is one of the known names."""
     known = list(known)

@@ -9,12 +9,13 @@ from typing import Final
 import numpy as np
 import torch
 
-from dlqsm.core.checks import InputError, require_mask, require_shape
+from dlqsm.core.checks import require_finite_inside, require_mask
 from dlqsm.core.fourier import bounding_box
 from dlqsm.core.methods import Unwrap
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm import unwrap_kernels as kernels
+from dlqsm.qsm.unwrap_laplacian import laplacian
 from dlqsm.qsm.unwrap_merge import Array, Growth, Merge, merge_regions
 
 STAGES: Final = (40, 80, 120, 180, 255)
@@ -48,6 +49,7 @@ class UnwrapReport:
     def as_dict(self) -> dict[str, object]:
         """Plain numbers for a JSON file."""
         return {
+            "exact": True,
             "n_regions": self.n_regions,
             "n_detached": self.n_detached,
             "n_uncertain_voxels": int(self.uncertain.sum()),
@@ -146,7 +148,10 @@ def _unwrap(
     least_agreement: float,
     least_border: int,
 ) -> tuple[torch.Tensor, _Box, Growth, Merge]:
-    _check(phase, mask, scan, quality)
+    require_mask(mask, scan.grid.shape)
+    require_finite_inside("phase", phase, mask)
+    if quality is not None:
+        require_finite_inside("quality", quality, mask)
     box = _Box.around(mask, scan)
     growth = _grow(box, phase, mask, quality)
     merge = merge_regions(growth, least_agreement, least_border)
@@ -157,17 +162,6 @@ def _unwrap(
     turns -= math.ceil((median - math.pi) / TWO_PI - 1e-6)
     unwrapped = torch.where(mask, phase + TWO_PI * box.unflat(turns, phase), torch.zeros_like(phase))
     return unwrapped, box, growth, merge
-
-
-def _check(phase: torch.Tensor, mask: torch.Tensor, scan: Scan, quality: torch.Tensor | None) -> None:
-    require_mask(mask, scan.grid.shape)
-    for name, volume in (("phase", phase), ("quality", quality)):
-        if volume is None:
-            continue
-        require_shape(name, volume, scan.grid.shape, "scan.grid")
-        n_bad = int((~torch.isfinite(volume[mask])).sum())
-        if n_bad:
-            raise InputError(f"{name} is not finite in {n_bad} voxels of the mask; take them out of the mask")
 
 
 def _grow(box: _Box, phase: torch.Tensor, mask: torch.Tensor, quality: torch.Tensor | None) -> Growth:
@@ -183,4 +177,4 @@ def _grow(box: _Box, phase: torch.Tensor, mask: torch.Tensor, quality: torch.Ten
     return Growth(box.shape, strides, flat_phase, costs, turns, region, n_regions)
 
 
-UNWRAPPERS: Final[dict[str, Unwrap]] = {"spun": spun}
+UNWRAPPERS: Final[dict[str, Unwrap]] = {"spun": spun, "laplacian": laplacian}

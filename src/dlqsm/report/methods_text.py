@@ -31,6 +31,10 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "Phase was unwrapped exactly by region growing from screened seeds in the order of phase quality (SPUN)",
         ("10.3389/fnins.2025.1522227",),
     ),
+    ("unwrap", "laplacian"): (
+        "Phase was unwrapped by a Poisson equation for its Laplacian, which is not exact",
+        ("10.1364/OL.28.001194",),
+    ),
     ("background", "vsharp"): (
         "The background field was removed by V-SHARP",
         ("10.1002/mrm.23000",),
