@@ -61,9 +61,9 @@ def tgv(
     magnitude
         Magnitude image, ``(x, y, z)``, any units; no edge is known where absent.
     strength
-        Weight of the first order [ppm]; larger is smoother. In one step on three virtual heads of 1.6 x 1.6 x
-        4 mm, 1e-4 left a mean nucleus error of 3.2, 4.7 and 3.3 ppb, 2e-4 one of 5.6, 5.8 and 3.4 ppb; V-SHARP and
-        `l1` left 3.6, 5.5 and 3.7 ppb.
+        Weight of the first order [ppm]; larger is smoother. In one step on four virtual heads of 1.6 x 1.6 x
+        4 mm, 1e-4 left a mean nucleus error of 3.2, 4.7, 3.3 and 5.5 ppb, 2e-4 one of 5.6, 5.8, 3.4 and 5.9 ppb;
+        V-SHARP and `l1` left 3.6, 5.5, 3.7 and 3.9 ppb.
     second_order
         Weight of the second order over that of the first; where it is large, TGV is total variation.
     edge_share
