@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from dlqsm.cli import main
-from dlqsm.io.maps import UNITS
+from dlqsm.io.maps import UNCERTAINTY_UNITS, UNITS
 from dlqsm.io.nifti import read_image, read_volume, write_volume
 from dlqsm.io.sidecars import inherited_sidecar
+from dlqsm.nuclei.regions import COLUMNS
 
 Refused = Callable[..., str]
 
@@ -150,3 +152,32 @@ def test_no_field_strength(phantom: Path, tmp_path: Path, refused: Refused) -> N
     words += ["--echo-times", 0.0033, 0.0064, 0.0095, 0.0126]
     assert "give --field-strength" in refused("qsm", tmp_path / "o", *words)
     assert not (tmp_path / "o").exists()
+
+
+def test_uncertainty_goes_from_qsm_to_nuclei(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    out = tmp_path / "o"
+    words = ["qsm", out, *_images(phantom), "--mask", phantom / "mask.nii.gz", "--background", "pdf", "--quiet"]
+    words += ["--inversion", "tkd", "--uncertainty", 3, "--uncertainty-seed", 5]
+    assert main([str(w) for w in words]) == 0
+    mask = read_volume(out / "mask_desc-eroded.nii.gz")[0] > 0
+    noise = read_volume(out / "Chimap_desc-noise.nii.gz")[0]
+    realisations = read_image(out / "Chimap_desc-realisations.nii.gz").values
+    assert realisations.shape == (*mask.shape, 3)
+    assert float(noise[mask].min()) > 0
+    assert not noise[~mask].any()
+    assert np.abs(realisations[mask.numpy()].mean(0)).max() < 1e-5
+    for stem in UNCERTAINTY_UNITS:
+        told = json.loads((out / f"{stem}.json").read_text())
+        assert (told["Units"], told["Realisations"], told["Seed"], told["Pooled"]) == ("ppm", 3, 5, True)
+
+    labels = ["--labels", phantom / "labels.nii.gz", "--names", phantom / "names.tsv"]
+    nuclei = ["nuclei", out / "Chimap.nii.gz", tmp_path / "n.tsv", "--participant", "p", "--arm", "a", *labels]
+    nuclei += ["--uncertainty", out / "Chimap_desc-realisations.nii.gz", "--quiet"]
+    assert main([str(w) for w in nuclei]) == 0
+    table = pd.read_csv(tmp_path / "n.tsv", sep="\t")
+    assert list(table.columns) == [*COLUMNS, "noise_sd_ppb"]
+    assert table["noise_sd_ppb"].between(0.01, 1e3 * float(noise.max())).all()
+    assert "noise_sd_ppb" in json.loads((tmp_path / "n.json").read_text())["columns"]
+    flat = [*nuclei[:-2], out / "Chimap.nii.gz", "--overwrite"]
+    assert "4-D" in refused(*flat)
+    assert "two realisations" in refused(*[w if w != 3 else 1 for w in words], "--overwrite")

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from dlqsm.cli.arguments import path
@@ -22,9 +24,10 @@ from dlqsm.cli.console import Talk, start
 from dlqsm.cli.single_step import require_free, sidecar_of
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.nifti import read_image, read_mask, read_volume, require_same_grid, write_volume
+from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
 from dlqsm.io.outputs import read_json, whole_file
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
+from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
 from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
@@ -41,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("out", type=path, metavar="OUT.tsv", help="table; a JSON of the same name goes beside it")
     parser.add_argument("--participant", required=True, metavar="ID")
     parser.add_argument("--arm", required=True, metavar="NAME", help="acquisition or reconstruction")
+    parser.add_argument(
+        "--uncertainty",
+        type=path,
+        metavar="F",
+        help="Chimap_desc-realisations.nii.gz of dlqsm qsm --uncertainty: adds the column noise_sd_ppb",
+    )
     atlas = parser.add_argument_group("labels from an atlas")
     atlas.add_argument("--magnitude", type=path, metavar="F", help="on the grid of CHI; several echoes are combined")
     atlas.add_argument("--t1w", type=path, metavar="F", help="T1-weighted image of the same head, any grid")
@@ -108,6 +117,7 @@ def _from_labels(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Gri
         chi_ppm = chi_ppm.masked_fill(outside, math.nan)
         talk.say(f"  label voxels outside {valid.name}, not measured: {n_outside}")
     table = measure_regions(chi_ppm, labels, names, grid, participant=arguments.participant, arm=arguments.arm)
+    table = _with_noise(arguments, table, chi_ppm, {number: labels == number for number in names}, names, grid)
     write_table(arguments.out, table, _about(arguments.chi, n_outside))
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     return 0
@@ -132,8 +142,9 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
         talk.say(f"  note: {sentence}")
     weighting = arguments.weighting or "label"
     # One map has nothing to share a mask with: its values keep the reference that the map has.
+    measured_ppm = arm.chi_ppm.masked_fill(~arm.valid, math.nan)
     table = measure_nuclei(
-        arm.chi_ppm.masked_fill(~arm.valid, math.nan),
+        measured_ppm,
         found.probabilities,
         atlas.names,
         grid,
@@ -141,12 +152,30 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
         arm=arguments.arm,
         weighting=weighting,
     )
+    weights = weights_of(found.probabilities, atlas.names, weighting)
+    table = _with_noise(arguments, table, measured_ppm, weights, atlas.names, grid)
     _write_labels(arguments, arm, found, atlas.names)
     n_outside = int((~arm.valid & (found.labels != 0)).sum())
     told = {"Weighting": WEIGHTINGS[weighting], "MeanOverValidMask_ppm": found.reference_ppm}
     write_table(arguments.out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     return 0
+
+
+def _with_noise(
+    arguments: argparse.Namespace,
+    table: pd.DataFrame,
+    chi_ppm: torch.Tensor,
+    weights: Mapping[int, torch.Tensor],
+    names: Mapping[int, tuple[str, str]],
+    grid: Grid,
+) -> pd.DataFrame:
+    """The table with the noise of each value, where its realisations are given."""
+    if arguments.uncertainty is None:
+        return table
+    errors_ppm, own = read_series(arguments.uncertainty)
+    require_same_grid(arguments.uncertainty, own, grid, str(arguments.chi))
+    return with_noise_sd(table, errors_ppm, chi_ppm, weights, names, grid)
 
 
 def _arm_map(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> ArmMap:

@@ -20,13 +20,15 @@ from dlqsm.cohort.chain import ChainInput, account_of, read_images, read_recon, 
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
+from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.images import PHASE_UNITS
-from dlqsm.io.maps import SUMMARY, write_maps, write_summary
+from dlqsm.io.maps import SUMMARY, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps
+from dlqsm.pipeline.uncertainty import ChiNoise
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -47,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     methods = parser.add_argument_group("methods")
     methods.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     methods.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
+    _add_uncertainty(parser)
     config = peek(words, "--config", "")
     base = read_qsm_config(Path(config).expanduser()) if config else QsmConfig()
     for step in STEPS:
@@ -58,10 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         add_method_options(parser, options, title=f"options of {method}", prefix=f"{step}-")
 
 
+def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("uncertainty")
+    group.add_argument(
+        "--uncertainty",
+        type=int,
+        metavar="N",
+        help="write the noise of the susceptibility [ppm] from N realisations, each of which takes one background "
+        f"removal and inversion: 8 are pooled over neighbours, {ENOUGH_REALISATIONS} or more are plain Monte Carlo",
+    )
+    group.add_argument("--uncertainty-seed", type=int, default=0, metavar="S", help="of that noise (default: 0)")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
     config = _config(arguments)
+    if arguments.uncertainty is not None:
+        require_realisations(arguments.uncertainty)
     source = _read(arguments)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
@@ -70,6 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
         for name, sentence in source.decisions.items():
             talk.say(f"  {name.replace('_', ' ')}: {sentence}")
         maps = run_chain(source, config, talk, device, external=external, region=region)
+        if arguments.uncertainty is not None:
+            _save_noise(folder, arguments, maps, source, config, region, talk, device)
         save_maps(folder, maps, source, config)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
@@ -93,6 +112,31 @@ def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig
     grid = source.scan.grid
     write_maps(folder, volumes_of(maps), grid, sidecars_of(maps, source.scan, config))
     write_summary(folder, account_of(maps, source))
+
+
+def _save_noise(
+    folder: Path,
+    arguments: argparse.Namespace,
+    maps: QsmMaps,
+    source: ChainInput,
+    config: QsmConfig,
+    region: torch.Tensor | None,
+    talk: Talk,
+    device: torch.device,
+) -> None:
+    """Write the standard deviation of the susceptibility, and the realisations that tell that of any mean."""
+    n, seed = arguments.uncertainty, arguments.uncertainty_seed
+    with talk.working("uncertainty"):
+        noise = chain.run_uncertainty(source, maps, config, device, n_realisations=n, seed=seed, region=region)
+    _write_noise(folder, noise, source, {"Realisations": n, "Seed": seed, "Pooled": n < ENOUGH_REALISATIONS})
+
+
+def _write_noise(folder: Path, noise: ChiNoise, source: ChainInput, about: dict[str, object]) -> None:
+    volumes = {
+        "Chimap_desc-noise": noise.sd_ppm,
+        "Chimap_desc-realisations": rounded_realisations(noise.errors_ppm),
+    }
+    write_maps(folder, volumes, source.scan.grid, {stem: about for stem in volumes})
 
 
 def _choices(step: str, default: str) -> str:

@@ -19,6 +19,7 @@ from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.memory import peak_memory_mb
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps, Report, map_susceptibility, sums_of_images
+from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
 from dlqsm.qsm.mdi import FieldEstimate, single_echo
 
 
@@ -134,6 +135,28 @@ def run_chain(
         external_mask=None if external is None else external.to(device),
         reference_region=None if region is None else region.to(device),
         report=report,
+    )
+
+
+def run_uncertainty(
+    source: ChainInput,
+    maps: QsmMaps,
+    config: QsmConfig,
+    device: torch.device,
+    *,
+    n_realisations: int,
+    seed: int,
+    region: torch.Tensor | None = None,
+) -> ChiNoise:
+    """Noise of the susceptibility that `run_chain` made of ``source``; ``region`` as there."""
+    return susceptibility_noise(
+        maps,
+        source.sums.power.to(device).sum(0).sqrt(),
+        source.scan,
+        config,
+        n_realisations=n_realisations,
+        seed=seed,
+        reference_region=None if region is None else region.to(device),
     )
 
 

@@ -98,6 +98,14 @@ def require_same_grid(path: Path, own: Grid, expected: Grid, whose: str) -> None
         )
 
 
+def read_series(path: Path) -> tuple[torch.Tensor, Grid]:
+    """Read a 4-D NIfTI file as a tensor ``(n, x, y, z)`` and its grid."""
+    image = read_image(path)
+    if image.values.ndim != 4:
+        raise InputError(f"{path}: expected a 4-D series of volumes; got shape {image.values.shape}")
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image.values, -1, 0))), image.grid
+
+
 def write_volume(path: Path, values: torch.Tensor, grid: Grid) -> None:
     """Write a volume ``(x, y, z)`` or ``(x, y, z, echo)``; float32, or uint8 for masks and labels."""
     integral = values.dtype in (torch.bool, torch.uint8)

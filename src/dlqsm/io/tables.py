@@ -22,6 +22,7 @@ COLUMNS = {
     "volume_mm3": "Their volume [mm3]",
     "truth_ppb": "True mean over the true labels, relative to the same mask [ppb]; of virtual scans only",
     "mean_true_labels_ppb": "Measured mean over the true labels: mean_ppb without the error of registration [ppb]",
+    "noise_sd_ppb": "Standard deviation of mean_ppb by noise of the field, through the whole solver [ppb]",
 }
 
 
