@@ -172,7 +172,7 @@ def test_single_precision_agrees_with_double(name):
         ("lbv", {"tolerance": 1e-1}),
         ("resharp", {"radius_mm": 8.0}),
         ("resharp", {"regularisation": 1e-2}),
-        ("resharp", {"tolerance": 1e-1}),
+        ("resharp", {"tolerance": 1e-5}),
     ],
 )
 def test_each_option_changes_the_result(name, options):

@@ -28,9 +28,9 @@ def resharp(
     noise_ppm: torch.Tensor | None = None,
     *,
     radius_mm: float = 5.0,
-    regularisation: float = 5e-4,
+    regularisation: float = 2e-4,
     tolerance: float = 1e-3,
-    max_iterations: int = 60,
+    max_iterations: int = 100,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by spherical means and a Tikhonov-regularised deconvolution (RESHARP).
 
@@ -55,7 +55,9 @@ def resharp(
     radius_mm
         Radius of the spheres [mm], not below the longest voxel edge; so much of the rim is lost.
     regularisation
-        Weight of the energy of the local field, without unit; a larger one takes more of its low frequencies away.
+        Weight of the energy of the local field, without unit; a larger one takes more of its low frequencies away. On
+        a bench head the field is nearest to the truth at 5e-4 (42 % error, 44 % at 2e-4), but nuclei lose contrast
+        with it.
     tolerance
         Residual of the normal equations for y, relative to their right side, at which the fit stops.
     max_iterations
