@@ -12,7 +12,7 @@ from dlqsm.core.differences import divergence, gradient, isotropic_spacing
 from dlqsm.core.dipole import dipole_kernel, susceptibility_to_field
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.qsm.inversion import INVERSIONS, fansi, l1, tikhonov, tkd, tv
+from dlqsm.qsm.inversion import INVERSIONS, fansi, l1, medi, tikhonov, tkd, tv
 from dlqsm.qsm.inversion.admm import Problem, State, solve
 from dlqsm.qsm.inversion.gradients import difference, squared_gradient, steepest, surface
 from dlqsm.qsm.inversion.total_variation import FIELD_PENALTY, SHRINKAGE, pose, solve_periodic
@@ -24,6 +24,7 @@ QUICK = {
     "l1": {"padding_mm": 10.0},
     "tv": {"padding_mm": 10.0},
     "fansi": {"padding_mm": 10.0},
+    "medi": {"padding_mm": 6.0},
     "tgv": {"padding_mm": 10.0, "tolerance": 5e-3},
     "ilsqr": {},
     "tkd": {},
@@ -167,6 +168,12 @@ def test_single_precision_agrees_with_double(name, generator):
         ("fansi", {"nonlinear_time_s": 0.05}),
         ("fansi", {"padding_mm": 20.0}),
         ("fansi", {"tolerance": 3e-2}),
+        ("medi", {"strength": 5e-5}),
+        ("medi", {"edge_share": 0.0}),
+        ("medi", {"nonlinear_time_s": 0.005}),
+        ("medi", {"merit": True}),
+        ("medi", {"padding_mm": 20.0}),
+        ("medi", {"tolerance": 1e-2}),
     ],
 )
 def test_each_option_changes_the_result(name, options, generator):
@@ -249,7 +256,12 @@ def test_dynamic_prior_spares_edges_that_the_magnitude_does_not_show(generator):
 
 
 @pytest.mark.parametrize(
-    ("name", "term"), [("l1", {"nonlinear_time_s": 0.02, "dynamic": "none"}), ("fansi", {"nonlinear_time_s": 0.02})]
+    ("name", "term"),
+    [
+        ("l1", {"nonlinear_time_s": 0.02, "dynamic": "none"}),
+        ("fansi", {"nonlinear_time_s": 0.02}),
+        ("medi", {"nonlinear_time_s": 0.02}),
+    ],
 )
 def test_nonlinear_term_forgives_a_whole_turn(name, term, generator):
     field = noisy(generator)
@@ -354,8 +366,9 @@ def test_unusable_input_is_refused_in_one_sentence():
         l1(FIELD, MASK, SCAN, torch.zeros_like(FIELD))
     with pytest.raises(InputError, match="field strength is not known"):
         fansi(FIELD, MASK, Scan(GRID))
-    with pytest.raises(InputError, match="nonlinear_time_s must be above zero"):
-        fansi(FIELD, MASK, SCAN, nonlinear_time_s=0.0)
+    for method in (fansi, medi):
+        with pytest.raises(InputError, match="nonlinear_time_s must be above zero"):
+            method(FIELD, MASK, SCAN, nonlinear_time_s=0.0)
     with pytest.raises(InputError, match="max_iterations"):
         tv(FIELD, MASK, SCAN, max_iterations=0)
     with pytest.raises(InputError, match="field strength is not known"):

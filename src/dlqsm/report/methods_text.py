@@ -78,6 +78,11 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "ignored or kept as the parameter harmonic says",
         ("10.1016/j.neuroimage.2015.02.041",),
     ),
+    ("inversion", "medi"): (
+        "Susceptibility was solved for with a periodic data term and an L1 penalty on its gradients outside the edges "
+        "of the magnitude, by Gauss-Newton steps (MEDI)",
+        ("10.1002/mrm.24272",),
+    ),
     ("inversion", "ilsqr"): (
         "Susceptibility was obtained by weighted least squares stopped early, less the streaks that a second fit found "
         "where the dipole kernel is small (iLSQR)",

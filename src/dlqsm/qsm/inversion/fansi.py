@@ -91,4 +91,5 @@ def fansi(
         padding_mm=padding_mm,
     )
     c = TWO_PI * scan.hz_per_ppm * nonlinear_time_s
-    return posed.result("fansi", *solve_periodic(posed.problem, c, tolerance, max_iterations))
+    state, convergence = solve_periodic(posed.problem, c, tolerance, max_iterations)
+    return posed.result("fansi", state.chi, convergence)

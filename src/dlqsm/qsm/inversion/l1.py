@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from dlqsm.core.checks import require_choice, require_positive
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import solve
+from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.gradients import steepest
 from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.weights import trust
 
-LOG = logging.getLogger(__name__)
-
-OUTLIER_LIMIT = 6.0
-"""Residuals beyond this many robust standard deviations lose weight (MERIT)."""
-LEAST_WEIGHT = 1.0 / 50.0
-"""A voxel never loses more than this factor of its weight, so that strong true sources are not deleted."""
-MAD_TO_SD = 1.4826
 COARSER = 5.0
 """The first solution only places weights and edges; nearer to its end it moves no nucleus by 0.5 ppb."""
 CHI_EDGE_SHARE = 0.05
@@ -115,8 +107,8 @@ def l1(
         padding_mm=padding_mm,
     )
     first = tolerance if dynamic == "none" else COARSER * tolerance
-    state, convergence = posed.solve(tolerance=first, max_iterations=max_iterations)
     problem, inside = posed.problem, posed.inside
+    state, convergence = solve(problem, State.zero(problem.field), tolerance=first, max_iterations=max_iterations)
     if dynamic in ("data", "both"):
         misfit = state.fitted - problem.field
         problem.weights_squared = (posed.weights * trust(misfit, posed.weights, inside)) ** 2
@@ -125,21 +117,7 @@ def l1(
     if dynamic != "none":
         state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
         convergence = _joined(convergence, last)
-    return posed.result("l1", state, convergence)
-
-
-def trust(misfit: torch.Tensor, weights: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Factor on W: 1 where the residual r = W misfit is usual, (6 sd / |r|)^2 beyond, at least 1/50 (MERIT)."""
-    residual = weights * misfit
-    known = inside & (weights > 0)
-    centred = residual - residual[known].median()
-    limit = OUTLIER_LIMIT * MAD_TO_SD * float(centred[known].abs().median())
-    unusual = known & (centred.abs() > limit)
-    n_unusual, n_known = int(unusual.sum()), int(known.sum())
-    LOG.info(
-        "dynamic data weights: %d of %d voxels lose weight (%.3f %%)", n_unusual, n_known, 100 * n_unusual / n_known
-    )
-    return torch.where(unusual, (limit / centred.abs()).square_().clamp_(min=LEAST_WEIGHT), 1.0)
+    return posed.result("l1", state.chi, convergence)
 
 
 def _joined(first: Convergence, last: Convergence) -> Convergence:

@@ -52,14 +52,10 @@ class Posed:
     weights: torch.Tensor
     problem: Problem
 
-    def solve(self, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
-        """Solve from nothing."""
-        return solve(self.problem, State.zero(self.problem.field), tolerance=tolerance, max_iterations=max_iterations)
-
-    def result(self, method: str, state: State, convergence: Convergence) -> tuple[torch.Tensor, Convergence]:
+    def result(self, method: str, chi: torch.Tensor, convergence: Convergence) -> tuple[torch.Tensor, Convergence]:
         """Bring the map back to the full grid; warns where the iteration of ``method`` ended too early."""
         warn_unless_converged(method, convergence)
-        return torch.where(self.mask, self.box.put_back(state.chi), 0.0), convergence
+        return torch.where(self.mask, self.box.put_back(chi), 0.0), convergence
 
 
 def pose(

@@ -7,6 +7,7 @@ import torch
 from dlqsm.core.checks import require_positive
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
+from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.total_variation import pose
 
 
@@ -78,4 +79,6 @@ def tv(
         nonlinear_time_s=0.0,
         padding_mm=padding_mm,
     )
-    return posed.result("tv", *posed.solve(tolerance=tolerance, max_iterations=max_iterations))
+    start = State.zero(posed.problem.field)
+    state, convergence = solve(posed.problem, start, tolerance=tolerance, max_iterations=max_iterations)
+    return posed.result("tv", state.chi, convergence)
