@@ -26,8 +26,8 @@ from dlqsm.config import QsmConfig, Step
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.pipeline.susceptibility import map_susceptibility, sums_of_images
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
+from dlqsm.qsm.field import FIELD_ESTIMATORS
 from dlqsm.qsm.inversion import INVERSIONS
-from dlqsm.qsm.mdi import FIELD_ESTIMATORS
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.qsm.unwrap_echoes import unwrap_echoes
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import choose, resolved_options
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
+from dlqsm.qsm.field import FIELD_ESTIMATORS
 from dlqsm.qsm.inversion import INVERSIONS
-from dlqsm.qsm.mdi import FIELD_ESTIMATORS
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.reconstruction import RECONSTRUCTIONS
 

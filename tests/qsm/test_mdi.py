@@ -6,8 +6,8 @@ import torch
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums, lag_sums, lag_sums_in_torch, lag_sums_of_polar, lag_sums_on_cpu
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.qsm.field import FIELD_ESTIMATORS
 from dlqsm.qsm.mdi import (
-    FIELD_ESTIMATORS,
     FieldEstimate,
     largest_noise_hz,
     maps_in_torch,
@@ -64,21 +64,22 @@ def test_coil_phases_cancel_without_noise(generator, refine, dtype, tolerance_hz
     assert (1 - estimate.coherence).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("n_coils", [1, 8, 32])
-@pytest.mark.parametrize(("snr", "t2star_s"), [(100.0, 0.05), (20.0, 0.05), (30.0, 0.026), (20.0, 0.026)])
-def test_near_the_cramer_rao_bound_and_unbiased(generator, n_coils, snr, t2star_s):
+@pytest.mark.parametrize("n_coils", [1, 32])
+@pytest.mark.parametrize("snr", [20.0, 30.0, 100.0])
+@pytest.mark.parametrize("t2star_s", [0.05, 0.026])
+def test_within_ten_percent_of_the_cramer_rao_bound_and_unbiased(generator, n_coils, snr, t2star_s):
     images, field_hz = coil_images(generator, n_coils=n_coils, snr=snr, t2star_s=t2star_s)
     sums = lag_sums(images, torch.ones((), dtype=torch.float64))
-    estimate = mdi(sums, scan_of())
     bound = cramer_rao_hz(snr, t2star_s)
-    error = field_error_hz(estimate, field_hz)
-    # 2880 voxels know the SD to 1.3 percent.
-    assert error.std() < 1.10 * 1.03 * bound
-    assert error.std() > 0.97 * bound
-    assert abs(error.mean()) < 4 * error.std() / error.numel() ** 0.5
-    assert abs(estimate.noise_hz.mean() / bound - 1) < 0.03
     plain = field_error_hz(mdi(sums, scan_of(), refine=False), field_hz)
-    assert plain.std() > 1.2 * error.std()
+    for method in FIELD_ESTIMATORS.values():
+        estimate = method(sums, scan_of())
+        error = field_error_hz(estimate, field_hz)
+        # 2880 voxels know the SD to 1.3 percent.
+        assert 0.97 * bound < error.std() < 1.10 * bound
+        assert abs(error.mean()) < 4 * error.std() / error.numel() ** 0.5
+        assert abs(estimate.noise_hz.mean() / bound - 1) < 0.03
+        assert plain.std() > 1.2 * error.std()
 
 
 def test_weak_lags_are_left_out(generator):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import torch
@@ -226,6 +224,3 @@ def _coherence(sums: LagSums) -> torch.Tensor:
     energy = (sums.power[:-1].sum(0) * sums.power[1:].sum(0)).sqrt()
     ratio = sums.lags[0].abs() / energy.clamp_min(torch.finfo(energy.dtype).tiny)
     return torch.where(energy > 0, ratio.clamp(0.0, 1.0), torch.zeros_like(ratio))
-
-
-FIELD_ESTIMATORS: Final[dict[str, Callable[..., FieldEstimate]]] = {"mdi": mdi}

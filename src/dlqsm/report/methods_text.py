@@ -27,6 +27,11 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "The field map is the phase of the products of neighbouring echoes, summed over echoes and channels (MDI)",
         ("10.3389/fnins.2025.1522227",),
     ),
+    ("field", "fit"): (
+        "The field map is a nonlinear fit, with weights |S|^2, to the products of all pairs of echoes, summed over "
+        "channels",
+        ("10.1109/TMI.2009.2023787", "10.1002/mrm.24272"),
+    ),
     ("unwrap", "spun"): (
         "Phase was unwrapped exactly by region growing from screened seeds in the order of phase quality (SPUN)",
         ("10.3389/fnins.2025.1522227",),
