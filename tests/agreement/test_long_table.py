@@ -76,3 +76,9 @@ def test_the_table_given_is_left_as_it_is(table):
     before = table.copy()
     check_table(table, "t")
     pd.testing.assert_frame_equal(table, before)
+
+
+def test_further_columns_change_nothing(table):
+    """Such as noise_sd_ppb, which dlqsm nuclei --uncertainty appends."""
+    checked = check_table(table.assign(noise_sd_ppb=0.5), "t")
+    pd.testing.assert_frame_equal(checked[list(table.columns)], check_table(table, "t")[list(table.columns)])

@@ -181,3 +181,18 @@ def test_uncertainty_goes_from_qsm_to_nuclei(phantom: Path, tmp_path: Path, refu
     flat = [*nuclei[:-2], out / "Chimap.nii.gz", "--overwrite"]
     assert "4-D" in refused(*flat)
     assert "two realisations" in refused(*[w if w != 3 else 1 for w in words], "--overwrite")
+
+
+def test_realisations_have_the_reference_of_the_map(phantom: Path, tmp_path: Path) -> None:
+    out, region = tmp_path / "o", read_volume(phantom / "labels.nii.gz")[0] == 1
+    write_volume(tmp_path / "region.nii.gz", region, read_volume(phantom / "labels.nii.gz")[1])
+    words = ["qsm", out, *_images(phantom), "--mask", phantom / "mask.nii.gz", "--background", "pdf", "--quiet"]
+    words += ["--inversion", "tkd", "--uncertainty", 2, "--reference", tmp_path / "region.nii.gz"]
+    assert main([str(w) for w in words]) == 0
+    values = read_image(out / "Chimap_desc-realisations.nii.gz").values
+    mask = read_volume(out / "mask_desc-eroded.nii.gz")[0] > 0
+    assert np.abs(values[region.numpy()].mean(0)).max() < 1e-5
+    assert np.abs(values[mask.numpy()].mean(0)).max() > 1e-4
+    again = [w for w in words if w not in ("--uncertainty", 2)]
+    assert main([str(w) for w in [*again, "--overwrite"]]) == 0
+    assert not list(out.glob("Chimap_desc-*"))

@@ -23,7 +23,7 @@ from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.images import PHASE_UNITS
-from dlqsm.io.maps import SUMMARY, rounded_realisations, write_maps, write_summary
+from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.scan_json import ScanFile, read_scan
@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY, "Chimap.nii.gz")) as folder:
         for name, sentence in source.decisions.items():
             talk.say(f"  {name.replace('_', ' ')}: {sentence}")
+        remove_uncertainty(folder)
         maps = run_chain(source, config, talk, device, external=external, region=region)
         if arguments.uncertainty is not None:
             _save_noise(folder, arguments, maps, source, config, region, talk, device)

@@ -134,10 +134,11 @@ def require_realisations(n: int) -> None:
 
 def _sd_of_mean(errors: torch.Tensor, weights: torch.Tensor) -> float:
     require_realisations(errors.shape[0])
-    total = float(weights.sum())
-    if total <= 0.0:
+    chosen = weights > 0
+    if not bool(chosen.any()):
         return math.nan
-    return float((errors * (weights / total)).sum((1, 2, 3), dtype=torch.float64).std())
+    means = errors[:, chosen].double() @ weights[chosen].double()
+    return float(means.std()) / float(weights[chosen].sum())
 
 
 def _gaussian(values: torch.Tensor, grid: Grid) -> torch.Tensor:
