@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +17,7 @@ from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm import unwrap_kernels as kernels
 from dlqsm.qsm.unwrap_laplacian import laplacian
-from dlqsm.qsm.unwrap_merge import Array, Growth, Merge, merge_regions
+from dlqsm.qsm.unwrap_merge import Array, Growth, merge_regions
 
 STAGES: Final = (40, 80, 120, 180, 255)
 """Highest edge cost (of 255) of each stage: all reliable tissue is closed before any noisy voxel is allowed."""
@@ -105,8 +106,77 @@ def spun(
     Ye et al., J Magn Reson Imaging (2019), seed-prioritised unwrapping (SPUN), the idea;
     Dymerska et al., Magn Reson Med 85:2294 (2021), doi:10.1002/mrm.28563, queues of quality-ordered edges.
     """
-    phase, box, growth, merge = _unwrap(wrapped_phase_rad, mask, scan, quality, least_agreement, least_border)
+    return _grown(kernels.edge_costs, wrapped_phase_rad, mask, scan, quality, (least_agreement, least_border))
+
+
+def romeo(
+    wrapped_phase_rad: torch.Tensor,
+    mask: torch.Tensor,
+    scan: Scan,
+    quality: torch.Tensor | None = None,
+    *,
+    least_agreement: float = 0.75,
+    least_border: int = 20,
+) -> tuple[torch.Tensor, torch.Tensor, UnwrapReport]:
+    """Unwrap along edges weighted as in ROMEO, exact up to whole turns; growth and joining are those of `spun`.
+
+    Edges cost 1 + 254 (1 - w), w the product of (0.1 + 0.9 w_k): coherence in space w_1 = 1 - |d| / pi, d the wrapped
+    phase difference; linearity w_2, the product over both ends of max(0, 1 - |bend| / 2), bend the change of d to the
+    next edge on the line; coherence of magnitude w_3 = (min / max)^2 of both ends. For the magnitude stands the quality
+    of the voxels, which follows it. The weight that compares the gradients of two echoes is not there, since a step
+    sees one map; and regions grow in the stages of `spun`, not from one seed.
+
+    Parameters
+    ----------
+    wrapped_phase_rad
+        Phase [rad], known up to whole turns, ``(x, y, z)``.
+    mask
+        Voxels to unwrap, bool ``(x, y, z)``.
+    scan
+        Geometry of the scan.
+    quality
+        Quality of each voxel in [0, 1], 1 best; equal where absent.
+    least_agreement
+        Share of a border's votes (0 to 1) below which a region's number of turns counts as uncertain.
+    least_border
+        Neighbour pairs that the border of a region needs to be certain; a region of fewer voxels needs that many.
+
+    Returns
+    -------
+    As `spun`.
+
+    Raises
+    ------
+    InputError
+        As `spun`.
+
+    References
+    ----------
+    Dymerska et al., Magn Reson Med 85:2294 (2021), doi:10.1002/mrm.28563.
+    """
+    return _grown(kernels.romeo_costs, wrapped_phase_rad, mask, scan, quality, (least_agreement, least_border))
+
+
+def _grown(
+    edge_costs: Callable[..., Array],
+    wrapped_phase_rad: torch.Tensor,
+    mask: torch.Tensor,
+    scan: Scan,
+    quality: torch.Tensor | None,
+    certain: tuple[float, int],
+) -> tuple[torch.Tensor, torch.Tensor, UnwrapReport]:
+    """Grow regions along the edges of least cost, join them, and tell how it went."""
+    require_mask(mask, scan.grid.shape)
+    require_finite_inside("phase", wrapped_phase_rad, mask)
+    if quality is not None:
+        require_finite_inside("quality", quality, mask)
+    box = _Box.around(mask, scan)
+    growth = _grow(box, edge_costs, wrapped_phase_rad, mask, quality)
+    merge = merge_regions(growth, *certain)
     inside = growth.region > 0
+    turns = _with_median_in_range(growth, growth.turns + merge.shift[growth.region], inside)
+    phase = wrapped_phase_rad + TWO_PI * box.unflat(turns, wrapped_phase_rad)
+    phase = torch.where(mask, phase, torch.zeros_like(phase))
     n_residues, n_loops = kernels.count_residues(growth.phase, inside, growth.strides)
     n_jumps, n_edges = kernels.count_jumps(box.flat(phase), inside, growth.strides)
     uncertain = box.unflat(merge.uncertain[growth.region], mask)
@@ -140,35 +210,24 @@ class _Box:
         return full
 
 
-def _unwrap(
-    phase: torch.Tensor,
-    mask: torch.Tensor,
-    scan: Scan,
-    quality: torch.Tensor | None,
-    least_agreement: float,
-    least_border: int,
-) -> tuple[torch.Tensor, _Box, Growth, Merge]:
-    require_mask(mask, scan.grid.shape)
-    require_finite_inside("phase", phase, mask)
-    if quality is not None:
-        require_finite_inside("quality", quality, mask)
-    box = _Box.around(mask, scan)
-    growth = _grow(box, phase, mask, quality)
-    merge = merge_regions(growth, least_agreement, least_border)
-    turns = growth.turns + merge.shift[growth.region]
-    inside = growth.region > 0
+def _with_median_in_range(growth: Growth, turns: Array, inside: Array) -> Array:
+    """The turns less those that keep the median over the mask out of (-pi, pi]."""
     median = float(np.median(growth.phase[inside] + TWO_PI * turns[inside]))
     # The slack keeps a phase of pi, which single precision rounds upwards, where it is.
-    turns -= math.ceil((median - math.pi) / TWO_PI - 1e-6)
-    unwrapped = torch.where(mask, phase + TWO_PI * box.unflat(turns, phase), torch.zeros_like(phase))
-    return unwrapped, box, growth, merge
+    return turns - math.ceil((median - math.pi) / TWO_PI - 1e-6)
 
 
-def _grow(box: _Box, phase: torch.Tensor, mask: torch.Tensor, quality: torch.Tensor | None) -> Growth:
+def _grow(
+    box: _Box,
+    edge_costs: Callable[..., Array],
+    phase: torch.Tensor,
+    mask: torch.Tensor,
+    quality: torch.Tensor | None,
+) -> Growth:
     inside, strides = box.flat(mask), np.array([box.shape[1] * box.shape[2], box.shape[2], 1], np.int64)
     flat_phase = np.where(inside, box.flat(phase), 0)
     trust = box.flat(torch.ones_like(phase) if quality is None else quality.to(phase).clamp(0.0, 1.0))
-    costs = kernels.edge_costs(flat_phase, inside, trust, strides)
+    costs = edge_costs(flat_phase, inside, trust, strides)
     seed_cost = kernels.seed_costs(costs, inside, strides)
     voxels = np.flatnonzero(inside)
     best_first = voxels[np.argsort(seed_cost[voxels], kind="stable")]
@@ -177,4 +236,4 @@ def _grow(box: _Box, phase: torch.Tensor, mask: torch.Tensor, quality: torch.Ten
     return Growth(box.shape, strides, flat_phase, costs, turns, region, n_regions)
 
 
-UNWRAPPERS: Final[dict[str, Unwrap]] = {"spun": spun, "laplacian": laplacian}
+UNWRAPPERS: Final[dict[str, Unwrap]] = {"spun": spun, "romeo": romeo, "laplacian": laplacian}

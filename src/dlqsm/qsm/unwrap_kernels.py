@@ -49,6 +49,36 @@ def edge_costs(phase: Array, mask: Array, quality: Array, strides: Array) -> Arr
     return costs
 
 
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def romeo_costs(phase: Array, mask: Array, quality: Array, strides: Array) -> Array:
+    """Cost of each edge by the weights of ROMEO: coherence and linearity of the phase, coherence of the quality."""
+    n = phase.size
+    costs = np.zeros((3, n), np.uint8)
+    for axis in range(3):
+        s = strides[axis]
+        for i in range(n - s):
+            j = i + s
+            if not (mask[i] and mask[j]):
+                continue
+            d = _wrapped(phase[j] - phase[i])
+            q = _floored(1.0 - abs(d) / np.pi)
+            linear = 1.0
+            if i >= s and mask[i - s]:
+                linear *= max(0.0, 1.0 - abs(_wrapped(d - _wrapped(phase[i] - phase[i - s]))) / 2.0)
+            if j + s < n and mask[j + s]:
+                linear *= max(0.0, 1.0 - abs(_wrapped(_wrapped(phase[j + s] - phase[j]) - d)) / 2.0)
+            lower, higher = min(quality[i], quality[j]), max(quality[i], quality[j])
+            q *= _floored(linear) * _floored((lower / higher) ** 2 if higher > 0.0 else 0.0)
+            costs[axis, i] = 1 + int(np.round(254.0 * (1.0 - q)))
+    return costs
+
+
+@numba.njit(cache=True, nogil=True)
+def _floored(weight: float) -> float:
+    """A weight of which a tenth is left at worst, so that no weight alone closes an edge."""
+    return 0.1 + 0.9 * weight
+
+
 @numba.njit(cache=True, nogil=True)
 def seed_costs(costs: Array, mask: Array, strides: Array) -> Array:
     """Mean cost of the six edges of a voxel, missing ones counted worst; 255 for a voxel on its own."""

@@ -36,6 +36,10 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "Phase was unwrapped exactly by region growing from screened seeds in the order of phase quality (SPUN)",
         ("10.3389/fnins.2025.1522227",),
     ),
+    ("unwrap", "romeo"): (
+        "Phase was unwrapped exactly by region growing along edges weighted as in ROMEO",
+        ("10.1002/mrm.28563",),
+    ),
     ("unwrap", "laplacian"): (
         "Phase was unwrapped by a Poisson equation for its Laplacian, which is not exact",
         ("10.1364/OL.28.001194",),
