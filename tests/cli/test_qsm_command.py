@@ -52,6 +52,7 @@ def test_summary_tells_decisions_seconds_and_convergence(mapped: Path) -> None:
     assert summary["decisions"]["phase_unit"].startswith("rad, from the sidecar")
     assert set(summary["seconds"]) == {"field", "mask", "unwrap", "background", "inversion", "reference"}
     assert summary["convergence"]["inversion"]["n_iterations"] > 0
+    assert 0.0 < summary["streaks"]["cone_power_ratio"] < 10.0 and "no streaks" in summary["streaks"]["meaning"]
     assert summary["methods"]["background"]["method"] == "pdf"
     assert {r["name"] for r in summary["references"]} >= {"brain"}
 

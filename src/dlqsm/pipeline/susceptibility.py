@@ -14,6 +14,7 @@ from dlqsm.config import QsmConfig
 from dlqsm.core.lags import LagSums, lag_sums_of_polar
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
+from dlqsm.qsm.inversion.streaks import MEANING, streak_measure
 from dlqsm.qsm.mask import phase_quality, processing_mask
 from dlqsm.qsm.mdi import FieldEstimate
 from dlqsm.qsm.reference import Reference, csf_region, reference
@@ -131,6 +132,7 @@ def map_susceptibility(
         "convergence": {"background": removal.as_dict(), "inversion": inversion.as_dict()},
         "mask": mask_info,
         "unwrapping": unwrapping.as_dict(),
+        "streaks": {"cone_power_ratio": streak_measure(chi_ppm, eroded, scan), "meaning": MEANING},
         "references": [r.as_dict() for r in references],
         "methods": config.resolved(),
     }
