@@ -57,6 +57,32 @@ def test_summary_tells_decisions_seconds_and_convergence(mapped: Path) -> None:
     assert {r["name"] for r in summary["references"]} >= {"brain"}
 
 
+def test_what_parts_odd_and_even_echoes_is_told_and_taken_out_where_asked_for(
+    phantom: Path, mapped: Path, tmp_path: Path, refused: Refused
+) -> None:
+    phase = read_image(phantom / "phase.nii.gz")
+    n = phase.values.shape[0]
+    psi = (0.3 + np.linspace(-1.0, 1.0, n))[:, None, None, None] * np.array([1, -1, 1, -1]) / 2
+    bad = tmp_path / "phase.nii.gz"
+    write_volume(bad, torch.from_numpy(np.angle(np.exp(1j * (phase.values + psi))).astype(np.float32)), phase.grid)
+    (tmp_path / "phase.json").write_text(json.dumps(dict(inherited_sidecar(phantom / "phase.nii.gz"))))
+    words = ["qsm", tmp_path / "o", "--magnitude", phantom / "magnitude.nii.gz", "--phase", bad]
+    words += ["--mask", phantom / "mask.nii.gz", "--inversion", "tkd", "--quiet"]
+    told = {}
+    for more in ([], ["--bipolar"]):
+        assert main([str(w) for w in [*words, *more, "--overwrite"]]) == 0
+        summary = json.loads((tmp_path / "o" / "qsm.json").read_text())
+        told[len(more)] = read_volume(tmp_path / "o" / "fieldmap_desc-total.nii.gz")[0]
+        assert summary["odd_even_phase"]["offset_rad"] == pytest.approx(0.3, abs=0.01)
+        assert summary["sources"]["bipolar"] is bool(more)
+        assert ("taken out" if more else "left") in summary["decisions"]["odd_even_phase"]
+    right, mask = read_volume(mapped / "fieldmap_desc-total.nii.gz")[0], read_volume(mapped / "mask.nii.gz")[0] > 0
+    assert float((told[1] - right)[mask].abs().median()) < 0.05 < 1.0 < float((told[0] - right)[mask].abs().median())
+    summary = json.loads((mapped / "qsm.json").read_text())
+    assert summary["odd_even_phase"]["rms_rad"] < 0.01
+    assert "--magnitude and --phase" in refused("qsm", tmp_path / "p", "--recon", mapped, "--bipolar")
+
+
 def test_options_override_sidecars_and_config(phantom: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(

@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     )
     source.add_argument("--phase-unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)")
     source.add_argument("--mask", type=path, metavar="F", help="brain mask instead of the built-in extraction")
+    source.add_argument(
+        "--bipolar",
+        action="store_true",
+        help="readout of alternating polarity: take out what parts odd and even echoes",
+    )
     methods = parser.add_argument_group("methods")
     methods.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     methods.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
@@ -167,7 +172,10 @@ def _read(arguments: argparse.Namespace) -> ChainInput:
         raise InputError("give either --recon DIR, or both --magnitude and --phase")
     told = _told(arguments)
     if not arguments.recon:
-        return read_images(arguments.magnitude, arguments.phase, told, arguments.phase_unit)[0]
+        unit, bipolar = arguments.phase_unit, arguments.bipolar
+        return read_images(arguments.magnitude, arguments.phase, told, unit, bipolar=bipolar)[0]
+    if arguments.bipolar:
+        raise InputError("--bipolar needs the echo images: give --magnitude and --phase instead of --recon")
     source = read_recon(arguments.recon)
     scan = source.scan
     times, strength = told.echo_times_s or scan.echo_times_s, told.field_strength_t or scan.field_strength_t

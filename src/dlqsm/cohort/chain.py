@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from dlqsm.io.memory import peak_memory_mb
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps, Report, map_susceptibility, sums_of_images
 from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
+from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
 from dlqsm.qsm.mdi import FieldEstimate, single_echo
 
 
@@ -39,6 +40,8 @@ class ChainInput:
         Field of a single echo; None where the configured estimator makes it.
     sources
         Files it was read from, and options that their reading took.
+    odd_even
+        Phase between odd and even echoes; None where it was not measured.
     """
 
     sums: LagSums
@@ -47,6 +50,7 @@ class ChainInput:
     usable: torch.Tensor | None = None
     estimate: FieldEstimate | None = None
     sources: dict[str, Any] = field(default_factory=dict)
+    odd_even: OddEvenPhase | None = None
 
 
 def read_recon(folder: Path) -> ChainInput:
@@ -64,7 +68,12 @@ def read_recon(folder: Path) -> ChainInput:
 
 
 def read_images(
-    magnitude: Sequence[Path], phase: Sequence[Path], told: ScanFile, phase_unit: str | None
+    magnitude: Sequence[Path],
+    phase: Sequence[Path],
+    told: ScanFile,
+    phase_unit: str | None,
+    *,
+    bipolar: bool = False,
 ) -> tuple[ChainInput, EchoSeries]:
     """Read magnitude and phase images, one file an echo or one 4-D file.
 
@@ -76,6 +85,8 @@ def read_images(
         What is known of the scan beside the sidecars; it overrides them.
     phase_unit
         Unit of the phase; from the headers where None.
+    bipolar
+        Whether echoes were read with alternating polarity: the phase between odd and even ones is taken out.
 
     Raises
     ------
@@ -99,15 +110,33 @@ def read_images(
         "phase": [str(f.resolve()) for f in phase],
         "phase_unit": phase_unit,
         "echo_times_s": told.echo_times_s,
+        "bipolar": bipolar,
     }
+    series, odd_even = _of_one_polarity(series, decisions, bipolar=bipolar)
     sums = sums_of_images(series.magnitude, series.phase_rad)
     if len(series.scan.echo_times_s) > 1:
-        return ChainInput(sums, series.scan, decisions, ~series.not_finite, sources=sources), series
+        return ChainInput(sums, series.scan, decisions, ~series.not_finite, None, sources, odd_even), series
     if series.magnitude.shape[1] > 1:
         raise InputError(f"{phase[0]}: one echo of several coils cannot be combined; give two echoes or more")
     decisions["single_echo"] = "field from the phase of one echo over its echo time; its offset counts as background"
     estimate = single_echo(torch.polar(series.magnitude, series.phase_rad)[0, 0], series.scan)
     return ChainInput(sums, series.scan, decisions, ~series.not_finite, estimate, sources), series
+
+
+def _of_one_polarity(
+    series: EchoSeries, decisions: dict[str, Any], *, bipolar: bool
+) -> tuple[EchoSeries, OddEvenPhase | None]:
+    """Measure the phase between odd and even echoes where it can be, say so, and take it out where asked for."""
+    if not bipolar and not series.scan.has_even_echoes(3):
+        return series, None
+    if not bipolar:
+        found = odd_even_phase(series.magnitude, series.phase_rad, series.scan)
+        left = "left, since --bipolar was not given"
+    else:
+        phase_rad, found = odd_even_correction(series.magnitude, series.phase_rad, series.scan)
+        series, left = replace(series, phase_rad=phase_rad), "taken out"
+    decisions["odd_even_phase"] = f"{found.rms_rad:.4f} rad rms between odd and even echoes, {left}"
+    return series, found
 
 
 def run_chain(
@@ -204,6 +233,7 @@ def account_of(maps: QsmMaps, source: ChainInput) -> dict[str, Any]:
         "scan": {**scan_facts(source.scan), "voxel_size_mm": list(grid.voxel_size_mm), "shape": list(grid.shape)},
         "decisions": source.decisions,
         "sources": source.sources,
+        "odd_even_phase": None if source.odd_even is None else source.odd_even.as_dict(),
         "peak_memory_mb": round(peak_memory_mb()),
         "threads": torch.get_num_threads(),
     }

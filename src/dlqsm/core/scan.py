@@ -143,10 +143,14 @@ class Scan:
         """Spacing of uniform echo times [s]; raises `InputError` for fewer than two or for uneven echoes."""
         if len(self.echo_times_s) < 2:
             raise InputError(f"two echoes or more are needed; got {len(self.echo_times_s)}")
-        steps = np.diff(self.echo_times_s)
-        if np.ptp(steps) > 0.02 * steps.mean():
+        if not self.has_even_echoes(2):
             raise InputError(f"echo times must be evenly spaced; got {list(self.echo_times_s)} s")
-        return float(steps.mean())
+        return float(np.diff(self.echo_times_s).mean())
+
+    def has_even_echoes(self, n_least: int) -> bool:
+        """Whether there are ``n_least`` echoes or more, and all evenly spaced."""
+        steps = np.diff(self.echo_times_s)
+        return len(self.echo_times_s) >= n_least and bool(np.ptp(steps) <= 0.02 * steps.mean())
 
 
 def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
