@@ -48,7 +48,9 @@ def fansi(
     magnitude
         Magnitude image, ``(x, y, z)``, any units; for weights without a noise map, and for edges.
     strength
-        Weight of the penalty [ppm]; larger is smoother, and lowers the contrast of what is small.
+        Weight of the penalty [ppm]; larger is smoother, and lowers the contrast of what is small. Chosen on two small
+        bench problems and a large one; on three virtual heads of 1.6 x 1.6 x 4 mm, without edges, it leaves a mean
+        nucleus error of 9.6 ppb, where `l1` leaves 4.0.
     nonlinear_time_s
         Time [s] at which the data term takes the phase: a field that is wrong by whole turns of the phase at this time
         does not disturb. With residuals far below a turn the map is that of the linear term.
