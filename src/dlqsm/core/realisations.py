@@ -18,6 +18,8 @@ VOXEL_POOLING_MM = 2.0
 """Over wider Gaussians edges, where inversions let noise pass, are smeared; over narrower ones eight are too few."""
 SHIFT_POOLING_MM = 8.0
 """Shifts of a region over which its mean's noise is pooled: of 3 to 8 mm the best for three to eight realisations."""
+PRIOR_FREEDOM = 12.0
+"""Degrees of freedom of what all regions tell of one: it fits ratios that differ by 20 %, as on a virtual head."""
 REACH = 2.5
 """Gaussians end at this many standard deviations."""
 
@@ -69,9 +71,13 @@ def sds_of_means(errors: torch.Tensor, regions: Sequence[torch.Tensor], mask: to
     """Standard deviations of the means of regions, in which errors are correlated.
 
     Of `ENOUGH_REALISATIONS` they are those of the means. Of a few, whose own standard deviation s would be uncertain by
-    1 / sqrt(2 n - 2), each is that of the region moved about, m, which pools its neighbourhood (`moved_sd`), times a
-    factor that pools the regions: the root mean square of s / m over all regions. The factor is needed where regions
-    are pieces that an inversion moves as a whole, so that their errors hang together more than those around them.
+    1 / sqrt(2 n - 2), each is told by that of the region moved about, m, which pools its neighbourhood (`moved_sd`),
+    and by the ratios r = s / m of this and of all regions,
+
+        m sqrt((p <r^2> + (n - 1) r^2) / (p + n - 1)),    p = `PRIOR_FREEDOM`.
+
+    The ratio is above 1 where regions are pieces that an inversion moves as a whole, so that their errors hang together
+    more than those around them.
 
     Parameters
     ----------
@@ -93,9 +99,11 @@ def sds_of_means(errors: torch.Tensor, regions: Sequence[torch.Tensor], mask: to
         return own
     sd = pooled_sd(errors, mask, grid)
     moved = [moved_sd(errors, sd, weights, grid) for weights in regions]
-    ratios = [s / m for s, m in zip(own, moved, strict=True) if m > 0.0]
-    factor = math.sqrt(sum(ratio**2 for ratio in ratios) / len(ratios)) if ratios else 1.0
-    return [factor * m for m in moved]
+    squares = [(s / m) ** 2 if m > 0.0 else math.nan for s, m in zip(own, moved, strict=True)]
+    known = [square for square in squares if not math.isnan(square)]
+    common, freedom = (sum(known) / len(known) if known else 0.0), errors.shape[0] - 1
+    shrunk = [(PRIOR_FREEDOM * common + freedom * square) / (PRIOR_FREEDOM + freedom) for square in squares]
+    return [m * square**0.5 if m > 0.0 else m for m, square in zip(moved, shrunk, strict=True)]
 
 
 def moved_sd(errors: torch.Tensor, sd: torch.Tensor, weights: torch.Tensor, grid: Grid) -> float:
