@@ -73,7 +73,7 @@ def _add_uncertainty(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="write the noise of the susceptibility [ppm] from N realisations, each of which takes one background "
-        f"removal and inversion: 8 are pooled over neighbours, {ENOUGH_REALISATIONS} or more are plain Monte Carlo",
+        f"removal and inversion: 8 to 16 are pooled, {ENOUGH_REALISATIONS} or more are plain Monte Carlo",
     )
     group.add_argument("--uncertainty-seed", type=int, default=0, metavar="S", help="of that noise (default: 0)")
 

@@ -36,7 +36,7 @@ def susceptibility_noise(
     scan: Scan,
     config: QsmConfig | None = None,
     *,
-    n_realisations: int = 8,
+    n_realisations: int = 16,
     seed: int = 0,
     reference_region: torch.Tensor | None = None,
 ) -> ChiNoise:

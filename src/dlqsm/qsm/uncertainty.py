@@ -28,7 +28,8 @@ def chi_errors(
 
     Each realisation takes one run of ``solve``, whatever the method: weights and edges that are chosen from the data
     are chosen again. The noise comes on top of that of the measurement, so that where a method shrinks what is small
-    the answer is that of a map with the noise twice. Errors of the field that are not noise, and those of the model,
+    the answer is that of a map with the noise twice: on a bench problem nuclei came out 6 % above the spread of scans
+    simulated anew, the median voxel 20 %. Errors of the field that are not noise, and those of the model,
     are not told.
 
     Parameters
@@ -42,7 +43,7 @@ def chi_errors(
     solve
         Field to susceptibility, without randomness of its own.
     n_realisations
-        How many; eight serve `core.realisations.pooled_sd`, 30 or more `monte_carlo_sd`.
+        How many; 8 to 16 serve `core.realisations.sds_of_means`, from 30 on nothing is pooled.
     seed
         Of the noise; the same seed gives the same bits.
 
