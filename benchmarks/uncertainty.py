@@ -18,7 +18,7 @@ import torch
 from qsm_stages import Problem, load_module
 
 from dlqsm.config import QsmConfig, Step
-from dlqsm.core.realisations import monte_carlo_sd, pooled_sd, sds_of_means
+from dlqsm.core.realisations import ENOUGH_REALISATIONS, monte_carlo_sd, pooled_sd, sds_of_means
 from dlqsm.core.scan import Grid
 from dlqsm.pipeline.susceptibility import map_susceptibility, sums_of_images
 from dlqsm.pipeline.uncertainty import susceptibility_noise
@@ -34,6 +34,8 @@ def main() -> int:
     parser.add_argument("--few", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.realisations - max(arguments.few) < ENOUGH_REALISATIONS:
+        parser.error(f"the others must be {ENOUGH_REALISATIONS} or more: with fewer the reference would be pooled too")
     torch.set_num_threads(arguments.threads)
     problem = Problem(arguments.problem, load_module(arguments.bench / "score.py"), torch.device("cpu"))
     config = QsmConfig(background=Step(arguments.background), inversion=Step(arguments.inversion))
