@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,15 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 def test_the_python_block_is_twenty_lines_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     assert len([line for line in block.splitlines() if line.strip()]) <= 20
-    exec(compile(block, "README.md", "exec"), {})
+    made: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), made)
     said = capsys.readouterr().out
     assert "GPe" in said
     assert "rmse_ppb" in said
+    # The brain mask holds every voxel of the nuclei, and V-SHARP, which erodes by a voxel of 4 mm, 99.5 % of them.
+    nuclei, maps = made["scan"].truth.labels > 0, made["maps"]
+    assert not (nuclei & ~maps.mask).any()
+    assert (nuclei & ~maps.eroded_mask).sum() < 0.005 * nuclei.sum()
 
 
 def test_commands_exist() -> None:

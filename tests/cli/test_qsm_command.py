@@ -83,6 +83,25 @@ def test_what_parts_odd_and_even_echoes_is_told_and_taken_out_where_asked_for(
     assert "--magnitude and --phase" in refused("qsm", tmp_path / "p", "--recon", mapped, "--bipolar")
 
 
+def test_holes_of_low_quality_are_filled_unless_kept(phantom: Path, tmp_path: Path) -> None:
+    magnitude = read_image(phantom / "magnitude.nii.gz")
+    dark = magnitude.values.copy()
+    middle = tuple(n // 2 for n in dark.shape[:3])
+    hole = tuple(slice(m - 1, m + 2) for m in middle)
+    dark[hole] = 0
+    write_volume(tmp_path / "magnitude.nii.gz", torch.from_numpy(dark), magnitude.grid)
+    words = ["qsm", tmp_path / "o", "--magnitude", tmp_path / "magnitude.nii.gz", "--phase", phantom / "phase.nii.gz"]
+    words += ["--mask", phantom / "mask.nii.gz", "--inversion", "tkd", "--quiet", "--overwrite"]
+    inside, told = {}, {}
+    for more in ([], ["--keep-holes"]):
+        assert main([str(w) for w in [*words, *more]]) == 0
+        inside[len(more)] = read_volume(tmp_path / "o" / "mask.nii.gz")[0] > 0
+        told[len(more)] = json.loads((tmp_path / "o" / "qsm.json").read_text())["mask"]
+    assert inside[0][hole].all()
+    assert not inside[1][hole].any()
+    assert (inside[0] ^ inside[1]).sum() == 27 == told[0]["n_filled"] == told[1]["n_left"]
+
+
 def test_options_override_sidecars_and_config(phantom: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text(

@@ -121,8 +121,12 @@ def test_processing_mask_counts_what_it_takes_away(generator):
         "n_rim_decay": 0,
         "n_detached": int(island.sum()),
         "n_filled": 8,
+        "n_left": 0,
         "n_mask": int(mask.sum()),
     }
+    left, counts = processing_mask(magnitude, quality, scan_of(), brain | island, fill_holes=False)
+    assert torch.equal(left, mask & ~hole)
+    assert (counts["n_filled"], counts["n_left"]) == (0, 8)
     strict, _ = processing_mask(magnitude, quality, scan_of(), brain, least_quality=0.05)
     assert strict.sum() > mask.sum()
 

@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         action="store_true",
         help="readout of alternating polarity: take out what parts odd and even echoes",
     )
+    source.add_argument(
+        "--keep-holes", action="store_true", help="leave voxels of low phase quality inside the brain out of all maps"
+    )
     methods = parser.add_argument_group("methods")
     methods.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     methods.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
@@ -92,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         for name, sentence in source.decisions.items():
             talk.say(f"  {name.replace('_', ' ')}: {sentence}")
         remove_uncertainty(folder)
-        maps = run_chain(source, config, talk, device, external=external, region=region)
+        holes = not arguments.keep_holes
+        maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
         if arguments.uncertainty is not None:
             _save_noise(folder, arguments, maps, source, config, region, talk, device)
         save_maps(folder, maps, source, config)
@@ -108,9 +112,11 @@ def run_chain(
     *,
     external: torch.Tensor | None = None,
     region: torch.Tensor | None = None,
+    fill_holes: bool = True,
 ) -> QsmMaps:
     """Run the chain on ``device`` with its steps told."""
-    return chain.run_chain(source, config, device, talk.step, external=external, region=region)
+    more = {"external": external, "region": region}
+    return chain.run_chain(source, config, device, talk.step, fill_holes=fill_holes, **more)
 
 
 def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig) -> None:

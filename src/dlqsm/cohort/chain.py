@@ -147,6 +147,7 @@ def run_chain(
     *,
     external: torch.Tensor | None = None,
     region: torch.Tensor | None = None,
+    fill_holes: bool = True,
 ) -> QsmMaps:
     """Run the chain on ``device``; ``external`` is a brain mask, ``region`` the region of mean zero."""
     sums = LagSums(
@@ -163,6 +164,7 @@ def run_chain(
         estimate=source.estimate,
         external_mask=None if external is None else external.to(device),
         reference_region=None if region is None else region.to(device),
+        fill_holes=fill_holes,
         report=report,
     )
 

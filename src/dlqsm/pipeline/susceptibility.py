@@ -72,6 +72,7 @@ def map_susceptibility(
     usable: torch.Tensor | None = None,
     external_mask: torch.Tensor | None = None,
     reference_region: torch.Tensor | None = None,
+    fill_holes: bool = True,
     report: Report = lambda step, seconds: None,
 ) -> QsmMaps:
     """Susceptibility from the lag sums of multi-echo images.
@@ -92,6 +93,8 @@ def map_susceptibility(
         Brain mask made elsewhere; replaces the brain extraction, not the check of phase quality.
     reference_region
         Region of mean zero instead of the configured one.
+    fill_holes
+        Whether voxels of low phase quality inside the brain, which weigh next to nothing, stay in the mask.
     report
         Called after each step.
 
@@ -114,7 +117,9 @@ def map_susceptibility(
         if usable is not None:
             quality = torch.where(usable, quality, torch.nan)
         r2star_hz = _r2star(sums, scan) if len(scan.echo_times_s) > 1 else None
-        mask, mask_info = processing_mask(magnitude, quality, scan, external=external_mask, r2star_hz=r2star_hz)
+        mask, mask_info = processing_mask(
+            magnitude, quality, scan, external=external_mask, r2star_hz=r2star_hz, fill_holes=fill_holes
+        )
     with clock("unwrap"):
         unwrap = config.unwrap.bound("unwrap")
         phase_rad, mask, unwrapping = unwrap(estimate.wrapped_phase_rad, mask, scan, quality)

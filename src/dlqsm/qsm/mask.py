@@ -114,8 +114,14 @@ def processing_mask(
     least_quality: float = 0.5,
     r2star_hz: torch.Tensor | None = None,
     largest_rim_r2star_hz: float = 80.0,
+    fill_holes: bool = True,
 ) -> tuple[torch.Tensor, dict[str, int]]:
     """Voxels that enter the chain: brain of good phase, one piece without holes, nothing that is not finite.
+
+    Holes, such as a haemorrhage without signal, are filled: their voxels have the largest noise, hence next to no
+    weight, and so the maps around are better than with the hole left out, by V-SHARP and `pdf_tv` alike. Measured on a
+    ball of 1.5 ppm and 6 mm that has no signal: an error of 7.9 and 6.7 ppb 8 to 20 mm from it with the hole filled,
+    10.1 and 6.8 ppb with the hole left out, and no better with the two maps joined (two passes).
 
     Where R2* is known, the rim is worn away as far as fast decay reaches in without a break: venous sinuses, and tissue
     dephased by air beside it, whose field bends within a voxel. Iron-rich nuclei may decay as fast, but are not
@@ -137,11 +143,13 @@ def processing_mask(
         Relaxation rate [1/s], ``(x, y, z)``; the rim is not worn away where absent.
     largest_rim_r2star_hz
         Rate at 3 T above which the rim is worn away [1/s]; it scales with the field strength.
+    fill_holes
+        Whether voxels of low quality inside the brain come back; else no map has values there.
 
     Returns
     -------
     Mask, bool ``(x, y, z)``, and counts of voxels: ``n_brain``, ``n_low_quality`` in it, ``n_not_finite`` in it,
-    ``n_rim_decay`` worn away, ``n_filled`` holes, ``n_detached`` pieces' voxels dropped, ``n_mask``.
+    ``n_rim_decay`` worn away, ``n_filled`` and ``n_left`` in holes, ``n_detached`` in pieces dropped, ``n_mask``.
 
     Raises
     ------
@@ -169,17 +177,20 @@ def processing_mask(
             "check phase unit and echo times, or lower the quality asked for"
         )
     largest = _largest(good.cpu().numpy())
-    filled = torch.from_numpy(np.asarray(ndimage.binary_fill_holes(largest))).to(brain.device) & brain & finite
+    whole = torch.from_numpy(np.asarray(ndimage.binary_fill_holes(largest))).to(brain.device) & brain & finite
+    mask = whole if fill_holes else torch.from_numpy(largest).to(brain.device)
+    n_holes = int(whole.sum()) - int(largest.sum())
     counts = {
         "n_brain": int(brain.sum()),
         "n_not_finite": int((brain & ~finite).sum()),
         "n_low_quality": n_low_quality,
         "n_rim_decay": int(worn.sum()),
         "n_detached": int(good.sum()) - int(largest.sum()),
-        "n_filled": int(filled.sum()) - int(largest.sum()),
-        "n_mask": int(filled.sum()),
+        "n_filled": n_holes if fill_holes else 0,
+        "n_left": 0 if fill_holes else n_holes,
+        "n_mask": int(mask.sum()),
     }
-    return filled, counts
+    return mask, counts
 
 
 def erode(mask: torch.Tensor, grid: Grid, radius_mm: float) -> torch.Tensor:
