@@ -77,9 +77,9 @@ def sds_of_means(errors: torch.Tensor, regions: Sequence[torch.Tensor], mask: to
         m sqrt((p <r^2> + (n - 1) r^2) / (p + n - 1)),    p = `PRIOR_FREEDOM`.
 
     The ratio is above 1 where regions are pieces that an inversion moves as a whole, so that their errors hang together
-    more than those around them. Against Monte Carlo, less that one's own error, nuclei scatter by 14 % with 8 realisations
-    and 12 to 13 % with 16 on two bench problems of 128 x 128 x 36 voxels, by 20 and 13 % on a virtual head, and by 14 %
-    with 8 on a bench problem of 256 x 256 x 72 (V-SHARP, l1).
+    more than those around them. Against Monte Carlo, less that one's own error, nuclei scatter by 14 % with 8
+    realisations and 12 to 13 % with 16 on two bench problems of 128 x 128 x 36 voxels, by 20 and 13 % on a virtual
+    head, and by 14 % with 8 on a bench problem of 256 x 256 x 72 (V-SHARP, l1).
 
     Parameters
     ----------
