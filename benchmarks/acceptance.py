@@ -20,6 +20,7 @@ import torch
 from record import Record, peak_mb, stopwatch
 
 from dlqsm.acquisition.head import Head, Pose, draw_participants, make_head
+from dlqsm.acquisition.placement import Truth
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol
 from dlqsm.acquisition.virtual_scan import VirtualScan, acquire
 from dlqsm.config import QsmConfig, Step
@@ -107,7 +108,7 @@ def whole_chain(record: Record, head: Head, protocol: Protocol, seed: int) -> No
     for name, config in CHAINS.items():
         with stopwatch() as took:
             maps = map_susceptibility(images.lag_sums, scan.raw.header.scan, config)
-        judged[name] = judge(maps, scan)
+        judged[name] = judge(maps, scan.truth)
         strict = name == "vsharp"
         about = {"protocol": protocol.name, "seed": seed, "chain": name}
         tell(record, "full, no motion", judged[name], about, bounds=(6.0, 10.0, 15.0) if strict else (INF, INF, INF))
@@ -115,35 +116,34 @@ def whole_chain(record: Record, head: Head, protocol: Protocol, seed: int) -> No
         if strict:
             unwrapping(record, maps, scan, seed, f"protocol {protocol.name}")
             signs(record, judged[name], seed)
-    limit = true_field_limit(scan, maps)
+    limit = true_field_limit(scan.truth, scan.raw.header.scan, maps)
     tell(record, "full, no motion", limit, {"protocol": protocol.name, "seed": seed, "chain": "true local field"})
 
 
-def true_field_limit(scan: VirtualScan, maps: QsmMaps) -> Judged:
+def true_field_limit(truth: Truth, scan: Scan, maps: QsmMaps) -> Judged:
     """The l1 inversion of the true local field in the same mask and with the same weights: what no chain can beat."""
-    header = scan.raw.header.scan
-    local_ppm = (scan.truth.local_field_hz / header.hz_per_ppm) * maps.eroded_mask
-    noise_ppm = maps.noise_hz / header.hz_per_ppm
-    chi_ppm, _ = INVERSIONS["l1"](local_ppm, maps.eroded_mask, header, noise_ppm, None)
-    return judge(replace(maps, chi_ppm=chi_ppm - chi_ppm[maps.eroded_mask].mean()), scan)
+    local_ppm = (truth.local_field_hz / scan.hz_per_ppm) * maps.eroded_mask
+    noise_ppm = maps.noise_hz / scan.hz_per_ppm
+    chi_ppm, _ = INVERSIONS["l1"](local_ppm, maps.eroded_mask, scan, noise_ppm, None)
+    return judge(replace(maps, chi_ppm=chi_ppm - chi_ppm[maps.eroded_mask].mean()), truth)
 
 
-def judge(maps: QsmMaps, scan: VirtualScan) -> Judged:
+def judge(maps: QsmMaps, truth: Truth) -> Judged:
     """Errors by true labels; both maps lose their mean in the eroded mask."""
-    mask = maps.eroded_mask & scan.truth.mask
+    mask = maps.eroded_mask & truth.mask
     chi = 1e3 * (maps.chi_ppm - maps.chi_ppm[mask].mean())
-    truth = 1e3 * (scan.truth.chi_ppm - scan.truth.chi_ppm[mask].mean())
+    true = 1e3 * (truth.chi_ppm - truth.chi_ppm[mask].mean())
     errors, means = {}, {}
     for roi in NUCLEI:
         numbers = [number for number, (name, _) in label_table().items() if name == roi]
-        inside = torch.isin(scan.truth.labels, torch.tensor(numbers)) & mask
+        inside = torch.isin(truth.labels, torch.tensor(numbers)) & mask
         means[roi] = float(chi[inside].mean())
-        errors[roi] = means[roi] - float(truth[inside].mean())
-    difference = maps.total_field_hz[mask] - scan.truth.total_field_hz[mask]
+        errors[roi] = means[roi] - float(true[inside].mean())
+    difference = maps.total_field_hz[mask] - truth.total_field_hz[mask]
     return Judged(
         errors,
         means,
-        float((chi - truth)[mask].square().mean().sqrt()),
+        float((chi - true)[mask].square().mean().sqrt()),
         float((difference - difference.median()).square().mean().sqrt()),
     )
 
@@ -173,7 +173,7 @@ def chain(
     """Simulate, reconstruct and map one scan with the paper's chain."""
     scan = acquire(head, protocol, arm, seed, pose=pose)
     maps = mapped(scan, "sense")
-    return maps, scan, judge(maps, scan)
+    return maps, scan, judge(maps, scan.truth)
 
 
 def mapped(scan: VirtualScan, method: str) -> QsmMaps:
@@ -202,7 +202,7 @@ def arms(record: Record, head: Head, protocol: Protocol, seed: int) -> None:
     for arm in ("PI2", "PI2rep", "DL3", "DL5"):
         scan = acquire(head, protocol, arm, seed)
         for method in ("sense", "zero"):
-            judged = judge(mapped(scan, method), scan)
+            judged = judge(mapped(scan, method), scan.truth)
             about = {"seed": seed, "method": method}
             tell(record, f"with motion, {arm}", judged, about)
             record.add(f"with motion, {arm}", "field RMSE Hz", judged.field_rmse_hz, **about)

@@ -269,7 +269,7 @@ def line(record: Record, head: Head, seed: int, accelerations: list[float]) -> N
             start = time.process_time()
             images = reconstruct(scan.raw, method, options)
             cpu_s = time.process_time() - start
-            judged = judge(map_susceptibility(images.lag_sums, scan.raw.header.scan, PAPER_CHAIN), scan)
+            judged = judge(map_susceptibility(images.lag_sums, scan.raw.header.scan, PAPER_CHAIN), scan.truth)
             about = {"seed": seed, "af": acceleration, "method": name, "recon_cpu_s": round(cpu_s, 1)}
             record.add("line", "mean absolute nucleus error ppb", judged.mean_abs, **about)
             record.add("line", "worst nucleus error ppb", judged.worst, **about)

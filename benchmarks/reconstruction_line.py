@@ -19,10 +19,10 @@ from reconstruction_methods import fingerprint, is_wanted
 from reconstruction_rows import Rows
 
 from dlqsm.acquisition.sampling import poisson
-from dlqsm.acquisition.virtual_scan import CleanScan, VirtualScan
+from dlqsm.acquisition.virtual_scan import CleanScan
 from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.labels import NUCLEI
-from dlqsm.core.raw import MemoryRaw, RawData, undersample
+from dlqsm.core.raw import RawData, undersample
 from dlqsm.pipeline import QsmMaps, map_susceptibility
 from dlqsm.reconstruction.learned.weights import weights_file
 from dlqsm.reconstruction.reconstruct import reconstruct
@@ -116,7 +116,7 @@ class _Mapped:
     judged: Judged
 
     def __init__(self, raw: RawData, method: str, options: dict[str, object], scan: CleanScan) -> None:
-        self.truth = VirtualScan(MemoryRaw(scan.header(None), scan.samples[:0]), scan.truth)
+        self.truth = scan.truth
         wall, cpu = time.perf_counter(), time.process_time()
         images = reconstruct(raw, method, options)
         self.wall_s, self.cpu_s = time.perf_counter() - wall, time.process_time() - cpu
@@ -129,10 +129,10 @@ class _Mapped:
 
 
 def _tell(rows: Rows, key: dict[str, object], found: _Mapped, whole: _Mapped) -> None:
-    mask = found.maps.eroded_mask & whole.maps.eroded_mask & found.truth.truth.mask
+    mask = found.maps.eroded_mask & whole.maps.eroded_mask & found.truth.mask
     chi, reference = found.chi_ppb(mask), whole.chi_ppb(mask)
     means, expected = (np.array([each.judged.means_ppb[roi] for roi in NUCLEI]) for each in (found, whole))
-    at, true_edges = border(found.truth.truth.labels) & mask, gradient(found.truth.truth.chi_ppm)
+    at, true_edges = border(found.truth.labels) & mask, gradient(found.truth.chi_ppm)
     change = means - expected
     row = rows.add(
         key,
