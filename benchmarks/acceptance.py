@@ -116,15 +116,16 @@ def whole_chain(record: Record, head: Head, protocol: Protocol, seed: int) -> No
         if strict:
             unwrapping(record, maps, scan, seed, f"protocol {protocol.name}")
             signs(record, judged[name], seed)
-    limit = true_field_limit(scan.truth, scan.raw.header.scan, maps)
+    magnitude = images.lag_sums.power.sum(0).sqrt()
+    limit = true_field_limit(scan.truth, scan.raw.header.scan, maps, magnitude)
     tell(record, "full, no motion", limit, {"protocol": protocol.name, "seed": seed, "chain": "true local field"})
 
 
-def true_field_limit(truth: Truth, scan: Scan, maps: QsmMaps) -> Judged:
-    """The l1 inversion of the true local field in the same mask and with the same weights: what no chain can beat."""
+def true_field_limit(truth: Truth, scan: Scan, maps: QsmMaps, magnitude: torch.Tensor) -> Judged:
+    """The l1 inversion of the true local field in the same mask, with the same weights and edges: its own error."""
     local_ppm = (truth.local_field_hz / scan.hz_per_ppm) * maps.eroded_mask
     noise_ppm = maps.noise_hz / scan.hz_per_ppm
-    chi_ppm, _ = INVERSIONS["l1"](local_ppm, maps.eroded_mask, scan, noise_ppm, None)
+    chi_ppm, _ = INVERSIONS["l1"](local_ppm, maps.eroded_mask, scan, noise_ppm, magnitude)
     return judge(replace(maps, chi_ppm=chi_ppm - chi_ppm[maps.eroded_mask].mean()), truth)
 
 
