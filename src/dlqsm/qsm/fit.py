@@ -15,7 +15,7 @@ from dlqsm.qsm.mdi import FieldEstimate, mdi, wrap
 
 
 def fit(
-    sums: LagSums, scan: Scan, *, max_iterations: int = 20, tolerance_rad: float = 1e-5, lag_snr: float = 2.0
+    sums: LagSums, scan: Scan, *, max_iterations: int = 20, tolerance_rad: float = 1e-3, lag_snr: float = 2.0
 ) -> FieldEstimate:
     """Fit the field to the lag sums nonlinearly, with the weights |S|^2 that a fit to the echoes has.
 
@@ -38,7 +38,8 @@ def fit(
     max_iterations
         Newton's steps of a voxel at most.
     tolerance_rad
-        A voxel is done when a step moves the phase gathered in an echo spacing by less [rad].
+        A voxel is done when a step moves the phase gathered in an echo spacing by less [rad]; what is left then is of
+        the order of its square.
     lag_snr
         Lags whose sum is below this many standard deviations of its own noise are left out of the start.
 
