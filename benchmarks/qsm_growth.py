@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from qsm_rows import MEGABYTES, SECONDS, exponent, means
 from record import Record
 
@@ -67,7 +67,7 @@ def growth_of(rows: pd.DataFrame) -> list[Growth]:
 def draw_growth(growth: Sequence[Growth]) -> Figure:
     """Seconds above, MB below, a column a stage; each legend tells the exponents."""
     stages = list(dict.fromkeys(line.stage for line in growth))
-    figure = Figure(figsize=(4.4 * len(stages), 10.5), layout="constrained")
+    figure = Figure(figsize=(max(4.2 * len(stages), 7), 10.5), layout="constrained")
     axes = figure.subplots(2, len(stages), squeeze=False)
     for column, stage in enumerate(stages):
         for row, measure in enumerate(MEASURES):
@@ -88,6 +88,8 @@ def _draw(axis: Axes, lines: Sequence[Growth]) -> None:
     ticks = sorted({round(voxels / 1e6, 1) for line in lines for voxels in line.voxels})
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.margins(x=0.1, y=0.1)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(color="0.92", which="both")
