@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 
 import torch
 
@@ -26,6 +26,8 @@ class Convergence:
         What the measure had to fall below.
     history
         The measure after each iteration.
+    chosen
+        What the method chose from the data, by name.
     """
 
     converged: bool
@@ -33,6 +35,7 @@ class Convergence:
     residual: float
     tolerance: float
     history: tuple[float, ...] = ()
+    chosen: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Plain numbers for a JSON file."""

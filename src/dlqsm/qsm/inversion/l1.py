@@ -9,7 +9,9 @@ from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.gradients import steepest
-from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.inversion.smooth_rest import smooth_rest
+from dlqsm.qsm.inversion.strength import first_guess, solve_and_choose
+from dlqsm.qsm.inversion.total_variation import Posed, pose
 from dlqsm.qsm.weights import trust
 
 COARSER = 5.0
@@ -25,9 +27,10 @@ def l1(
     noise_ppm: torch.Tensor | None = None,
     magnitude: torch.Tensor | None = None,
     *,
-    strength: float = 2e-4,
+    strength: float | None = None,
     edge_share: float = 0.1,
     dynamic: str = "both",
+    smooth_length_mm: float = 2.0,
     nonlinear_time_s: float = 0.0,
     padding_mm: float = 16.0,
     tolerance: float = 3e-3,
@@ -41,7 +44,9 @@ def l1(
     edges, so that ``strength`` keeps its meaning on anisotropic voxels; M_d is 0 at edges of the magnitude and across
     the surface of the mask. The nonlinear data term is sum W^2 (1 - cos c(D chi - b)) / c^2, c the phase of one ppm at
     ``nonlinear_time_s``. The dynamic terms are re-estimated once, when the static problem has converged, and the
-    problem is solved again from there. The mean of the field counts: taking 1.6 ppb off it moved nuclei by 3 to 10 ppb.
+    problem is solved again from there. Total variation flattens slow changes within tissue, which stay in the residual
+    of the field: at the end they are given back by `smooth_rest`. The mean of the field counts: taking 1.6 ppb off it
+    moved nuclei by 3 to 10 ppb.
 
     Parameters
     ----------
@@ -56,16 +61,18 @@ def l1(
     magnitude
         Magnitude image, ``(x, y, z)``, any units; no edges but the mask's where absent.
     strength
-        Weight of the penalty [ppm]; larger is smoother. No value serves all data: it grows with the noise and with
-        errors of the field. Choose it once for a study and keep it for all its arms. When the default was chosen, on
-        three virtual heads of 1.6 x 1.6 x 4 mm, 1e-4, 2e-4 and 3e-4 left a mean nucleus error of 3.2, 2.9 and 2.9 ppb
-        (worst 9.5, 7.4 and 7.3) and a mean RMSE of 13.6, 13.2 and 13.3 ppb.
+        Weight of the penalty [ppm]; larger is smoother. Where absent it comes from the data, by `solve_and_choose`: the
+        static solution does without 5 % of the voxels, and how well it foretells them sets the strength, which the
+        `Convergence` tells. Choose it once for a study and keep it for all its arms.
     edge_share
         Share of the gradient components of the magnitude that count as edges, between 0 and 1.
     dynamic
         What is re-estimated from the first solution: ``none``; ``data``, where voxels it does not explain lose weight;
         ``prior``, where its own edges are spared as well; or ``both``. On the same heads the prior lowers the mean
         nucleus error from 7.4 to 2.9 ppb; the data term moves no nucleus by more than 0.6 ppb.
+    smooth_length_mm
+        Length [mm] over which a smooth change within tissue can bend by the spread of susceptibility; 0 gives nothing
+        back. On five bench problems 2 mm raised the XSIM from 0.70 to 0.76 and lowered the NRMSE from 24 to 22 %.
     nonlinear_time_s
         Time [s] at which the data term takes the phase and becomes periodic in it; 0 keeps it linear. The periodic term
         forgives leftover wraps.
@@ -101,25 +108,35 @@ def l1(
         scan,
         noise_ppm,
         magnitude,
-        strength=strength,
+        strength=first_guess(local_field_ppm, mask) if strength is None else strength,
         edge_share=edge_share,
         nonlinear_time_s=nonlinear_time_s,
         padding_mm=padding_mm,
     )
-    first = tolerance if dynamic == "none" else COARSER * tolerance
     problem, inside = posed.problem, posed.inside
-    state, convergence = solve(problem, State.zero(problem.field), tolerance=first, max_iterations=max_iterations)
+    alone = dynamic == "none" and strength is not None
+    first = tolerance if alone else COARSER * tolerance
+    begin = solve_and_choose if strength is None else _solve
+    state, convergence = begin(posed, tolerance=first, max_iterations=max_iterations)
     if dynamic in ("data", "both"):
         misfit = state.fitted - problem.field
         problem.weights_squared = (posed.weights * trust(misfit, posed.weights, inside)) ** 2
     if dynamic in ("prior", "both"):
         problem.smooth &= ~steepest(state.chi, inside, scan.grid.voxel_size_mm, CHI_EDGE_SHARE)
-    if dynamic != "none":
+    if not alone:
         state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
         convergence = _joined(convergence, last)
-    return posed.result("l1", state.chi, convergence)
+    chi = state.chi
+    if smooth_length_mm > 0.0:
+        chi = chi + smooth_rest(problem, state, inside, posed.box.wide, smooth_length_mm)
+    return posed.result("l1", chi, convergence)
+
+
+def _solve(posed: Posed, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
+    start = State.zero(posed.problem.field)
+    return solve(posed.problem, start, tolerance=tolerance, max_iterations=max_iterations)
 
 
 def _joined(first: Convergence, last: Convergence) -> Convergence:
     n, history = first.n_iterations + last.n_iterations, first.history + last.history
-    return Convergence(last.converged, n, last.residual, last.tolerance, history)
+    return Convergence(last.converged, n, last.residual, last.tolerance, history, first.chosen)

@@ -1,0 +1,138 @@
+"""The strength that l1 chooses from the data, and what it gives back of what total variation flattens."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from dlqsm.core.dipole import susceptibility_to_field
+from dlqsm.core.scan import Grid, Scan
+from dlqsm.qsm.inversion import l1
+from dlqsm.qsm.inversion.admm import State, solve
+from dlqsm.qsm.inversion.smooth_rest import smooth_rest
+from dlqsm.qsm.inversion.strength import first_guess, held_out, set_strength
+from dlqsm.qsm.inversion.total_variation import pose
+
+GRID = Grid((40, 36, 28), (1.0, 1.0, 1.5))
+SCAN = Scan(GRID, field_strength_t=3.0)
+X, Y, Z = torch.meshgrid(
+    *[
+        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * v
+        for n, v in zip(GRID.shape, GRID.voxel_size_mm, strict=True)
+    ],
+    indexing="ij",
+)
+MASK = X**2 + Y**2 + Z**2 < 17.0**2
+NUCLEUS = (X - 4) ** 2 + (Y + 3) ** 2 + (Z - 1) ** 2 < 4.0**2
+TEXTURE = 0.005 * torch.sin(X / 4.0) * torch.cos(Y / 5.0)
+
+
+def tissue() -> torch.Tensor:
+    """Spheres of many sizes and values, as of cells of a mosaic."""
+    generator = torch.Generator().manual_seed(1)
+    chi = torch.zeros_like(X)
+    for _ in range(60):
+        x, y, z, radius, value = (torch.rand(5, generator=generator, dtype=torch.float64) - 0.5).tolist()
+        chi[(X - 34 * x) ** 2 + (Y - 34 * y) ** 2 + (Z - 34 * z) ** 2 < (5.0 + 6.0 * radius) ** 2] = 0.08 * value
+    return chi
+
+
+CHI = torch.where(MASK, torch.where(NUCLEUS, 0.12, tissue()) + TEXTURE, 0.0)
+FIELD = susceptibility_to_field(CHI, GRID, SCAN.b0_direction)
+NOISE = torch.full_like(FIELD, 1e-3)
+
+
+def noisy(sd_ppm: float) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return FIELD + sd_ppm * torch.randn(GRID.shape, dtype=torch.float64, generator=generator)
+
+
+def error(chi: torch.Tensor) -> float:
+    difference = (chi - CHI)[MASK]
+    return float((difference - difference.mean()).norm() / (CHI[MASK] - CHI[MASK].mean()).norm())
+
+
+def posed(field: torch.Tensor, strength: float = 2e-4):
+    options = {"edge_share": 0.0, "nonlinear_time_s": 0.0, "padding_mm": 10.0}
+    return pose(field, MASK, SCAN, None, None, strength=strength, **options)
+
+
+def test_held_out_voxels_are_a_twentieth_and_no_two_are_neighbours():
+    held = held_out(MASK)
+    assert 0.04 < float(held.sum() / MASK.sum()) < 0.065
+    assert not bool((held & ~MASK).any())
+    for axis in range(3):
+        assert not bool((held & held.roll(1, axis)).any())
+
+
+@pytest.mark.parametrize("sd_ppm", [1e-3, 4e-3])
+def test_the_misfit_tells_the_noise_and_the_strength_follows_it(sd_ppm):
+    _, told = l1(noisy(sd_ppm), MASK, SCAN, NOISE)
+    assert 0.9 * sd_ppm < told.chosen["misfit_ppm"] < 1.6 * sd_ppm
+    expected = math.sqrt(2) * told.chosen["misfit_ppm"] ** 2 / float(CHI[MASK].std())
+    assert told.chosen["strength_ppm"] == pytest.approx(expected, rel=0.4)
+
+
+@pytest.mark.parametrize("sd_ppm", [5e-4, 2e-3, 8e-3])
+def test_neither_five_times_more_nor_less_would_be_better(sd_ppm):
+    field = noisy(sd_ppm)
+    chi, told = l1(field, MASK, SCAN, NOISE)
+    strength = told.chosen["strength_ppm"]
+    others = [error(l1(field, MASK, SCAN, NOISE, strength=strength * factor)[0]) for factor in (0.2, 5.0)]
+    assert error(chi) < 1.05 * min(others)
+    assert error(chi) < 0.9 * max(others)
+
+
+def test_strength_and_map_scale_with_the_field():
+    field = noisy(1e-3)
+    once, told = l1(field, MASK, SCAN, NOISE)
+    twice, doubled = l1(2.0 * field, MASK, SCAN, NOISE)
+    assert doubled.chosen["strength_ppm"] == pytest.approx(2.0 * told.chosen["strength_ppm"], rel=1e-6)
+    assert torch.allclose(twice, 2.0 * once, atol=1e-9)
+
+
+def test_a_given_strength_is_kept_and_nothing_is_chosen():
+    _, told = l1(noisy(1e-3), MASK, SCAN, NOISE, strength=3e-4)
+    assert told.chosen == {}
+    assert first_guess(torch.zeros_like(FIELD), MASK) > 0.0
+
+
+def test_a_zero_field_gives_a_zero_map():
+    chi, _ = l1(torch.zeros_like(FIELD), MASK, SCAN)
+    assert not bool(chi.any())
+
+
+def test_another_strength_from_a_solved_state_ends_where_a_fresh_start_ends():
+    field = noisy(1e-3)
+    task, fresh = posed(field, 2e-4).problem, posed(field, 6e-4).problem
+    state, _ = solve(task, State.zero(task.field), tolerance=1e-3, max_iterations=500)
+    set_strength(task, state, 6e-4)
+    assert (task.mu_gradient, task.mu_field) == pytest.approx((fresh.mu_gradient, fresh.mu_field))
+    again, warm = solve(task, state, tolerance=1e-5, max_iterations=3000)
+    cold, _ = solve(fresh, State.zero(fresh.field), tolerance=1e-5, max_iterations=3000)
+    assert float((again.chi - cold.chi).norm() / cold.chi.norm()) < 1e-3
+    _, first = solve(task, again, tolerance=1e-4, max_iterations=3000)
+    assert first.n_iterations < warm.n_iterations
+
+
+def test_smooth_changes_that_total_variation_flattens_come_back():
+    field = noisy(1e-3)
+    flat, given = (l1(field, MASK, SCAN, NOISE, strength=1e-3, smooth_length_mm=length)[0] for length in (0.0, 2.0))
+    smooth = TEXTURE - TEXTURE[MASK].mean()
+
+    def missing(chi: torch.Tensor) -> float:
+        """Share of the texture that the error holds with its sign turned."""
+        return -float(((chi - CHI) * smooth)[MASK].sum() / (smooth**2)[MASK].sum())
+
+    assert missing(flat) > 0.3
+    assert abs(missing(given)) < 0.6 * missing(flat)
+    assert error(given) < error(flat)
+
+
+def test_nothing_comes_back_where_the_fit_is_exact():
+    task = posed(FIELD)
+    state, _ = solve(task.problem, State.zero(task.problem.field), tolerance=1e-3, max_iterations=100)
+    task.problem.field = state.fitted.clone()
+    assert not bool(smooth_rest(task.problem, state, task.inside, task.box.wide, 2.0).any())
