@@ -56,7 +56,7 @@ class QsmConfig:
 
     field: Step = Step("mdi")
     unwrap: Step = Step("spun")
-    background: Step = Step("vsharp")
+    background: Step = Step("pdf_tv")
     inversion: Step = Step("l1")
     reference: str = "brain"
 

@@ -113,7 +113,7 @@ def processing_mask(
     *,
     least_quality: float = 0.5,
     r2star_hz: torch.Tensor | None = None,
-    largest_rim_r2star_hz: float = 80.0,
+    largest_rim_r2star_hz: float = 45.0,
     fill_holes: bool = True,
 ) -> tuple[torch.Tensor, dict[str, int]]:
     """Voxels that enter the chain: brain of good phase, one piece without holes, nothing that is not finite.

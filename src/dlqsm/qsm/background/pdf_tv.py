@@ -30,10 +30,10 @@ def pdf_tv(
     scan: Scan,
     noise_ppm: torch.Tensor | None = None,
     *,
-    strength: float = 2e-4,
+    strength: float = 1e-4,
     edge_share: float = 0.1,
     n_iterations: int = 40,
-    rim_mm: float = 1.7,
+    rim_mm: float = 2.0,
     working_voxel_mm: float = 2.0,
     padding_mm: float = 16.0,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
@@ -68,8 +68,8 @@ def pdf_tv(
     n_iterations
         Steps of the joint fit. After 20 the field inside is as near the truth as after 40, but the nuclei are not.
     rim_mm
-        Voxels no farther than this from the nearest one outside leave the mask [mm]. On a bench problem that takes 5 %
-        of the voxels, and the error of the susceptibility in the others falls from 44 to 38 %.
+        Voxels no farther than this from the nearest one outside leave the mask [mm]. On a bench problem that takes 8 %
+        of the voxels, and the error of the susceptibility in the others falls from 44 to 33 %.
     working_voxel_mm
         Voxels are averaged in blocks up to this size [mm] for the start of `pdf` and for the joint fit.
     padding_mm
