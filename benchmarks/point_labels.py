@@ -30,14 +30,14 @@ class Labelled:
     is_default: bool = False
 
 
-def label_points(axis: Axes, points: Sequence[Labelled], *, size: float, taken: Sequence[Bbox] = ()) -> None:
+def label_points(axis: Axes, points: Sequence[Labelled], *, size: float) -> None:
     """Put every label at the nearest of a ring of places where it covers least; crowded points come first."""
     figure = axis.get_figure()
     figure.canvas.draw()
     pixel = figure.dpi / 72
     at = axis.transData.transform([(point.x, point.y) for point in points])
-    radius = POINT_RADIUS_PT * pixel
-    boxes = [Bbox([[x - radius, y - radius], [x + radius, y + radius]]) for x, y in at] + list(taken)
+    radii = [_reach(point, POINT_RADIUS_PT) * pixel for point in points]
+    boxes = [Bbox.from_bounds(x - r, y - r, 2 * r, 2 * r) for (x, y), r in zip(at, radii, strict=True)]
     crowd = [sum(math.dist(one, other) < 80 * pixel for other in at) for one in at]
     for _, index in sorted(zip(crowd, range(len(points)), strict=True), reverse=True):
         others = [place for other, place in enumerate(at) if other != index]
