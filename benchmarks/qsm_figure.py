@@ -122,7 +122,9 @@ def draw_stage(axis: Axes, panel: Panel, rows: pd.DataFrame, size: str) -> list[
         fill = "none" if LAST_ECHO in point.text else "full"
         axis.plot(point.x, point.y, color=PEER, marker="s", markersize=5.5, fillstyle=fill)
     axis.set(xscale="log", xlabel="processor seconds, one thread", ylabel=panel.label, title=panel.title)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if panel.stage == "chain" else (1.0, 3.0)))
+    axis.xaxis.set_major_locator(
+        LogLocator(subs=(1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0) if panel.stage == "chain" else (1.0, 3.0))
+    )
     axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(color="0.92")

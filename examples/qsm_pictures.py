@@ -18,7 +18,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
 from dlqsm.config import QsmConfig, Step
 from dlqsm.io.images import EchoSeries, read_echo_series
@@ -107,7 +106,15 @@ def draw(real: Real, series: EchoSeries, before: QsmMaps, after: QsmMaps) -> Fig
             image = cut(masked, grid, view, plane, offset_mm=offset)
             shown = _show(axis, image, plane, pixel_size_mm(grid, plane), (low, high))
         axes[0, column].set_title(title, fontsize=10)
-        figure.colorbar(shown, ax=axes[:, column], location="bottom", shrink=0.85, aspect=16, ticks=MaxNLocator(3))
+        figure.colorbar(
+            shown,
+            ax=axes[:, column],
+            location="bottom",
+            shrink=0.85,
+            aspect=16,
+            ticks=np.linspace(low, high, 3),
+            format="%.2f",
+        )
     figure.suptitle(real.title, fontsize=12)
     figure.supxlabel(real.source, fontsize=8)
     return figure
