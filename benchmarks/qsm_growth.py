@@ -55,9 +55,9 @@ def growth_of(rows: pd.DataFrame) -> list[Growth]:
         tables = {size: means(rows, size, stage) for size in SIZES if size in set(rows["size"])}
         methods = dict.fromkeys(name for table in tables.values() for name in table.index)
         for method in methods:
-            sizes = [size for size, table in tables.items() if method in table.index]
-            voxels = tuple(math.prod(MORE_SIZES[size][0]) for size in sizes)
             for measure in MEASURES:
+                sizes = [size for size, table in tables.items() if method in table.index and measure in table]
+                voxels = tuple(math.prod(MORE_SIZES[size][0]) for size in sizes)
                 values = tuple(float(tables[size].loc[method, measure]) for size in sizes)
                 if len(sizes) > 1:
                     found.append(Growth(stage, method, measure, voxels, values))
