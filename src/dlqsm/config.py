@@ -71,6 +71,11 @@ class QsmConfig:
         changed: dict[str, Any] = {name: Step(method or old.method, {**kept, **options})}
         return replace(self, **changed)
 
+    def with_chosen(self, convergence: Mapping[str, Any]) -> QsmConfig:
+        """Copy that keeps the strength which an inversion tells to have chosen; the same where it chose none."""
+        strength = convergence.get("chosen", {}).get("strength_ppm")
+        return self if strength is None else self.with_step("inversion", None, {"strength": strength})
+
     def resolved(self) -> dict[str, Any]:
         """Everything that runs, defaults filled in from the signatures."""
         return {**{name: getattr(self, name).resolved(name) for name in STEPS}, "reference": self.reference}

@@ -77,6 +77,26 @@ class TestAnUndisturbedRun:
         assert set(_nuclei(finished, "sub-003")["arm"]) == {"PI2"}
 
 
+class TestStrength:
+    def test_all_arms_of_all_participants_share_one(self, finished: Path) -> None:
+        kept = json.loads((finished / "logs" / "strength.json").read_text())
+        assert set(kept["strengths_ppm"]) == {"sub-001", "sub-002", "sub-003"}
+        strength = sorted(kept["strengths_ppm"].values())[1]
+        sidecars = [p for p in finished.glob("sub-*/anat/*_Chimap.json") if "desc-" not in p.name]
+        assert len(sidecars) == 5
+        for path in sidecars:
+            assert json.loads(path.read_text())["DipoleInversion"]["parameters"]["strength"] == pytest.approx(strength)
+
+    def test_a_given_one_is_kept_and_none_is_chosen(self, study: Path, run: Run, tmp_path: Path) -> None:
+        config = tmp_path / "c.toml"
+        config.write_text("[inversion]\nstrength = 4e-4\n")
+        out = tmp_path / "out"
+        assert run(study, out, "participant", "--participant-label", "003", "--config", config) == 0
+        assert not (out / "logs" / "strength.json").exists()
+        sidecar = out / "sub-003" / "anat" / "sub-003_acq-PI2_rec-sense_Chimap.json"
+        assert json.loads(sidecar.read_text())["DipoleInversion"]["parameters"]["strength"] == 4e-4
+
+
 class TestResume:
     def test_a_second_run_does_nothing(self, study: Path, finished: Path, run: Run) -> None:
         before = records(finished)

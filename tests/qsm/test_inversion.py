@@ -236,8 +236,8 @@ def test_a_voxel_of_huge_noise_has_no_influence(generator):
     spoilt[18, 20, 15] += 5.0
     clean, broken = (invert("l1", f, noise=noise, magnitude=MAGNITUDE, dynamic="none")[0] for f in (field, spoilt))
     ignorant, _ = invert("l1", spoilt, magnitude=MAGNITUDE, dynamic="none", tolerance=0.0, max_iterations=50)
-    # The scale of the penalties, not the solution, still sees the voxel: equal within the tolerance.
-    assert relative(broken, clean) < 0.01
+    # The scale of the penalties and the first guess of the strength still see the voxel: equal within the tolerance.
+    assert relative(broken, clean) < 0.02
     assert relative(ignorant, clean) > 0.5
 
 
@@ -259,7 +259,7 @@ def test_dynamic_prior_spares_edges_that_the_magnitude_does_not_show(generator):
 @pytest.mark.parametrize(
     ("name", "term"),
     [
-        ("l1", {"nonlinear_time_s": 0.02, "dynamic": "none"}),
+        ("l1", {"nonlinear_time_s": 0.02, "dynamic": "none", "strength": 2e-4}),
         ("fansi", {"nonlinear_time_s": 0.02}),
         ("medi", {"nonlinear_time_s": 0.02}),
     ],

@@ -64,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     produces = ("report.html", "bids")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:
         label = _simulate(folder / "bids", arguments.seed, talk)
-        done = {arm: _arm(folder, label, arm, config, talk, device) for arm in ARMS}
+        done: dict[str, tuple[pd.DataFrame, dict[str, object], str]] = {}
+        for arm in ARMS:
+            table, figures, method, config = _arm(folder, label, arm, config, talk, device)
+            done[arm] = table, figures, method
         regions = pd.concat([table for table, _, _ in done.values()], ignore_index=True)
         similarity = pd.DataFrame([figures for _, figures, _ in done.values()])
         write_table(folder / "nuclei.tsv", regions, {"Reference": "mean over the eroded brain mask of each arm"})
@@ -110,8 +113,11 @@ def _simulate(root: Path, seed: int, talk: Talk) -> str:
 
 def _arm(
     folder: Path, label: str, arm: str, config: QsmConfig, talk: Talk, device: torch.device
-) -> tuple[pd.DataFrame, dict[str, object], str]:
-    """Raw data of one arm to maps, region values, similarity to truth, and the reconstruction that was taken."""
+) -> tuple[pd.DataFrame, dict[str, object], str, QsmConfig]:
+    """Raw data of one arm to maps; region values, similarity to truth, reconstruction, and configuration of the next.
+
+    The first arm chooses the strength, and the others take it: maps of unlike strength must not be compared.
+    """
     talk.say(f"{arm}:")
     recon, qsm = folder / f"acq-{arm}" / "recon", folder / f"acq-{arm}" / "qsm"
     raw = read_raw(raw_path(folder / "bids", label, arm))
@@ -123,7 +129,7 @@ def _arm(
     save_maps(qsm, maps, source, config)
     valid = maps.eroded_mask.cpu()
     table, figures = _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), valid, source.scan.grid)
-    return table, figures, method
+    return table, figures, method, config.with_chosen(maps.summary["convergence"]["inversion"])
 
 
 def _judge(

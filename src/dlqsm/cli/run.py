@@ -28,6 +28,7 @@ from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
 from dlqsm.cohort.schedule import run_all
+from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
@@ -117,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     with output_folder(arguments.out, overwrite=True, produces=()) as out:
         remove_partial_files(out)
         describe(out, arguments.bids, dataset.name, plan.atlas)
+        plan = with_study_strength(dataset.participants, people, plan, talk.say)
         return _participants(people, plan, arguments, talk)
 
 

@@ -98,6 +98,12 @@ def map_arm(arm: Arm, plan: Plan) -> list[Path]:
     return [*written, *(sidecar_of(image) for image in written), path]
 
 
+def chosen_strength(arm: Arm, plan: Plan) -> float:
+    """Strength [ppm] that the inversion of an arm chooses from its data."""
+    maps = run_chain(_input(arm, plan)[0], plan.config, torch.device(plan.device), lambda step, seconds: None)
+    return float(maps.summary["convergence"]["inversion"]["chosen"]["strength_ppm"])
+
+
 def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, Any]]:
     """What the chain starts from, the phase of one echo [rad] for the page, and what is told of the scan."""
     if arm.source.raw is not None:

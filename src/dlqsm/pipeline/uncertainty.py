@@ -59,6 +59,8 @@ def susceptibility_noise(
         As `chi_errors`.
     """
     config, hz_per_ppm = config or QsmConfig(), scan.hz_per_ppm
+    # A strength that each realisation chose anew would be noise of its own.
+    config = config.with_chosen(maps.summary["convergence"]["inversion"])
     remove, invert = config.background.bound("background"), config.inversion.bound("inversion")
     noise_ppm, region = maps.noise_hz / hz_per_ppm, _region(maps, scan, config, reference_region)
 

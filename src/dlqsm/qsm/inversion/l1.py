@@ -33,7 +33,7 @@ def l1(
     smooth_length_mm: float = 2.0,
     nonlinear_time_s: float = 0.0,
     padding_mm: float = 16.0,
-    tolerance: float = 3e-3,
+    tolerance: float = 4e-3,
     max_iterations: int = 300,
 ) -> tuple[torch.Tensor, Convergence]:
     """Invert with noise weights and a total-variation penalty that spares edges (L1, as in MEDI), by ADMM.

@@ -16,7 +16,7 @@ FIRST_GUESS = 0.05
 """Strength to begin with, over the mean absolute field: right for heads at 3 T and an SNR of 40 to 100."""
 LEAST = 1e-3
 """The strength never falls below this share of the mean absolute field: a field without noise needs hardly any."""
-LEAST_SIGNAL = 0.3
+LEAST_SIGNAL = 0.5
 """Share of the field's standard deviation that is believed to be signal whatever the misfit says."""
 MEAN_SQUARED_DIPOLE = 4.0 / 45.0
 """Mean of D^2 over all directions: variance of a field over that of the isotropic susceptibilities that make it."""
@@ -77,10 +77,12 @@ def _misfit(posed: Posed, state: State, where: torch.Tensor) -> float:
 def _strength(posed: Posed, misfit: float) -> float:
     """Root 2 sigma^2 / SD(chi), not below its least; what it was for a field that is zero.
 
-    SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2: a map flattens where the strength is large.
+    SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2, weighted by W^2: a map flattens where the
+    strength is large. Where noise exceeds the local field the choice is too large.
     """
-    field = posed.problem.field[posed.inside]
-    variance = float(field.var())
+    field, weights = posed.problem.field[posed.inside], posed.weights[posed.inside] ** 2
+    mean = (weights * field).sum() / weights.sum()
+    variance = float((weights * (field - mean) ** 2).sum() / weights.sum())
     if variance == 0.0:
         return posed.problem.alpha
     signal = max(variance - misfit**2, LEAST_SIGNAL**2 * variance)

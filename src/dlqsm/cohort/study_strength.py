@@ -1,0 +1,121 @@
+"""One strength of the penalty for a whole study: maps of unlike strength must not be compared."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from dlqsm.cohort.arm_stages import chosen_strength, qsm_key, recon_key, reconstruct_arm
+from dlqsm.cohort.participant import fingerprints_of, record_path
+from dlqsm.cohort.plan import Arm, Plan, arms_of
+from dlqsm.cohort.records import Fingerprints, is_current, read_record, write_record
+from dlqsm.config import TABLES
+from dlqsm.core.checks import InputError
+from dlqsm.core.methods import options_of
+from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.outputs import read_json, write_json
+
+FILE: Final = Path("logs") / "strength.json"
+N_PARTICIPANTS: Final = 3
+"""Reference scans whose strengths the median is taken of; on simulated heads they lie within a fifth of each other."""
+
+
+def with_study_strength(
+    everyone: Sequence[ParticipantSource], asked: Sequence[ParticipantSource], plan: Plan, tell: Callable[[str], None]
+) -> Plan:
+    """Freeze the strength of an inversion that would choose it scan by scan.
+
+    It is the median of what the reference arms of the first `N_PARTICIPANTS` participants of the dataset choose,
+    whichever participants the run is about, so that runs on parts of a dataset agree. It is kept in ``logs`` of the
+    derivatives and made anew where the inputs, the other options or the code have changed.
+
+    Parameters
+    ----------
+    everyone, asked
+        All participants of the dataset, and those of this run.
+    plan
+        Its configuration is left as it is where it gives a strength or its method chooses none.
+    tell
+        Called with a sentence.
+
+    Returns
+    -------
+    The plan with the strength in its configuration.
+    """
+    step = plan.config.inversion
+    option = options_of(TABLES["inversion"][step.method]).get("strength")
+    if option is None or option.default is not None or step.options.get("strength") is not None:
+        return plan
+    arms = _reference_arms(everyone, plan)
+    keys = {arm.label: qsm_key(arm, plan, prints) for arm, prints in arms}
+    found = _known(plan, keys)
+    if found is None:
+        found = _choose(arms, {person.label for person in asked}, plan, tell)
+        if not found:
+            return plan
+        write_json(plan.out / FILE, {"keys": keys, "arm": plan.reference, "strengths_ppm": found})
+    strength = statistics.median(found.values())
+    tell(f"strength: {strength:.3g} ppm for all arms, the median of what {plan.reference} of {', '.join(found)} chose")
+    return replace(plan, config=plan.config.with_step("inversion", None, {"strength": strength}))
+
+
+def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> list[tuple[Arm, Fingerprints]]:
+    """The reference arms of the first participants that have one that can be used."""
+    found: list[tuple[Arm, Fingerprints]] = []
+    for person in everyone:
+        prints = fingerprints_of(plan, person.label)
+        for source in person.arms:
+            try:
+                found += [(a, prints) for a in arms_of(source, person.label, plan, prints) if a.name == plan.reference]
+            except InputError:
+                continue  # the participant's own run tells it
+        if len(found) >= N_PARTICIPANTS:
+            break
+    return found[:N_PARTICIPANTS]
+
+
+def _known(plan: Plan, keys: dict[str, str]) -> dict[str, float] | None:
+    """Strengths that an earlier run chose from the same data by the same code."""
+    if plan.overwrite or not (plan.out / FILE).is_file():
+        return None
+    content: dict[str, Any] = dict(read_json(plan.out / FILE))
+    return dict(content["strengths_ppm"]) if content.get("keys") == keys else None
+
+
+def _choose(
+    arms: Sequence[tuple[Arm, Fingerprints]], asked: set[str], plan: Plan, tell: Callable[[str], None]
+) -> dict[str, float]:
+    """Strength by participant; one whose data cannot be used is left out, and its own run tells why."""
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    found: dict[str, float] = {}
+    for arm, prints in arms:
+        tell(f"{arm.label:<10} {arm.name}: strength of the penalty")
+        try:
+            _reconstruct_once(arm, plan, prints)
+            found[arm.label] = chosen_strength(arm, plan)
+        except Exception as error:
+            tell(f"note: {arm.label} says nothing of the strength: {error}")
+        if arm.label not in asked:
+            shutil.rmtree(plan.work / arm.label, ignore_errors=True)
+    return found
+
+
+def _reconstruct_once(arm: Arm, plan: Plan, prints: Fingerprints) -> None:
+    """Reconstruct raw data unless that is done; the participant's own run finds it."""
+    if arm.method is None:
+        return
+    path, key = record_path(plan, arm.label, arm.name, "recon"), recon_key(arm, plan, prints)
+    if plan.overwrite or not is_current(read_record(path), key, plan.out):
+        path.unlink(missing_ok=True)
+        begun = time.perf_counter()
+        outputs = reconstruct_arm(arm, plan)
+        seconds = time.perf_counter() - begun
+        write_record(path, key, plan.out, outputs, seconds, device=plan.device, threads=torch.get_num_threads())
