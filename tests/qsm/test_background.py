@@ -9,9 +9,10 @@ from dlqsm.core.checks import ConvergenceWarning, InputError
 from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.fourier import irfft3, pad_to, padded_grid, rfft3
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.qsm.background import BACKGROUND_REMOVERS, pdf, vsharp
+from dlqsm.qsm.background import BACKGROUND_REMOVERS, pdf, pdf_tv, vsharp
 from dlqsm.qsm.background.spheres import sphere_kernel
 from dlqsm.qsm.background.vsharp import _spheres
+from dlqsm.qsm.mask import erode
 
 GRID = Grid((45, 48, 32), (1.6, 1.6, 2.5))
 OBLIQUE = (0.2, -0.3, (1 - 0.2**2 - 0.3**2) ** 0.5)
@@ -181,6 +182,16 @@ def test_each_option_changes_the_result(name, options):
     before, _, _ = remove(name, field, noise=noise)
     after, _, _ = remove(name, field, noise=noise, **options)
     assert rms(before - after, MASK) > 1e-3 * rms(before, MASK)
+
+
+def test_pdf_tv_gives_up_a_rim_of_at_least_one_voxel():
+    coarse = Grid((20, 19, 18), (3.0, 3.0, 3.0))
+    ball = distance((0, 0, 0), coarse) < 24.0
+    field = sphere_field((4.0, 0.0, 0.0), 6.0, 0.1, coarse) * ball
+    masks = [pdf_tv(field, ball, Scan(coarse, b0_direction=OBLIQUE), rim_mm=rim)[1] for rim in (0.0, 2.0, 3.5)]
+    assert torch.equal(masks[0], ball)
+    assert torch.equal(masks[1], erode(ball, coarse, 3.0))
+    assert int(ball.sum()) > int(masks[1].sum()) > int(masks[2].sum())
 
 
 def test_pdf_tv_takes_edges_from_the_noise(generator):
