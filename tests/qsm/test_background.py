@@ -187,8 +187,8 @@ def test_each_option_changes_the_result(name, options):
 def test_pdf_tv_gives_up_a_rim_of_at_least_one_voxel():
     coarse = Grid((20, 19, 18), (3.0, 3.0, 3.0))
     ball = distance((0, 0, 0), coarse) < 24.0
-    field = sphere_field((4.0, 0.0, 0.0), 6.0, 0.1, coarse) * ball
-    masks = [pdf_tv(field, ball, Scan(coarse, b0_direction=OBLIQUE), rim_mm=rim)[1] for rim in (0.0, 2.0, 3.5)]
+    field = sphere_field((5.0, 40.0, -20.0), 8.0, 9.4, coarse) * ball
+    masks = [pdf_tv(field, ball, Scan(coarse, b0_direction=OBLIQUE), rim_mm=rim)[1] for rim in (0.0, 2.0, 6.5)]
     assert torch.equal(masks[0], ball)
     assert torch.equal(masks[1], erode(ball, coarse, 3.0))
     assert int(ball.sum()) > int(masks[1].sum()) > int(masks[2].sum())
