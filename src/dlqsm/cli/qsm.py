@@ -97,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
         remove_uncertainty(folder)
         holes = not arguments.keep_holes
         maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
+        for name, value in maps.summary["convergence"]["inversion"]["chosen"].items():
+            talk.say(f"  {name.replace('_', ' ')}: {value:.3g}, chosen from the data")
         if arguments.uncertainty is not None:
             _save_noise(folder, arguments, maps, source, config, region, talk, device)
         save_maps(folder, maps, source, config)
