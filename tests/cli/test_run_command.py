@@ -99,7 +99,7 @@ def test_one_virtual_participant_through_every_stage(tmp_path: Path, capsys: pyt
     assert set(both.index) == set(NUCLEI)
     # Large nuclei by the atlas against true labels; 2.6 x 2.6 x 3 mm voxels, AF 2.
     error = (both["mean_ppb"] - both["mean_true_labels_ppb"]).abs()
-    assert float(error[["Pu", "Ca", "GPe"]].max()) < 8.0
+    assert float(error[["Pu", "Ca", "GPe"]].max()) < 11.0
     path.unlink()
     assert main(["run", str(bids), str(out), "participant", "--quiet"]) == 0
     assert path.read_bytes() == first

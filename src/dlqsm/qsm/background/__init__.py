@@ -9,9 +9,9 @@ from dlqsm.qsm.background.resharp import resharp
 from dlqsm.qsm.background.vsharp import vsharp
 
 BACKGROUND_REMOVERS: dict[str, Background] = {
+    "pdf_tv": pdf_tv,
     "vsharp": vsharp,
     "pdf": pdf,
-    "pdf_tv": pdf_tv,
     "lbv": lbv,
     "resharp": resharp,
     "none": none,

@@ -33,7 +33,7 @@ def pdf(
     local_sd_ppm: float = 0.008,
     working_voxel_mm: float = 2.0,
     tolerance: float = 4e-3,
-    max_iterations: int = 100,
+    max_iterations: int = 200,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by projection onto dipole fields (PDF).
 
