@@ -68,7 +68,11 @@ def make_age():
     ]
     columns = ["arm", "roi", "n", "pearson_r", "p", "slope_ppb_per_year", "low", "high", "p_against_reference"]
     table = pd.DataFrame(rows, columns=columns)
-    table.loc[table.arm == "PI2", "p_against_reference"] = np.nan
+    shift = rng.normal(0, 0.1, len(table))
+    table = table.assign(
+        slope_difference_ppb_per_year=shift, slope_difference_low=shift - 0.31, slope_difference_high=shift + 0.29
+    ).assign(slope_margin=0.1, slope_tost_p=rng.uniform(0.002, 1, len(table)))
+    table.loc[table.arm == "PI2", "p_against_reference":] = np.nan
     return table
 
 

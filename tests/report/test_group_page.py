@@ -112,7 +112,10 @@ def test_every_number_of_age_equals_the_table(group, reader):
     shown = by_nucleus(table_with(reader, "Slope", "p against PI2"))
     assert len(shown) == len(group.age)
     for row in group.age.itertuples():
-        against = "–" if np.isnan(row.p_against_reference) else f"{row.p_against_reference:.3f}"
+        is_reference = np.isnan(row.p_against_reference)
+        against = "–" if is_reference else f"{row.p_against_reference:.3f}"
+        ends = minus(f"{row.slope_difference_low:+.3f} to {row.slope_difference_high:+.3f}")
+        change = minus(f"{row.slope_difference_ppb_per_year:+.3f}")
         assert shown[(row.roi, row.arm)] == [
             str(row.n),
             minus(f"{row.pearson_r:.3f}"),
@@ -120,6 +123,7 @@ def test_every_number_of_age_equals_the_table(group, reader):
             minus(f"{row.slope_ppb_per_year:+.3f}"),
             minus(f"{row.low:+.3f} to {row.high:+.3f}"),
             against,
+            *(["–"] * 3 if is_reference else [change, ends, f"{row.slope_tost_p:.3f}"]),
         ]
 
 

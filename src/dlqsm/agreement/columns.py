@@ -88,4 +88,8 @@ AGE: Final = {
     "slope_difference_high": "Upper end of its 95 % t interval [ppb/year]",
     "slope_difference_p": "Two-sided p-value of equal slopes",
     "smallest_slope_margin": "Smallest margin at which two one-sided tests show equal slopes with p = 0.05 [ppb/year]",
+    "slope_margin": "Difference of slopes that does not matter, set beforehand [ppb/year]",
+    "slope_tost_p": "p-value of two one-sided t-tests: below 0.05 shows that |slope difference| is below slope_margin",
+    "slope_tost_low": "Lower end of the 90 % interval of the slope difference, which decides on that [ppb/year]",
+    "slope_tost_high": "Upper end of the 90 % interval of the slope difference, which decides on that [ppb/year]",
 }

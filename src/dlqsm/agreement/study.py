@@ -66,12 +66,13 @@ def agreement_table(
     return _adjust(found)
 
 
-def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+def age_table(table: pd.DataFrame, *, reference: str, slope_margin_ppb_per_year: float = 0.1) -> pd.DataFrame:
     """Association with age of every arm, and whether it differs from the reference's.
 
     r and slope use all participants with an age and the arm; what compares arms uses those with the reference too.
     Two arms are compared by Williams' test of correlations that share a variable, not by one being significant and
-    the other not; the slopes are compared by regressing the paired difference on age.
+    the other not; the slopes are compared by regressing the paired difference on age, and shown to be equal within a
+    margin by two one-sided tests of that slope.
 
     Parameters
     ----------
@@ -79,6 +80,9 @@ def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
         As in `agreement_table`, with ``age`` [years]; side ``both`` is used.
     reference
         Arm that the others are compared with; its own rows have no p_against_reference.
+    slope_margin_ppb_per_year
+        Difference of two slopes that does not matter [ppb/year], set before the data are seen; the default adds up to
+        5 ppb over 50 years.
 
     Returns
     -------
@@ -89,6 +93,7 @@ def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     InputError
         As `agreement_table`; also if no age is known or no row is of side ``both`` (`why_no_age_table`).
     """
+    require_positive("the margin of slopes", [slope_margin_ppb_per_year], "ppb/year")
     table = check_table(table, "the table", is_unit_known=True)
     require_reference(by_name(table["arm"]), reference)
     reason = why_no_age_table(table)
@@ -98,7 +103,8 @@ def age_table(table: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     pairs = [one for one in make_pairs(table, reference) if one.side == BOTH]
     first = pairs[0].arm
     rows = [_age_row(reference, one, one.every_reference_ppb, ages) for one in pairs if one.arm == first]
-    rows += [_age_row(one.arm, one, one.every_arm_ppb, ages) | _against_reference(one, ages) for one in pairs]
+    margin = slope_margin_ppb_per_year
+    rows += [_age_row(one.arm, one, one.every_arm_ppb, ages) | _against_reference(one, ages, margin) for one in pairs]
     return _whole_counts(pd.DataFrame(rows).reindex(columns=list(columns.AGE)))
 
 
@@ -218,10 +224,10 @@ def _age_row(arm: str, pairs: Pairs, values: Values, ages: pd.Series[float]) -> 
     return row
 
 
-def _against_reference(pairs: Pairs, ages: pd.Series[float]) -> Row:
+def _against_reference(pairs: Pairs, ages: pd.Series[float], margin: float) -> Row:
     age = ages.loc[list(pairs.participants)].to_numpy(np.float64)
     both = pairs.is_pair & np.isfinite(age)
-    row: Row = {"n_pairs": int(both.sum())}
+    row: Row = {"n_pairs": int(both.sum()), "slope_margin": margin}
     if row["n_pairs"] < MIN_PAIRS:
         return row
     x, y, age = pairs.every_arm_ppb[both], pairs.every_reference_ppb[both], age[both]
@@ -229,4 +235,6 @@ def _against_reference(pairs: Pairs, ages: pd.Series[float]) -> Row:
     line = regress(age, x - y)
     row |= {"williams_t": test.t, "p_against_reference": test.p, "slope_difference_ppb_per_year": line.slope}
     row |= {**_ends("slope_difference_{}", line.interval), "slope_difference_p": line.p}
-    return row | {"smallest_slope_margin": slope_equivalence(age, x - y, 1.0).smallest_margin}
+    equal = slope_equivalence(age, x - y, margin)
+    row |= {"smallest_slope_margin": equal.smallest_margin, "slope_tost_p": equal.p}
+    return row | _ends("slope_tost_{}", equal.interval)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dlqsm.report.agreement_style import columns_of, number, plain, rois_of, row_of, signed
 
-WIDTH = 110
+WIDTH = 124
 """Columns of the print: a narrower terminal wraps lines, which loses nothing; rich would cut figures off."""
 ALPHA = 0.05
 
@@ -34,7 +34,7 @@ def print_summary(
         console.print(_agreement_table(both, arm, margin_ppb))
         console.print(f"{_in_words(both[both['arm'] == arm], margin_ppb)}\n", soft_wrap=True)
     if age is not None:
-        _heading(console, "Association with age")
+        _heading(console, "Association with age, slopes in ppb/year")
         console.print(_age_table(age, reference))
     for remark in remarks:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)
@@ -53,8 +53,6 @@ def _agreement_table(both: pd.DataFrame, arm: str, margin_ppb: float) -> Table:
 
 def _agreement_cells(roi: str, row: dict[str, Any]) -> list[str]:
     limits = number(row, "loa_low_ppb"), number(row, "loa_high_ppb")
-    tost_p = number(row, "tost_p")
-    verdict = "n/a" if math.isnan(tost_p) else f"{'yes' if tost_p < ALPHA else 'not shown'} ({_p(tost_p)})"
     return [
         roi,
         str(int(number(row, "n"))),
@@ -64,7 +62,7 @@ def _agreement_cells(roi: str, row: dict[str, Any]) -> list[str]:
         plain(number(row, "percent_difference"), 1),
         _interval(row, "icc", "icc_low", "icc_high", plain),
         _p(number(row, "p_holm")),
-        verdict,
+        _verdict(number(row, "tost_p")),
     ]
 
 
@@ -72,7 +70,8 @@ def _age_table(age: pd.DataFrame, reference: str) -> Table:
     table = _empty()
     for head, side in (
         ("nucleus", "left"), ("arm", "left"), ("n", "right"), ("r", "right"), ("p", "right"),
-        ("slope [95 % CI] ppb/year", "right"), (f"p against {reference}", "right"),
+        ("slope [95 % CI]", "right"), (f"p against {reference}", "right"),
+        ("difference [95 % CI]", "right"), (f"within ±{_slope_margin(age):g}", "left"),
     ):  # fmt: skip
         table.add_column(head, justify="right" if side == "right" else "left", no_wrap=True)
     for roi in rois_of(age):
@@ -81,9 +80,24 @@ def _age_table(age: pd.DataFrame, reference: str) -> Table:
             against = "" if arm == reference else _p(number(row, "p_against_reference"))
             slope = _interval(row, "slope_ppb_per_year", "low", "high", _two_digits)
             cells = [str(int(number(row, "n"))), plain(number(row, "pearson_r")), _p(number(row, "p")), slope, against]
+            cells += ["", ""] if arm == reference else _slope_cells(row)
             table.add_row(roi if arm == reference else "", arm, *cells)
         table.add_section()
     return table
+
+
+def _slope_cells(row: dict[str, Any]) -> list[str]:
+    ends = "slope_difference_low", "slope_difference_high"
+    difference = _interval(row, "slope_difference_ppb_per_year", *ends, _two_digits)
+    return [difference, _verdict(number(row, "slope_tost_p"))]
+
+
+def _slope_margin(age: pd.DataFrame) -> float:
+    return float(age["slope_margin"].max())
+
+
+def _verdict(tost_p: float) -> str:
+    return "n/a" if math.isnan(tost_p) else f"{'yes' if tost_p < ALPHA else 'not shown'} ({_p(tost_p)})"
 
 
 def _in_words(rows: pd.DataFrame, margin_ppb: float) -> str:

@@ -17,9 +17,8 @@ AGREEMENT_HEAD: Final = (
     r"$p$ (Holm) & TOST $p$ \\" + "\n" + r" & & & & (ppb) & (ppb) & (\%) & & & \\"
 )
 AGE_HEAD: Final = (
-    r"Arm & Nucleus & $n$ & $r$ & $p$ & Slope [95\,\% CI] & $p$ against reference \\"
-    + "\n"
-    + r" & & & & & (ppb/year) & \\"
+    r"Arm & Nucleus & $n$ & $r$ & $p$ & Slope [95\,\% CI] & $p$ against reference & Slope difference [95\,\% CI] & "
+    r"TOST $p$ \\" + "\n" + r" & & & & & (ppb/year) & & (ppb/year) & \\"
 )
 
 
@@ -36,10 +35,12 @@ def latex_tables(agreement: pd.DataFrame, age: pd.DataFrame | None, *, reference
     parts = [r"% needs \usepackage{booktabs}", _table(both, "llrrllrlrr", AGREEMENT_HEAD, caption, _agreement_cells)]
     if age is not None:
         caption = (
-            "Association of susceptibility with age. The last column tests by Williams' test whether arm and "
-            f"{_escaped(reference)} correlate equally with age."
+            "Association of susceptibility with age. $p$ against reference tests by Williams' test whether arm and "
+            f"{_escaped(reference)} correlate equally with age. Slope difference: of the paired difference, arm minus "
+            f"{_escaped(reference)}, on age; TOST: two one-sided $t$-tests of it against $\\pm${_slope_margin(age):g}"
+            "\\,ppb/year."
         )
-        parts.append(_table(age, "llrrrlr", AGE_HEAD, caption, _age_cells))
+        parts.append(_table(age, "llrrrlrlr", AGE_HEAD, caption, _age_cells))
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,7 +86,13 @@ def _age_cells(row: Row) -> list[str]:
         _p(number(row, "p")),
         _with_interval(row, "slope_ppb_per_year", "low", "high", 2),
         _p(number(row, "p_against_reference")),
+        _with_interval(row, "slope_difference_ppb_per_year", "slope_difference_low", "slope_difference_high", 2),
+        _p(number(row, "slope_tost_p")),
     ]
+
+
+def _slope_margin(age: pd.DataFrame) -> float:
+    return float(age["slope_margin"].max())
 
 
 def _line(cells: list[str]) -> str:

@@ -35,6 +35,7 @@ def group_page(report: GroupReport) -> str:
         overview=group_tables.overview(report),
         agreement=group_tables.agreement_sides(report),
         age=group_tables.age_rows(report),
+        slope_margin=group_tables.slope_margin(report),
         participants=group_quality.participant_rows(report),
         registration=group_quality.registration_rows(report),
         outlier_rule=group_quality.OUTLIER_RULE,

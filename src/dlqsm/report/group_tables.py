@@ -78,7 +78,7 @@ def overview(report: GroupReport) -> list[Nucleus]:
 
 
 def age_rows(report: GroupReport) -> list[tuple[str, str, list[tuple[str, list[str]]]]]:
-    """Nucleus, its full name, and per arm: n, r, p, slope, interval of the slope, p against the reference."""
+    """Nucleus, its full name, and per arm the texts of `_age_texts`."""
     if report.age is None:
         return []
     found = []
@@ -139,6 +139,7 @@ def _verdict(tost_p: float | None, p_holm: float | None) -> tuple[str, str]:
 
 
 def _age_texts(row: Row) -> list[str]:
+    """n, r, p, slope with interval, p against the reference, difference of slopes with interval, p of its equality."""
     n, slope = known_value(row, "n"), known_value(row, "slope_ppb_per_year")
     return [
         UNKNOWN if n is None else f"{n:.0f}",
@@ -147,7 +148,19 @@ def _age_texts(row: Row) -> list[str]:
         signed(slope, 3),
         interval(known_value(row, "low"), known_value(row, "high"), 3, with_sign=True),
         p_value(known_value(row, "p_against_reference")),
+        signed(known_value(row, "slope_difference_ppb_per_year"), 3),
+        interval(
+            known_value(row, "slope_difference_low"), known_value(row, "slope_difference_high"), 3, with_sign=True
+        ),
+        p_value(known_value(row, "slope_tost_p")),
     ]
+
+
+def slope_margin(report: GroupReport) -> str:
+    """Margin of the equality of slopes [ppb/year], empty where it was not tested."""
+    if report.age is None or "slope_margin" not in report.age or report.age["slope_margin"].isna().all():
+        return ""
+    return f"{report.age['slope_margin'].max():g}"
 
 
 def row_of(table: pd.DataFrame, arm: str | None) -> Row:
