@@ -9,6 +9,7 @@ import pytest
 from dlqsm.acquisition.conditions import ARMS, draw_conditions, parse_arm
 from dlqsm.acquisition.participants import Pose
 from dlqsm.acquisition.protocols import PROTOCOLS, protocol_from
+from dlqsm.acquisition.scan_times import scan_times
 from dlqsm.core.checks import InputError
 
 
@@ -86,6 +87,45 @@ def test_arms_have_the_accelerations_of_their_names():
     for name in ("DL2", "PI3", "dl3", ""):
         with pytest.raises(InputError, match="unknown arm"):
             parse_arm(name)
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 0.457, 1.0, 2.0])
+def test_a_scaled_protocol_keeps_the_view_and_the_fineness_of_the_tissue(scale):
+    paper = PROTOCOLS["paper"]
+    scaled = paper.scaled(scale)
+    view = [np.multiply(p.shape, p.voxel_size_mm) for p in (paper, scaled)]
+    np.testing.assert_allclose(view[1], view[0])
+    assert all(n % 2 == 0 and abs(n - scale * m) <= 1 for n, m in zip(scaled.shape, paper.shape, strict=True))
+    assert scaled.n_coils == round(32 * scale)
+    assert max(scaled.fine_grid().voxel_size_mm) <= 1.0 + 1e-9
+    assert min(scaled.fine_factor) >= 2
+    assert scaled.echo_times_s == paper.echo_times_s
+    assert (scaled.name == "paper") == (scale == 1.0)
+    assert paper.scaled(scale, 8).n_coils == 8
+
+
+def test_a_scale_that_leaves_nothing_is_refused():
+    with pytest.raises(InputError, match="leaves a matrix of 14 x 14 x 4"):
+        PROTOCOLS["paper"].scaled(0.05)
+    with pytest.raises(InputError, match="scale must be above zero"):
+        PROTOCOLS["paper"].scaled(0.0)
+
+
+def test_time_matched_arms_take_the_published_time_on_the_papers_matrix():
+    published = {"PI2": 6 * 60 + 46, "DL3": 4 * 60 + 35, "DL4": 3 * 60 + 15, "DL5": 2 * 60 + 11}
+    times = {(t.arm, t.af_mode): t for t in scan_times(PROTOCOLS["small"], [*published, "DL8"])}
+    assert len(times) == 10
+    for arm, seconds in published.items():
+        matched, nominal = times[arm, "time-matched"], times[arm, "nominal"]
+        assert matched.paper_matrix_scan_time_s == pytest.approx(seconds, abs=0.05)
+        assert matched.published_s == nominal.published_s == seconds
+        assert nominal.acceleration == float(arm[-1])
+        assert nominal.n_samples == round(128 * 36 / nominal.acceleration)
+        assert nominal.scan_time_s == pytest.approx(nominal.n_samples * 30.2e-3)
+    assert times["DL5", "time-matched"].acceleration == pytest.approx(6.20, abs=0.01)
+    assert times["DL3", "time-matched"].acceleration == pytest.approx(2.95, abs=0.01)
+    assert times["DL8", "time-matched"].acceleration == 8.0
+    assert times["DL8", "nominal"].published_s is None
 
 
 def test_conditions_have_the_spreads_of_the_protocol():

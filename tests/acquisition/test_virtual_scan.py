@@ -245,6 +245,14 @@ def test_pose_moves_head_and_field():
     assert np.abs(turned.raw.samples - still.raw.samples).max() > 0.1 * np.abs(still.raw.samples).max()
 
 
+def test_time_matched_arms_acquire_the_lines_of_the_published_time():
+    matched = scan_tissue(HEAD, STILL, "DL5", (1, 2), af_mode="time-matched")
+    n_y, n_z = STILL.shape[1:]
+    assert len(matched.raw.header.lines) == round(n_y * n_z * 131.0 / (280 * 96 * 30.2e-3))
+    with pytest.raises(InputError, match="af_mode"):
+        scan_tissue(HEAD, STILL, "DL5", (1, 2), af_mode="real")
+
+
 def test_arms_are_separate_scans_and_seeds_repeat_them():
     noisy = dataclasses.replace(PROTOCOL, snr=20.0)
     first, again = scanned(noisy, "DL4"), scan_tissue(HEAD, noisy, "DL4", (1, 2))

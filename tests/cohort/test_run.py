@@ -314,6 +314,17 @@ class TestGroup:
         assert "no finished table" in content["problems"]["sub-002"]
         assert "sub-002" not in set(pd.read_csv(out / "group_desc-nuclei_qsmstats.tsv", sep="\t")["participant_id"])
 
+    def test_values_of_unlike_code_are_told(self, study: Path, finished: Path, tmp_path: Path, run: Run) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        path = out / "logs" / "records" / "sub-002" / "all_nuclei.json"
+        content = json.loads(path.read_text())
+        assert content["about"]["code"].startswith("0.")
+        write_json(path, {**content, "about": {**content["about"], "code": "0.0.1+abc"}})
+        run(study, out, "group")
+        notes = json.loads((out / "group.json").read_text())["notes"]
+        assert any("2 states of dlqsm's code: 0.0.1+abc" in note for note in notes)
+
     def test_other_settings_of_a_participant_are_named(
         self, study: Path, finished: Path, run: Run, tmp_path: Path
     ) -> None:
@@ -321,6 +332,7 @@ class TestGroup:
         shutil.copytree(finished, out)
         path = out / "logs" / "records" / "sub-003" / "all_nuclei.json"
         content = json.loads(path.read_text())
+        assert len(content["about"]["settings"]) == 64
         write_json(path, {**content, "about": {**content["about"], "settings": "other"}})
         assert run(study, out, "group") == 1
         assert "other settings" in json.loads((out / "group.json").read_text())["problems"]["sub-003"]

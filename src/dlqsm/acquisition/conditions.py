@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from dlqsm.acquisition.participants import Pose
-from dlqsm.acquisition.protocols import Protocol
+from dlqsm.acquisition.protocols import PROTOCOLS, Protocol
 from dlqsm.acquisition.sampling import Sampling, full, poisson, uniform
 from dlqsm.core.checks import require_choice
 from dlqsm.core.scan import Vector
@@ -59,10 +59,34 @@ ARMS: Final = {
 """FULL is fully sampled; PI is parallel imaging, PI2rep its repetition; DL is Poisson-disk sampling."""
 
 
-def parse_arm(name: str) -> Arm:
-    """Return the arm of that name; raises `InputError` where there is none."""
+AF_MODES: Final = ("nominal", "time-matched")
+PAPER_TIMES_S: Final = {"PI2": 406.0, "PI2rep": 406.0, "DL3": 275.0, "DL4": 195.0, "DL5": 131.0}
+"""Scan times of Zhou et al., Front Neurosci 19:1522227 (2025), doi:10.3389/fnins.2025.1522227."""
+
+
+def parse_arm(name: str, af_mode: str = "nominal") -> Arm:
+    """Return the arm of that name; raises `InputError` where there is none.
+
+    Parameters
+    ----------
+    name
+        One of `ARMS`.
+    af_mode
+        ``nominal``: the acceleration that the name says; ``time-matched``: the one that gives the paper's scan time on
+        the paper's matrix, where it tells one.
+    """
     require_choice("arm", name, ARMS)
-    return ARMS[name]
+    require_choice("af_mode", af_mode, AF_MODES)
+    arm = ARMS[name]
+    if af_mode == "nominal" or name not in PAPER_TIMES_S:
+        return arm
+    return replace(arm, acceleration=time_matched(name))
+
+
+def time_matched(name: str) -> float:
+    """Acceleration that acquires the paper's matrix in the paper's scan time of an arm: Ny Nz TR / T."""
+    paper = PROTOCOLS["paper"]
+    return paper.shape[1] * paper.shape[2] * paper.repetition_time_s / PAPER_TIMES_S[name]
 
 
 @dataclass(frozen=True, slots=True)

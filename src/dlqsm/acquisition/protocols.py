@@ -14,6 +14,9 @@ from scipy.spatial.transform import Rotation
 from dlqsm.core.checks import InputError, require_choice, require_positive
 from dlqsm.core.scan import Grid, Scan, Vector, check_echo_times
 
+COARSEST_CELL_MM: Final = 1.0
+"""Largest edge of a cell of simulated tissue when a protocol is scaled, as in ``paper`` and ``small``."""
+LEAST_MATRIX: Final = 16
 PAPER_ECHO_TIMES_S: Final = tuple(round(3.3e-3 + 3.1e-3 * k, 6) for k in range(8))
 
 
@@ -109,6 +112,41 @@ class Protocol:
         """An isotropic grid along the same axes that holds the whole head and its surroundings."""
         n = 2 * math.ceil(extent_mm / voxel_mm / 2)
         return Grid.centred((n, n, n), (voxel_mm, voxel_mm, voxel_mm), self._rotation)
+
+    def scaled(self, scale: float, n_coils: int | None = None) -> Protocol:
+        """Return the protocol on a smaller or larger matrix of the same field of view, with as many more coils.
+
+        Cells of the simulated tissue stay at or below `COARSEST_CELL_MM`, and at two a voxel or more.
+
+        Parameters
+        ----------
+        scale
+            Factor of the matrix, rounded to even numbers, and of the number of coils.
+        n_coils
+            Number of coils, where it shall not follow the scale.
+
+        Raises
+        ------
+        InputError
+            If the scale is not above zero, or so small that nothing remains of an axis.
+        """
+        require_positive("scale", [scale], "times the matrix")
+        if scale == 1.0:
+            return self if n_coils is None else dataclasses.replace(self, n_coils=n_coils)
+        nx, ny, nz = (2 * round(n * scale / 2) for n in self.shape)
+        if min(nx, ny, nz) < LEAST_MATRIX:
+            least = f"expected at least {LEAST_MATRIX} an axis"
+            raise InputError(f"a scale of {scale} leaves a matrix of {nx} x {ny} x {nz}; {least}")
+        x, y, z = (v * n / m for v, n, m in zip(self.voxel_size_mm, self.shape, (nx, ny, nz), strict=True))
+        fx, fy, fz = (max(2, math.ceil(v / COARSEST_CELL_MM - 1e-9)) for v in (x, y, z))
+        return dataclasses.replace(
+            self,
+            name=f"{self.name} x {scale:g}",
+            shape=(nx, ny, nz),
+            voxel_size_mm=(x, y, z),
+            fine_factor=(fx, fy, fz),
+            n_coils=n_coils or max(1, round(self.n_coils * scale)),
+        )
 
     def without_motion(self) -> Protocol:
         """Return the same protocol with no pose change, drift or shim error between scans."""

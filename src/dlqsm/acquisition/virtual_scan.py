@@ -93,7 +93,9 @@ class CleanScan:
         )
 
 
-def acquire(head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose | None = None) -> VirtualScan:
+def acquire(
+    head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose | None = None, af_mode: str = "nominal"
+) -> VirtualScan:
     """Scan a head once.
 
     Every arm is a scan of its own: lines, noise, pose, drift and shim error follow from participant, arm and seed.
@@ -110,6 +112,8 @@ def acquire(head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose |
         Seed of the scan.
     pose
         Position of the head; by default none for FULL and PI2, drawn for the others.
+    af_mode
+        ``nominal`` or ``time-matched``: see `conditions.parse_arm`.
 
     Returns
     -------
@@ -121,14 +125,20 @@ def acquire(head: Head, protocol: Protocol, arm: str, seed: int, *, pose: Pose |
         If the arm is unknown.
     """
     source = functools.partial(tissue_maps, head)
-    return scan_tissue(source, protocol, arm, (head.participant.seed, seed), pose=pose)
+    return scan_tissue(source, protocol, arm, (head.participant.seed, seed), pose=pose, af_mode=af_mode)
 
 
 def scan_tissue(
-    tissue: TissueSource, protocol: Protocol, arm: str, seeds: tuple[int, int], *, pose: Pose | None = None
+    tissue: TissueSource,
+    protocol: Protocol,
+    arm: str,
+    seeds: tuple[int, int],
+    *,
+    pose: Pose | None = None,
+    af_mode: str = "nominal",
 ) -> VirtualScan:
     """Scan anything that gives tissue maps on a grid; see `acquire`. ``seeds`` are the participant's and the scan's."""
-    chosen = parse_arm(arm)
+    chosen = parse_arm(arm, af_mode)
     draws, lines, noise, phase = np.random.default_rng([*seeds, *chosen.name.encode()]).spawn(4)
     conditions = draw_conditions(protocol, chosen, draws, pose)
     sampling = chosen.sampling(protocol.shape[1:], int(lines.integers(2**31)))

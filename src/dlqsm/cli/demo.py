@@ -21,13 +21,8 @@ from dlqsm.cli.console import Talk, start
 from dlqsm.cli.qsm import run_chain, save_maps
 from dlqsm.cli.recon import reconstruct_raw, save_images
 from dlqsm.cli.report import build_page
-from dlqsm.cli.simulate import (
-    describe_dataset,
-    raw_path,
-    read_protocol,
-    simulate_participant,
-    truth_path,
-)
+from dlqsm.cli.simulate import read_protocol
+from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, raw_path, simulate_participant, truth_path
 from dlqsm.cohort.chain import read_recon
 from dlqsm.cohort.plan import default_method
 from dlqsm.cohort.sampling_kind import is_uniform
@@ -104,10 +99,10 @@ def nuclei_text(regions: pd.DataFrame, methods: Mapping[str, str]) -> str:
 
 
 def _simulate(root: Path, seed: int, talk: Talk) -> str:
-    protocol = read_protocol(PROTOCOL)
+    cohort = Cohort(read_protocol(PROTOCOL), ARMS, seed)
     (participant,) = draw_participants(1, seed)
-    simulate_participant(root, load_anatomy(), participant, protocol, ARMS, seed, talk)
-    describe_dataset(root, [participant], protocol, seed)
+    simulate_participant(root, load_anatomy(), participant, cohort, talk)
+    describe_dataset(root, [participant], cohort)
     return participant.label
 
 

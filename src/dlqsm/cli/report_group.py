@@ -9,6 +9,7 @@ import pandas as pd
 
 from dlqsm.cli.report_reading import software
 from dlqsm.io import manifest
+from dlqsm.io.derivatives import ACCOUNT_SUFFIX
 from dlqsm.io.manifest import GroupManifest, arm_file, read_manifest
 from dlqsm.io.outputs import read_json
 from dlqsm.io.tables import read_table
@@ -110,6 +111,9 @@ def _methods(folder: Path, content: GroupManifest) -> dict[str, Any]:
             path = arm_file(folder / label, arm, "summary")
             if arm.name == content.reference_arm and path is not None and path.is_file():
                 return methods_of(read_json(path))
+    # Participants of a stream keep their accounts, but neither images nor a manifest.
+    for path in sorted(folder.glob(f"sub-*/**/sub-*_acq-{content.reference_arm}_*{ACCOUNT_SUFFIX}.json")):
+        return methods_of(read_json(path))
     return {}
 
 

@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     talk, device = start(arguments)
     _require_apart(arguments.bids, arguments.out)
-    dataset = read_dataset(arguments.bids)
+    dataset = read_dataset(arguments.bids, needs_data=arguments.level == "participant")
     people = choose_participants(dataset, arguments.participant_label)
     for note in dataset.notes:
         talk.say(f"note: {note}")
@@ -159,7 +159,7 @@ def _threads_of_one(arguments: argparse.Namespace) -> int | None:
 
 def _participants(people: Sequence[ParticipantSource], plan: Plan, arguments: argparse.Namespace, talk: Talk) -> int:
     begun = time.perf_counter()
-    hooks = Hooks(build_page, one_sentence, functools.partial(_listen, quiet=arguments.quiet))
+    hooks = Hooks(build_page, one_sentence, functools.partial(listen, quiet=arguments.quiet))
     n_done = 0
 
     def ended(outcome: Outcome) -> None:
@@ -196,7 +196,8 @@ def _state(outcome: Outcome) -> str:
     return "complete" if outcome.n_run else "nothing to do"
 
 
-def _listen(line: str, *, quiet: bool) -> None:
+def listen(line: str, *, quiet: bool) -> None:
+    """Show a line of a participant's journal unless all shall be quiet."""
     if not quiet:
         print(line, file=sys.stderr, flush=True)
 

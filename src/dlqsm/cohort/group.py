@@ -57,7 +57,7 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
         If no participant has a finished table, or a table cannot be read.
     """
     gathered = Gathered(pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
-    tables, similarity, registration, settings = [], [], [], {}
+    tables, similarity, registration, settings, code = [], [], [], {}, set()
     for person in people:
         record = read_record(out / RECORDS / person.label / "all_nuclei.json")
         path = table_path(out, person.label, "nuclei")
@@ -68,10 +68,15 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
         similarity.append(read_table(table_path(out, person.label, "similarity"), ("arm",)))
         registration.append(_registration(out, person.label))
         settings[person.label] = str(record.about.get("settings"))
+        code.add(str(record.about.get("code")))
         _add_failures(out, person.label, gathered)
     if not tables:
         raise InputError(f"{out}: no participant has a finished table of nuclei; run the participant stage first")
     _require_one_setting(settings, gathered)
+    if len(code) > 1:
+        gathered.remarks.append(
+            f"the values were made by {len(code)} states of dlqsm's code: {', '.join(sorted(code))}"
+        )
     gathered.values = _with_people(pd.concat(tables, ignore_index=True), bids, gathered)
     gathered.similarity, gathered.registration = (_joined(parts) for parts in (similarity, registration))
     if len(tables) < FEW:

@@ -20,7 +20,7 @@ from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.arm_stages import qsm_key
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.plan import Arm, Plan
-from dlqsm.cohort.records import Fingerprints, key_of
+from dlqsm.cohort.records import Fingerprints, content_hash, key_of
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.labels import label_table
 from dlqsm.io.bids import TRUTH, ParticipantSource
@@ -96,14 +96,14 @@ def nuclei_key(family: Family, plan: Plan, prints: Fingerprints) -> str:
 
 
 def settings_hash(plan: Plan, prints: Fingerprints) -> str:
-    """Hash of the settings that values of different participants must share to be compared."""
+    """Hash of the settings that values of different participants must share to be compared; code is told apart."""
     content = {
         "config": plan.config.resolved(),
         "methods": plan.methods,
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
     }
-    return key_of("nuclei", content)
+    return content_hash(content)
 
 
 def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -15,7 +15,7 @@ from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.journal import Journal, Listener
 from dlqsm.cohort.nuclei_stage import Family, measure_family, nuclei_key, settings_hash
 from dlqsm.cohort.plan import Arm, Plan, arms_of
-from dlqsm.cohort.records import Fingerprints, is_current, key_of, read_record, write_record
+from dlqsm.cohort.records import Fingerprints, code_state, is_current, key_of, read_record, write_record
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import ParticipantSource
 from dlqsm.io.outputs import write_json
@@ -109,8 +109,8 @@ def _run_stages(person: ParticipantSource, plan: Plan, hooks: Hooks, journal: Jo
     family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
     key = nuclei_key(family, plan, prints)
     step = _Stages(plan, journal, outcome)
-    settings = settings_hash(plan, prints)
-    step.run("nuclei", person.label, "all", key, lambda: measure_family(family, plan, journal), settings=settings)
+    about = {"settings": settings_hash(plan, prints), "code": code_state()}
+    step.run("nuclei", person.label, "all", key, lambda: measure_family(family, plan, journal), **about)
     page_key = key_of("page", {"nuclei": key})
     step.run("page", person.label, "all", page_key, lambda: [hooks.page(plan.out / person.label)])
 
@@ -151,7 +151,7 @@ class _Stages:
         work: Callable[[], list[Path]],
         *,
         what: str | None = None,
-        **about: str,
+        **about: Any,
     ) -> None:
         """Run one stage unless its record says that it is done; the record is removed first and written last."""
         path = record_path(self.plan, label, name, stage)
@@ -165,9 +165,8 @@ class _Stages:
         outputs = work()
         # A stage may have run another one first, whose seconds are its own.
         seconds = time.perf_counter() - start - (sum(self.outcome.seconds.values()) - before)
-        write_record(
-            path, key, self.plan.out, outputs, seconds, device=self.plan.device, threads=torch.get_num_threads()
-        )
+        about |= {"device": self.plan.device, "threads": torch.get_num_threads()}
+        write_record(path, key, self.plan.out, outputs, seconds, **about)
         self.outcome.n_run += 1
         self.outcome.seconds[stage] = self.outcome.seconds.get(stage, 0.0) + seconds
         self.journal.stage(name, what or stage, seconds)

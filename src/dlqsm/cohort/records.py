@@ -58,7 +58,18 @@ def key_of(stage: str, content: Mapping[str, Any]) -> str:
     """Hash of what a stage is made of, with the code that runs it."""
     versions = {name: metadata.version(name) for name in PACKAGES[stage]}
     whole = {"stage": stage, "code": code_hash(CODE[stage]), "packages": versions, **content}
-    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=str).encode()).hexdigest()
+    return content_hash(whole)
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Hash of plain values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def code_state() -> str:
+    """Short name of the code on which values depend, for tables that many runs make together."""
+    parts = sorted({part for stage, parts in CODE.items() if stage != "page" for part in parts})
+    return f"{dlqsm.__version__}+{code_hash(tuple(parts))[:12]}"
 
 
 CODE_SUFFIXES: Final = (".py", ".j2", ".css", ".safetensors")

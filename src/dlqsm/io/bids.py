@@ -97,11 +97,19 @@ class Dataset:
         return tuple(dict.fromkeys(arm.name for person in self.participants for arm in person.arms))
 
 
-def read_dataset(root: Path) -> Dataset:
+def read_dataset(root: Path, *, needs_data: bool = True) -> Dataset:
     """Find what dlqsm can use in a BIDS dataset; no image is opened.
 
     Raw data are ``sourcedata/sub-XX[/ses-YY]/anat/*_MEGRE.h5``, images ``sub-XX[/ses-YY]/anat/*_echo-N_part-mag|phase
     _MEGRE.nii[.gz]``; where both exist for one arm the raw data are taken.
+
+    Parameters
+    ----------
+    root
+        Folder of the dataset.
+    needs_data
+        If False, a dataset without any data is one of those whom ``participants.tsv`` lists: their data were measured
+        and dropped.
 
     Raises
     ------
@@ -117,6 +125,9 @@ def read_dataset(root: Path) -> Dataset:
     else:
         notes.append(f"{root / DESCRIPTION} is missing, which BIDS demands")
     labels = sorted({p.name for top in (root, root / "sourcedata") for p in top.glob("sub-*") if p.is_dir()})
+    if not labels and not needs_data and (listed := read_people(root)["participant_id"].tolist()):
+        people = tuple(ParticipantSource(label, ()) for label in listed)
+        return Dataset(root, str(about.get("Name", root.name)), _is_virtual(about), people, tuple(notes))
     if not labels:
         raise InputError(f"{root}: expected a BIDS dataset with folders sub-*; there is none")
     found = {label: _find_arms(root, label) for label in labels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -26,12 +27,18 @@ COLUMNS = {
 }
 
 
-def write_table(path: Path, table: pd.DataFrame, about: dict[str, object] | None = None) -> None:
-    """Write a TSV and, beside it, a JSON with the description of each column and ``about``."""
+def write_table(
+    path: Path,
+    table: pd.DataFrame,
+    about: dict[str, object] | None = None,
+    *,
+    columns: Mapping[str, str] = COLUMNS,
+) -> None:
+    """Write a TSV and, beside it, a JSON with ``about`` and what each column means, of those in ``columns``."""
     with whole_file(path) as partial:
         table.to_csv(partial, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
-    columns = {name: COLUMNS[name] for name in table.columns if name in COLUMNS}
-    write_json(path.with_suffix(".json"), {**(about or {}), "columns": columns})
+    told = {name: columns[name] for name in table.columns if name in columns}
+    write_json(path.with_suffix(".json"), {**(about or {}), "columns": told})
 
 
 def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) -> pd.DataFrame:

@@ -1,0 +1,131 @@
+"""A virtual cohort on disk: raw data, T1w image and truth of each participant, and what the dataset tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import dlqsm
+from dlqsm.acquisition.conditions import AF_MODES
+from dlqsm.acquisition.head import Head, Participant, make_head
+from dlqsm.acquisition.protocols import Protocol
+from dlqsm.acquisition.scan_times import scan_times
+from dlqsm.acquisition.t1w import t1w_image
+from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire
+from dlqsm.cli.console import Talk
+from dlqsm.core.anatomy import Anatomy
+from dlqsm.io.nifti import write_volume
+from dlqsm.io.outputs import whole_file, write_json
+from dlqsm.io.raw import write_raw
+from dlqsm.io.tables import write_label_names, write_table
+
+TRUTH = Path("derivatives") / "dlqsm-truth"
+SCAN_TIMES = "scan_times.tsv"
+_TRUTH_NOTE = "Made by simulation on a finer grid and cropped in k-space to the acquired grid"
+_SCAN_TIME_COLUMNS = {
+    "arm": "Arm",
+    "af_mode": "nominal: the acceleration of the arm's name; time-matched: the one that gives the published time",
+    "acceleration": "Net acceleration factor over the whole matrix",
+    "n_samples": "Lines acquired of the simulated matrix, one a TR",
+    "scan_time_s": "n_samples times TR [s]",
+    "paper_matrix_scan_time_s": "Time of the same acceleration on the paper's matrix of 280 x 96 lines [s]",
+    "published_s": "Scan time published for the arm, doi:10.3389/fnins.2025.1522227 [s]",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """What all scans of a virtual cohort share: protocol, arms, seed, and how their accelerations are meant."""
+
+    protocol: Protocol
+    arms: tuple[str, ...]
+    seed: int
+    af_mode: str = AF_MODES[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset; it tells protocol, scale, matrix and coils."""
+        protocol = self.protocol
+        nx, ny, nz = protocol.shape
+        matrix = f"{nx} x {ny} x {nz}, {protocol.n_coils} coils"
+        mode = "" if self.af_mode == AF_MODES[0] else f", {self.af_mode} accelerations"
+        return f"dlqsm virtual cohort, protocol {protocol.name} ({matrix}){mode}, seed {self.seed}"
+
+
+def simulate_participant(root: Path, anatomy: Anatomy, participant: Participant, cohort: Cohort, talk: Talk) -> None:
+    """Write raw data, T1w image and truth of one participant into a dataset."""
+    head = make_head(anatomy, participant)
+    _write_t1w(root, head, cohort.seed)
+    for arm in cohort.arms:
+        with talk.working(f"{participant.label} {arm}"):
+            scan = acquire(head, cohort.protocol, arm, cohort.seed, af_mode=cohort.af_mode)
+            write_scan_files(root, participant.label, arm, scan, cohort.protocol)
+
+
+def write_scan_files(root: Path, label: str, arm: str, scan: VirtualScan, protocol: Protocol) -> None:
+    """Write one virtual scan and its truth."""
+    raw_path(root, label, arm).parent.mkdir(parents=True, exist_ok=True)
+    write_raw(raw_path(root, label, arm), scan.raw)
+    _write_truth(root, label, arm, scan.truth, protocol)
+
+
+def raw_path(root: Path, label: str, arm: str) -> Path:
+    """Raw data of one arm."""
+    return root / "sourcedata" / label / "anat" / f"{label}_acq-{arm}_MEGRE.h5"
+
+
+def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
+    """Truth of one arm, without file suffix, for example ``Chimap``, ``dseg`` or ``desc-local_fieldmap``."""
+    folder = "fmap" if suffix.endswith("fieldmap") else "anat"
+    return root / TRUTH / label / folder / f"{label}_acq-{arm}_{suffix}"
+
+
+def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Cohort) -> None:
+    """Write ``participants.tsv`` and the dataset descriptions; the top one last, which says that all is there."""
+    rows = [(p.label, p.age_years, p.sex[0].upper()) for p in participants]
+    with whole_file(root / "participants.tsv") as partial:
+        pd.DataFrame(rows, columns=["participant_id", "age", "sex"]).to_csv(partial, sep="\t", index=False)
+    units = {
+        "age": {"Description": "age at the scan", "Units": "year"},
+        "sex": {"Levels": {"F": "female", "M": "male"}},
+    }
+    write_json(root / "participants.json", units)
+    generated = [{"Name": "dlqsm", "Version": dlqsm.__version__}]
+    common = {"BIDSVersion": "1.10.0", "GeneratedBy": generated}
+    truth = {"Name": "dlqsm-truth: what was simulated", "DatasetType": "derivative", **common}
+    write_json(root / TRUTH / "dataset_description.json", truth)
+    write_label_names(root / TRUTH / "dseg.tsv")
+    times = pd.DataFrame([asdict(time) for time in scan_times(cohort.protocol, cohort.arms)])
+    write_table(root / TRUTH / SCAN_TIMES, times, columns=_SCAN_TIME_COLUMNS)
+    about = {"Name": cohort.name, "DatasetType": "raw", **common}
+    write_json(root / "dataset_description.json", about)
+
+
+def _write_t1w(root: Path, head: Head, seed: int) -> None:
+    label = head.participant.label
+    values, grid = t1w_image(head, seed)
+    stem = root / label / "anat" / f"{label}_T1w"
+    write_volume(stem.with_name(f"{stem.name}.nii.gz"), values, grid)
+    write_json(stem.with_name(f"{stem.name}.json"), {"Manufacturer": "dlqsm virtual scanner", "Modality": "MR"})
+
+
+def _write_truth(root: Path, label: str, arm: str, truth: Truth, protocol: Protocol) -> None:
+    volumes: dict[str, tuple[torch.Tensor, str]] = {
+        "Chimap": (truth.chi_ppm, "ppm"),
+        "R2starmap": (truth.r2star_hz, "1/s"),
+        "dseg": (truth.labels, "1"),
+        "mask": (truth.mask, "1"),
+        "desc-total_fieldmap": (truth.total_field_hz, "Hz"),
+        "desc-local_fieldmap": (truth.local_field_hz, "Hz"),
+    }
+    for suffix, (values, unit) in volumes.items():
+        stem = truth_path(root, label, arm, suffix)
+        write_volume(stem.with_name(f"{stem.name}.nii.gz"), values, truth.grid)
+        sidecar = {"Units": unit, "Description": _TRUTH_NOTE, "SkullStripped": suffix != "desc-total_fieldmap"}
+        write_json(stem.with_name(f"{stem.name}.json"), sidecar)
+    scan = truth_path(root, label, arm, "scan")
+    write_json(scan.with_name(f"{scan.name}.json"), {"protocol": asdict(protocol), "conditions": truth.conditions})

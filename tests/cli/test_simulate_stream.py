@@ -1,0 +1,92 @@
+"""A cohort that is simulated, measured and dropped participant by participant."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dlqsm.acquisition.head import draw_participants
+from dlqsm.acquisition.protocols import PROTOCOLS
+from dlqsm.cli import main
+from dlqsm.cli.virtual_dataset import Cohort, describe_dataset
+from dlqsm.core.labels import NUCLEI
+
+Refused = Callable[..., str]
+PROTOCOL = """
+base = "small"
+name = "coarse"
+shape = [52, 52, 36]
+voxel_size_mm = [4.0, 4.0, 4.0]
+fine_factor = [2, 2, 2]
+n_coils = 4
+echo_times_s = [0.0033, 0.0064, 0.0095, 0.0126]
+"""
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    (tmp_path / "coarse.toml").write_text(PROTOCOL)
+    protocol = ["--seed", "3", "--protocol", str(tmp_path / "coarse.toml"), "--arms", "PI2", "PI2rep", "--quiet"]
+    return ["simulate", str(tmp_path / "bids"), *protocol, "--stream", str(tmp_path / "out")]
+
+
+@pytest.mark.slow
+def test_a_stream_keeps_tables_only_and_goes_on_where_it_stopped(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    both = [*words, "--participants", "2"]
+    assert main([*both, "--participant-label", "002"]) == 0
+    assert "1 of 1 participants complete" in capsys.readouterr().out
+    left = {path.suffix for path in (out / "sub-002").rglob("*") if path.is_file()}
+    assert left == {".tsv", ".json"}
+    assert not list(bids.rglob("*.h5"))
+    assert not list(bids.rglob("*.nii.gz"))
+    table = out / "sub-002" / "sub-002_desc-nuclei_qsmstats.tsv"
+    values = pd.read_csv(table, sep="\t")
+    assert set(values["roi"]) == set(NUCLEI)
+    assert values["truth_ppb"].notna().any()
+    first = table.read_bytes()
+    assert main([*both, "--participant-label", "sub-002"]) == 0
+    assert table.read_bytes() == first
+    # The group takes those who have tables, though the dataset holds no data any more; the others it names.
+    assert main(["run", str(bids), str(out), "group", "--quiet"]) == 1
+    told = json.loads((out / "group.json").read_text())
+    assert set(told["problems"]) == {"sub-001"}
+    assert "4 coils" in told["dataset"]
+    assert "total variation" in (out / "group.html").read_text()
+    assert "holds another study (2 participants" in refused(*words, "--participants", "3")
+    assert "has no participant sub-009" in refused(*both, "--participant-label", "009")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--workers", "2"), "--workers belongs to --stream FOLDER"),
+        (("--participant-label", "001"), "--participant-label belongs to --stream FOLDER"),
+        (("--scale", "0.01"), "leaves a matrix of"),
+        (("--scale", "0"), "expected a number above zero"),
+        (("--af-mode", "real"), "invalid choice"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(
+    tmp_path: Path, refused: Refused, more: tuple[str, ...], said: str
+) -> None:
+    assert said in refused("simulate", tmp_path / "bids", "--participants", "1", *more)
+    assert not (tmp_path / "bids").exists()
+
+
+def test_the_dataset_tells_scale_coils_and_scan_times(tmp_path: Path) -> None:
+    protocol = PROTOCOLS["small"].scaled(0.5, 2)
+    describe_dataset(tmp_path, draw_participants(2, 0), Cohort(protocol, ("DL5",), 7, "time-matched"))
+    name = json.loads((tmp_path / "dataset_description.json").read_text())["Name"]
+    assert name == (
+        "dlqsm virtual cohort, protocol small x 0.5 (64 x 64 x 18, 2 coils), time-matched accelerations, seed 7"
+    )
+    table = tmp_path / "derivatives" / "dlqsm-truth" / "scan_times.tsv"
+    times = pd.read_csv(table, sep="\t").set_index("af_mode")
+    assert times.loc["time-matched", "acceleration"] == pytest.approx(26880 * 30.2e-3 / 131.0, rel=1e-5)
+    assert times.loc["nominal", "n_samples"] == round(64 * 18 / 5)
+    assert set(json.loads(table.with_suffix(".json").read_text())["columns"]) == {"af_mode", *times.columns}
