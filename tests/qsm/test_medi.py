@@ -12,7 +12,7 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import medi
 from dlqsm.qsm.inversion.admm import Problem
 from dlqsm.qsm.inversion.medi import SMOOTHING_PPM, gauss_newton_step
-from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose
 
 GRID = Grid((28, 26, 20), (1.0, 1.0, 1.5))
 SCAN = Scan(GRID, field_strength_t=3.0)
@@ -21,13 +21,14 @@ RADIUS = sum(x**2 for x in torch.meshgrid(*AXES, indexing="ij")).sqrt()
 MASK, SPHERE = RADIUS < 12, RADIUS < 4
 FIELD = susceptibility_to_field(torch.where(SPHERE, 0.1, 0.0).double(), GRID, SCAN.b0_direction)
 MAGNITUDE = 1.0 + 0.3 * SPHERE.double()
+RAD_PER_PPM = phase_per_ppm(SCAN, 0.03)
 
 
 def noisy(generator: torch.Generator, sd_ppm: float = 1e-3) -> torch.Tensor:
     return FIELD + sd_ppm * torch.randn(GRID.shape, dtype=torch.float64, generator=generator)
 
 
-def posed(field: torch.Tensor, time_s: float = 0.03) -> Problem:
+def posed(field: torch.Tensor) -> Problem:
     return pose(
         field,
         MASK,
@@ -36,14 +37,13 @@ def posed(field: torch.Tensor, time_s: float = 0.03) -> Problem:
         MAGNITUDE,
         strength=1e-4,
         edge_share=0.05,
-        nonlinear_time_s=time_s,
         padding_mm=4.0,
     ).problem
 
 
 def cost(problem: Problem, chi: torch.Tensor) -> torch.Tensor:
     """The smoothed problem, written out with complex exponentials as published, halved over c^2."""
-    c = problem.rad_per_ppm
+    c = RAD_PER_PPM
     fitted = torch.fft.irfftn(torch.fft.rfftn(chi) * problem.kernel, s=chi.shape)
     missed = torch.exp(1j * c * fitted) - torch.exp(1j * c * problem.field)
     slope = problem.smooth * gradient(chi, problem.spacing)
@@ -60,7 +60,7 @@ def test_each_step_goes_downhill_to_where_the_published_cost_is_flat(generator: 
         asked = chi.clone().requires_grad_()
         (slope,) = torch.autograd.grad(cost(problem, asked), asked)
         steepness.append(float(slope.norm()))
-        chi = chi + gauss_newton_step(problem, chi)
+        chi = chi + gauss_newton_step(problem, chi, RAD_PER_PPM)
         costs.append(float(cost(problem, chi)))
     assert all(after < before for before, after in itertools.pairwise(costs))
     assert steepness[-1] < 1e-2 * steepness[0]

@@ -55,7 +55,7 @@ def error(chi: torch.Tensor) -> float:
 
 
 def posed(field: torch.Tensor, strength: float = 2e-4):
-    options = {"edge_share": 0.0, "nonlinear_time_s": 0.0, "padding_mm": 10.0}
+    options = {"edge_share": 0.0, "padding_mm": 10.0}
     return pose(field, MASK, SCAN, None, None, strength=strength, **options)
 
 

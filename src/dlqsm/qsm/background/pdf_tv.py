@@ -136,7 +136,6 @@ def _joint_fit(
         alpha=strength,
         mu_gradient=strength / (SHRINKAGE * scale),
         mu_field=FIELD_PENALTY * (strength / scale) ** 0.5,
-        rad_per_ppm=0.0,
     )
     state, _ = solve(problem, State.zero(local), tolerance=0.0, max_iterations=n_iterations)
     return state.chi, problem.kernel

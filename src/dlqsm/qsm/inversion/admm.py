@@ -12,24 +12,21 @@ from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.passes import in_slabs
 from dlqsm.core.scan import Vector
 from dlqsm.core.solvers import Convergence
-from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.inversion.admm_kernels import (
     divergence,
     solve_spectrum,
     split_field,
     split_gradients,
-    split_periodic_field,
 )
 from dlqsm.qsm.inversion.gradients import difference, squared_gradient
 
 RELAXATION = 1.8
 CHECK_EVERY = 5
-MAJORISING_STEPS = 3
 
 
 @dataclass(slots=True)
 class Problem:
-    """min over chi of E(W, D chi - b) + alpha sum_d M_d |G_d chi|, on the padded box.
+    """min over chi of 1/2 || W (D chi - b) ||^2 + alpha sum_d M_d |G_d chi|, on the padded box.
 
     Parameters
     ----------
@@ -43,8 +40,6 @@ class Problem:
         h_d: voxel edges over their geometric mean.
     alpha, mu_gradient, mu_field
         Strength [ppm] and the penalties of the splits z = G chi and q = D chi.
-    rad_per_ppm
-        c of the nonlinear data term; 0 for the linear one.
     """
 
     field: torch.Tensor
@@ -55,7 +50,6 @@ class Problem:
     alpha: float
     mu_gradient: float
     mu_field: float
-    rad_per_ppm: float
 
 
 @dataclass(slots=True)
@@ -116,9 +110,7 @@ def step_on_cpu(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[
     state.chi, state.fitted = irfft3(gradients, state.chi.shape), irfft3(data, state.chi.shape)
     found = in_slabs(split_gradients, n, n_threads, state.chi.numpy(), split, smooth, limits_np, scales_np, relax)
     known = (state.fitted, state.aim, state.q, problem.weights_squared, problem.field)
-    fit = split_field if problem.rad_per_ppm == 0.0 else split_periodic_field
-    extra = () if problem.rad_per_ppm == 0.0 else (problem.rad_per_ppm, MAJORISING_STEPS)
-    more = in_slabs(fit, n, n_threads, *(t.numpy() for t in known), mu, relax, *extra)
+    more = in_slabs(split_field, n, n_threads, *(t.numpy() for t in known), mu, relax)
     return found[0] + more[0], found[1] + more[1]
 
 
@@ -133,8 +125,8 @@ def step_in_torch(problem: Problem, state: State, inverse: torch.Tensor) -> tupl
         missed, held = missed + scale * _energy(error), held + scale * _energy(v)
     error = state.fitted - state.q
     state.aim.add_(error, alpha=RELAXATION)
-    state.q = _fit_data(problem, state.aim, state.q)
-    mu = problem.mu_field
+    mu, w = problem.mu_field, problem.weights_squared
+    state.q = (w * problem.field).add_(state.aim, alpha=mu).div_(w + mu)
     return missed + mu * _energy(error), held + mu * _energy(state.aim)
 
 
@@ -153,25 +145,6 @@ def _solve_for_chi(problem: Problem, state: State, inverse: torch.Tensor) -> Non
 
 def _dual(problem: Problem, v: torch.Tensor, axis: int, limit: float) -> torch.Tensor:
     return v.clamp(-limit, limit).mul_(problem.smooth[axis])
-
-
-def _fit_data(problem: Problem, aim: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """Find the q that minimises the data term + mu/2 (q - aim)^2.
-
-    Linear: 1/2 W^2 (q - b)^2, in closed form. Nonlinear: W^2 (1 - cos c(q - b)) / c^2 by steps that each minimise the
-    parabola of curvature W^2 sin(u)/u, u = c(q - b) in (-pi, pi]: it lies above the cosine, so no step can go uphill.
-    """
-    w, mu, c = problem.weights_squared, problem.mu_field, problem.rad_per_ppm
-    if c == 0.0:
-        return (w * problem.field).add_(aim, alpha=mu).div_(w + mu)
-    q = start
-    for _ in range(MAJORISING_STEPS):
-        turn = TWO_PI / c
-        error = q - problem.field
-        error = error - turn * torch.round(error / turn)
-        curvature = w * torch.sinc(error * (c / math.pi))
-        q = (curvature * (q - error) + mu * aim) / (curvature + mu)
-    return q
 
 
 def _inverse(problem: Problem) -> torch.Tensor:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
-import numpy as np
 
 from dlqsm.core.passes import FAST, Array
 
@@ -94,42 +92,6 @@ def split_field(
                 row_size += a[z] * a[z]
             change += mu * row_change
             size += mu * row_size
-    return change, size
-
-
-@numba.njit(cache=True, nogil=True)
-def split_periodic_field(
-    first: int,
-    last: int,
-    fitted: Array,
-    aim: Array,
-    q: Array,
-    weights: Array,
-    field: Array,
-    mu: Any,
-    relax: Any,
-    rad_per_ppm: float,
-    n_steps: int,
-) -> tuple[float, float]:
-    """As `split_field` with the data term W^2 (1 - cos c(q - b)) / c^2, by parabolas that lie above it."""
-    _, ny, nz = fitted.shape
-    turn = 2.0 * math.pi / rad_per_ppm
-    change, size = 0.0, 0.0
-    for x in range(first, last):
-        for y in range(ny):
-            for z in range(nz):
-                missed = fitted[x, y, z] - q[x, y, z]
-                aim[x, y, z] += relax * missed
-                value = q[x, y, z]
-                for _ in range(n_steps):
-                    error = value - field[x, y, z]
-                    error -= turn * np.round(error / turn)
-                    angle = rad_per_ppm * error
-                    curvature = weights[x, y, z] * (math.sin(angle) / angle if angle != 0.0 else 1.0)
-                    value = (curvature * (value - error) + mu * aim[x, y, z]) / (curvature + mu)
-                q[x, y, z] = value
-                change += mu * missed * missed
-                size += mu * aim[x, y, z] * aim[x, y, z]
     return change, size
 
 

@@ -7,8 +7,8 @@ import torch
 from dlqsm.core.checks import require_positive
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.core.units import TWO_PI
-from dlqsm.qsm.inversion.total_variation import pose, solve_periodic
+from dlqsm.qsm.inversion.admm import State
+from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose, solve_periodic
 
 
 def fansi(
@@ -89,9 +89,8 @@ def fansi(
         magnitude,
         strength=strength,
         edge_share=edge_share,
-        nonlinear_time_s=0.0,
         padding_mm=padding_mm,
     )
-    c = TWO_PI * scan.hz_per_ppm * nonlinear_time_s
-    state, convergence = solve_periodic(posed.problem, c, tolerance, max_iterations)
+    c, start = phase_per_ppm(scan, nonlinear_time_s), State.zero(posed.problem.field)
+    state, convergence = solve_periodic(posed.problem, start, c, tolerance=tolerance, max_iterations=max_iterations)
     return posed.result("fansi", state.chi, convergence)

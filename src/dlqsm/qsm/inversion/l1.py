@@ -7,11 +7,11 @@ import torch
 from dlqsm.core.checks import require_choice, require_positive
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import State, solve
+from dlqsm.qsm.inversion.admm import State
 from dlqsm.qsm.inversion.gradients import steepest
 from dlqsm.qsm.inversion.smooth_rest import smooth_rest
 from dlqsm.qsm.inversion.strength import first_guess, solve_and_choose
-from dlqsm.qsm.inversion.total_variation import Posed, pose
+from dlqsm.qsm.inversion.total_variation import Posed, nearest_turns, phase_per_ppm, pose, solve_periodic
 from dlqsm.qsm.weights import trust
 
 COARSER = 5.0
@@ -110,31 +110,31 @@ def l1(
         magnitude,
         strength=first_guess(local_field_ppm, mask) if strength is None else strength,
         edge_share=edge_share,
-        nonlinear_time_s=nonlinear_time_s,
         padding_mm=padding_mm,
     )
-    problem, inside = posed.problem, posed.inside
+    problem, inside, c = posed.problem, posed.inside, phase_per_ppm(scan, nonlinear_time_s)
     alone = dynamic == "none" and strength is not None
     first = tolerance if alone else COARSER * tolerance
     begin = solve_and_choose if strength is None else _solve
-    state, convergence = begin(posed, tolerance=first, max_iterations=max_iterations)
+    state, convergence = begin(posed, c, tolerance=first, max_iterations=max_iterations)
+    problem.field = nearest_turns(problem.field, state.fitted, c)
     if dynamic in ("data", "both"):
         misfit = state.fitted - problem.field
         problem.weights_squared = (posed.weights * trust(misfit, posed.weights, inside)) ** 2
     if dynamic in ("prior", "both"):
         problem.smooth &= ~steepest(state.chi, inside, scan.grid.voxel_size_mm, CHI_EDGE_SHARE)
     if not alone:
-        state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
+        state, last = solve_periodic(problem, state, c, tolerance=tolerance, max_iterations=max_iterations)
         convergence = _joined(convergence, last)
-    chi = state.chi
+    chi, problem.field = state.chi, nearest_turns(problem.field, state.fitted, c)
     if smooth_length_mm > 0.0:
         chi = chi + smooth_rest(problem, state, inside, posed.box.wide, smooth_length_mm)
     return posed.result("l1", chi, convergence)
 
 
-def _solve(posed: Posed, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
+def _solve(posed: Posed, rad_per_ppm: float, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
     start = State.zero(posed.problem.field)
-    return solve(posed.problem, start, tolerance=tolerance, max_iterations=max_iterations)
+    return solve_periodic(posed.problem, start, rad_per_ppm, tolerance=tolerance, max_iterations=max_iterations)
 
 
 def _joined(first: Convergence, last: Convergence) -> Convergence:

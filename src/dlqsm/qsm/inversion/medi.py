@@ -11,7 +11,7 @@ from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence, conjugate_gradient
 from dlqsm.qsm.inversion.admm import Problem
 from dlqsm.qsm.inversion.gradients import squared_gradient
-from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose
 from dlqsm.qsm.weights import trust
 
 INNER_TOLERANCE, INNER_ITERATIONS = 0.01, 100
@@ -104,28 +104,26 @@ def medi(
         magnitude,
         strength=strength,
         edge_share=edge_share,
-        nonlinear_time_s=nonlinear_time_s,
         padding_mm=padding_mm,
     )
-    problem = posed.problem
+    problem, c = posed.problem, phase_per_ppm(scan, nonlinear_time_s)
     history: list[float] = []
     chi = torch.zeros_like(problem.field)
     while len(history) < max_iterations:
-        change = gauss_newton_step(problem, chi)
+        change = gauss_newton_step(problem, chi, c)
         chi = chi + change
         history.append(float(change.norm() / chi.norm().clamp_min(torch.finfo(chi.dtype).tiny)))
         if history[-1] <= tolerance:
             break
         if merit:
             # The chord between two points of the unit circle, per radian.
-            half = 0.5 * problem.rad_per_ppm
-            chord = torch.sin(half * _misfit(problem, chi)) / half
+            chord = torch.sin(0.5 * c * _misfit(problem, chi)) / (0.5 * c)
             problem.weights_squared = (posed.weights * trust(chord, posed.weights, posed.inside)) ** 2
     reached = history[-1] <= tolerance
     return posed.result("medi", chi, Convergence(reached, len(history), history[-1], tolerance, tuple(history)))
 
 
-def gauss_newton_step(problem: Problem, chi: torch.Tensor) -> torch.Tensor:
+def gauss_newton_step(problem: Problem, chi: torch.Tensor, rad_per_ppm: float) -> torch.Tensor:
     """The step from ``chi`` for the linearised data term and the penalty's parabolas that touch it at ``chi``."""
     weights, kernel, spacing, shape = problem.weights_squared, problem.kernel, problem.spacing, chi.shape
     slope = gradient(chi, spacing)
@@ -138,7 +136,7 @@ def gauss_newton_step(problem: Problem, chi: torch.Tensor) -> torch.Tensor:
         fitted = irfft3(rfft3(value) * kernel, shape)
         return irfft3(rfft3(weights * fitted) * kernel, shape) + roughness(value)
 
-    force = weights * torch.sin(problem.rad_per_ppm * _misfit(problem, chi)) / problem.rad_per_ppm
+    force = weights * torch.sin(rad_per_ppm * _misfit(problem, chi)) / rad_per_ppm
     right_side = -irfft3(rfft3(force) * kernel, shape) - roughness(chi)
     nx, ny, nz = shape
     inverse = weights.mean() * kernel**2 + stiffness.mean() * squared_gradient((nx, ny, nz), spacing, kernel)

@@ -26,9 +26,6 @@ def smooth_rest(
     variation, given back).
     """
     residual = problem.field - state.fitted
-    if problem.rad_per_ppm:
-        turn = TWO_PI / problem.rad_per_ppm
-        residual -= turn * torch.round(residual / turn)
     spectrum = rfft3(residual.mul_(problem.weights_squared))
     spread = max(float(state.chi[inside].std()), torch.finfo(residual.dtype).tiny)
     k_squared = sum(k**2 for k in wavenumbers(grid, residual)) * TWO_PI**2 * smooth_length_mm**2

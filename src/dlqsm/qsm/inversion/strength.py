@@ -7,9 +7,8 @@ import math
 import torch
 
 from dlqsm.core.solvers import Convergence
-from dlqsm.core.units import TWO_PI
-from dlqsm.qsm.inversion.admm import Problem, State, solve
-from dlqsm.qsm.inversion.total_variation import Posed
+from dlqsm.qsm.inversion.admm import Problem, State
+from dlqsm.qsm.inversion.total_variation import Posed, nearest_turns, solve_periodic
 from dlqsm.qsm.weights import MAD_TO_SD
 
 FIRST_GUESS = 0.05
@@ -32,7 +31,9 @@ def first_guess(local_field_ppm: torch.Tensor, mask: torch.Tensor) -> float:
     return FIRST_GUESS * float(local_field_ppm[mask].abs().mean()) or 1.0
 
 
-def solve_and_choose(posed: Posed, *, tolerance: float, max_iterations: int) -> tuple[State, Convergence]:
+def solve_and_choose(
+    posed: Posed, rad_per_ppm: float = 0.0, *, tolerance: float, max_iterations: int
+) -> tuple[State, Convergence]:
     """Solve without the held-out voxels, and set the strength of the problem to sigma^2 / scale.
 
     sigma is the robust standard deviation, over the held-out voxels, of W (D chi - b), the least of all rounds: what
@@ -52,9 +53,9 @@ def solve_and_choose(posed: Posed, *, tolerance: float, max_iterations: int) -> 
     state, n, misfit = State.zero(problem.field), 0, math.inf
     history: tuple[float, ...] = ()
     for _ in range(MOST_ROUNDS):
-        state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
+        state, last = solve_periodic(problem, state, rad_per_ppm, tolerance=tolerance, max_iterations=max_iterations)
         n, history = n + last.n_iterations, history + last.history
-        before, misfit = problem.alpha, min(misfit, _misfit(posed, state, held & (known > 0)))
+        before, misfit = problem.alpha, min(misfit, _misfit(posed, state, rad_per_ppm, held & (known > 0)))
         set_strength(problem, state, _strength(posed, misfit))
         if 1 / NEAR < problem.alpha / before < NEAR:
             break
@@ -63,11 +64,10 @@ def solve_and_choose(posed: Posed, *, tolerance: float, max_iterations: int) -> 
     return state, Convergence(last.converged, n, last.residual, tolerance, history, chosen)
 
 
-def _misfit(posed: Posed, state: State, where: torch.Tensor) -> float:
+def _misfit(posed: Posed, state: State, rad_per_ppm: float, where: torch.Tensor) -> float:
     """Robust standard deviation of W (D chi - b); periodic where the data term is."""
-    misfit, c = (state.fitted - posed.problem.field)[where], posed.problem.rad_per_ppm
-    if c:
-        misfit -= TWO_PI / c * torch.round(misfit * (c / TWO_PI))
+    fitted = state.fitted[where]
+    misfit = fitted - nearest_turns(posed.problem.field[where], fitted, rad_per_ppm)
     if misfit.numel() == 0:
         return 0.0
     weighted = posed.weights[where] * misfit

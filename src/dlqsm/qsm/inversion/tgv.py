@@ -107,7 +107,6 @@ def tgv(
         magnitude,
         strength=strength,
         edge_share=edge_share,
-        nonlinear_time_s=0.0,
         padding_mm=padding_mm,
     )
     if harmonic == "ignore":

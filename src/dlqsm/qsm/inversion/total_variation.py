@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -67,16 +67,15 @@ def pose(
     *,
     strength: float,
     edge_share: float,
-    nonlinear_time_s: float,
     padding_mm: float,
 ) -> Posed:
-    """Check the input of an inversion and pose min E(W, D chi - b) + strength sum_d || M_d G_d chi ||_1.
+    """Check the input of an inversion and pose min 1/2 || W (D chi - b) ||^2 + strength sum_d || M_d G_d chi ||_1.
 
     M_d is 0 across the surface of the mask and, where a magnitude is given, at the steepest ``edge_share`` of its
     gradient components. The other parameters are those of `l1`.
     """
     _check(local_field_ppm, mask, scan, magnitude)
-    _check_options(strength, edge_share, nonlinear_time_s, padding_mm)
+    _check_options(strength, edge_share, padding_mm)
     box = Box.around(mask, scan.grid, padding_mm)
     inside = box.take(mask)
     field = box.take(torch.where(mask, local_field_ppm, 0.0))
@@ -95,31 +94,46 @@ def pose(
         alpha=strength,
         mu_gradient=strength / (SHRINKAGE * scale),
         mu_field=FIELD_PENALTY * (strength / scale) ** 0.5,
-        rad_per_ppm=TWO_PI * scan.hz_per_ppm * nonlinear_time_s if nonlinear_time_s else 0.0,
     )
     return Posed(box, mask, inside, weights, problem)
 
 
-def solve_periodic(
-    problem: Problem, rad_per_ppm: float, tolerance: float, max_iterations: int
-) -> tuple[State, Convergence]:
-    """Solve the periodic problem by linear ones, each of which lies above it and touches it where the last one ended.
+def phase_per_ppm(scan: Scan, nonlinear_time_s: float) -> float:
+    """Phase of one ppm at ``nonlinear_time_s`` [rad/ppm], c of a periodic data term; 0 for a linear one."""
+    if not 0.0 <= nonlinear_time_s < ECHO_TIME_LIMIT_S:
+        raise InputError(f"nonlinear_time_s must lie between 0 and {ECHO_TIME_LIMIT_S} seconds; got {nonlinear_time_s}")
+    return TWO_PI * scan.hz_per_ppm * nonlinear_time_s if nonlinear_time_s else 0.0
 
-    With u = c (D chi - b) in (-pi, pi], the parabola W^2 (sin(u) / u) r^2 / 2 of the residual from the nearest whole
-    turn lies above W^2 (1 - cos c r) / c^2. The end is reached when a new parabola needs no more than the first check.
+
+def solve_periodic(
+    problem: Problem, state: State, rad_per_ppm: float, *, tolerance: float, max_iterations: int
+) -> tuple[State, Convergence]:
+    """Solve with the data term W^2 (1 - cos c (D chi - b)) / c^2 by linear problems; one linear problem where c is 0.
+
+    Each of them lies above the periodic one and touches it where the last one ended: with u = c (D chi - b) in
+    (-pi, pi], the parabola W^2 (sin(u) / u) r^2 / 2 of the residual from the nearest whole turn lies above
+    W^2 (1 - cos c r) / c^2. The end is reached when a new parabola needs no more than the first check.
     """
-    field, weights_squared, turn = problem.field, problem.weights_squared, TWO_PI / rad_per_ppm
-    state, n = State.zero(field), 0
+    if rad_per_ppm == 0.0:
+        return solve(problem, state, tolerance=tolerance, max_iterations=max_iterations)
+    n = 0
     history: tuple[float, ...] = ()
     while True:
-        misfit = state.fitted - field
-        misfit -= turn * torch.round(misfit / turn)
-        problem.field = state.fitted - misfit
-        problem.weights_squared = weights_squared * torch.sinc(misfit * (rad_per_ppm / math.pi))
-        state, last = solve(problem, state, tolerance=tolerance, max_iterations=max_iterations - n)
+        near = nearest_turns(problem.field, state.fitted, rad_per_ppm)
+        trusted = torch.sinc((state.fitted - near) * (rad_per_ppm / math.pi)).mul_(problem.weights_squared)
+        above = replace(problem, field=near, weights_squared=trusted)
+        state, last = solve(above, state, tolerance=tolerance, max_iterations=max_iterations - n)
         n, history = n + last.n_iterations, history + last.history
         if n >= max_iterations or last.n_iterations <= CHECK_EVERY:
             return state, Convergence(last.converged, n, last.residual, tolerance, history)
+
+
+def nearest_turns(field_ppm: torch.Tensor, fitted_ppm: torch.Tensor, rad_per_ppm: float) -> torch.Tensor:
+    """The field [ppm] with the whole turns of the phase that bring it nearest to what was fitted; itself if c is 0."""
+    if rad_per_ppm == 0.0:
+        return field_ppm
+    turn = TWO_PI / rad_per_ppm
+    return field_ppm + turn * torch.round((fitted_ppm - field_ppm) / turn)
 
 
 def warn_unless_converged(method: str, convergence: Convergence) -> None:
@@ -141,10 +155,8 @@ def _check(field_ppm: torch.Tensor, mask: torch.Tensor, scan: Scan, magnitude: t
         require_finite("magnitude inside the mask", magnitude[mask])
 
 
-def _check_options(strength: float, edge_share: float, nonlinear_time_s: float, padding_mm: float) -> None:
+def _check_options(strength: float, edge_share: float, padding_mm: float) -> None:
     require_positive("strength", [strength], "ppm")
     require_positive("padding_mm", [padding_mm], "mm")
     if not 0.0 <= edge_share < 1.0:
         raise InputError(f"edge_share must lie between 0 and 1; got {edge_share}")
-    if not 0.0 <= nonlinear_time_s < ECHO_TIME_LIMIT_S:
-        raise InputError(f"nonlinear_time_s must lie between 0 and {ECHO_TIME_LIMIT_S} seconds; got {nonlinear_time_s}")

@@ -78,7 +78,6 @@ def tv(
         None,
         strength=strength,
         edge_share=0.0,
-        nonlinear_time_s=0.0,
         padding_mm=padding_mm,
     )
     start = State.zero(posed.problem.field)
