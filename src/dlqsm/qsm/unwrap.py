@@ -128,14 +128,8 @@ def romeo(
 
     Parameters
     ----------
-    wrapped_phase_rad
-        Phase [rad], known up to whole turns, ``(x, y, z)``.
-    mask
-        Voxels to unwrap, bool ``(x, y, z)``.
-    scan
-        Geometry of the scan.
-    quality
-        Quality of each voxel in [0, 1], 1 best; equal where absent.
+    wrapped_phase_rad, mask, scan, quality
+        As in `spun`.
     least_agreement
         Share of a border's votes (0 to 1) below which a region's number of turns counts as uncertain.
     least_border
