@@ -300,6 +300,13 @@ class TestGroup:
         similarity = pd.read_csv(out / "group_desc-similarity_qsmstats.tsv", sep="\t")
         assert {"ssim", "xsim", "psnr_db", "rmse_ppb"} <= set(similarity.columns)
         assert list(similarity["participant_id"]) == ["sub-001", "sub-002"]
+        own = pd.read_csv(out / "sub-001" / "sub-001_desc-similaritydefinitions_qsmstats.tsv", sep="\t")
+        assert set(own["arm"]) == {"DL3"} and set(own["measure"]) == {"ssim", "psnr_db"} and own["value"].notna().all()
+        both = pd.read_csv(out / "group" / "similarity_definitions.tsv", sep="\t")
+        assert set(both["n"]) == {2} and {"xsim", "rmse_ppb", "sharpness_ratio"} < set(both["measure"])
+        primary = both.query("measure == 'ssim' and scale == 'window' and domain == 'brain' and dimension == '3d'")
+        assert float(primary["mean"].iloc[0]) == pytest.approx(float(similarity["ssim"].mean()), abs=1e-4)
+        assert "SSIM in all definitions" in (out / "group.html").read_text()
         notes = " ".join(json.loads((out / "group.json").read_text())["notes"])
         assert "fewer than 5" in notes
         assert "1 of 3 participants have no age" in notes

@@ -96,6 +96,18 @@ def make_similarity():
     return pd.DataFrame(rows, columns=["participant_id", "arm", "rmse_ppb", "ssim"])
 
 
+def make_definitions(arms=ARMS[1:]):
+    """Two definitions of each measure, far from the published figures and near them."""
+    means = {("ssim", "window"): 0.6, ("ssim", "one"): 0.84, ("psnr_db", "max"): 24.0, ("psnr_db", "one"): 44.0}
+    rows = [
+        (arm, measure, scale, "brain", "3d", len(PEOPLE), mean + i / 64, mean - 0.03, mean + 0.07)
+        for i, arm in enumerate(arms)
+        for (measure, scale), mean in means.items()
+    ]
+    columns = ["arm", "measure", "scale", "domain", "dimension", "n", "mean", "lowest", "highest"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 def make_group(**changes):
     people = pd.DataFrame({"participant_id": PEOPLE, "age": np.arange(21.0, 29.0), "sex": list("MFMFMFMF")})
     content = {
@@ -109,6 +121,7 @@ def make_group(**changes):
         "age": make_age(),
         "similarity": make_similarity(),
         "registration": make_registration(),
+        "definitions": make_definitions(),
         "figures": (GroupFigure("Equivalence", "Within the margin or not.", "A picture of equivalence.", SVG),),
         "pages": {person: f"{person}.html" for person in PEOPLE},
         "problems": {"sub-03": "DL4: the raw data end early"},

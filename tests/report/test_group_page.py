@@ -5,7 +5,16 @@ import base64
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_group import ARMS, PEOPLE, SVG, make_agreement, make_group, make_registration, make_values
+from made_up_group import (
+    ARMS,
+    PEOPLE,
+    SVG,
+    make_agreement,
+    make_definitions,
+    make_group,
+    make_registration,
+    make_values,
+)
 from page_reader import Reader, loads_from_outside
 
 from dlqsm.core.checks import InputError
@@ -170,6 +179,31 @@ def test_similarity_is_mean_and_sd_over_participants(group, reader):
         ]
 
 
+def test_other_definitions_stand_beside_the_published_figures(reader):
+    tables = [t for t in reader.tables if "Voxels" in t[0]]
+    assert [t[0][0] for t in tables] == ["Data range", "Peak"]
+    similar, ratio = tables
+    assert similar[0][3:] == ["DL3", "DL4", "PI2rep", "Distance", ""]
+    # |0.84 - 0.87| and |0.84 + 1/64 - 0.86|, their mean 0.017; the published arms DL3 and DL4 alone count.
+    assert similar[2] == ["1 ppm", "brain", "3-D", "0.840 (0.810–0.910)", "0.856 (0.810–0.910)", "0.871 (0.810–0.910)",
+                          "0.017", "nearest"]  # fmt: skip
+    assert similar[1][0] == "0.5 ppm" and similar[1][-1] == "primary"
+    assert similar[3][3:6] == ["0.870 (0.820–0.890)", "0.860 (0.770–0.890)", "–"]
+    assert ratio[3][3:5] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)"]
+    assert "SSIM by 1 ppm, brain, 3-D; PSNR [dB] by 1 ppm, brain, 3-D" in reader.words
+
+
+def test_without_the_published_arms_there_is_nothing_to_compare_definitions_with():
+    renamed = {"PI2": "slow", "DL3": "quick", "DL4": "fast", "PI2rep": "again"}
+    report = make_group(
+        arms=tuple(renamed.values()), reference_arm="slow",
+        **{name: table.replace(renamed) for name, table in (("values", make_values()), ("agreement", make_agreement()),
+                                                            ("definitions", make_definitions()))},
+    )  # fmt: skip
+    words = Reader(group_page(report)).words
+    assert "SSIM in all definitions" in words and "Zhou" not in words and "nearest" not in words.lower()
+
+
 def test_figures_are_embedded_and_described(reader):
     (picture,) = reader.of("img")
     assert picture["alt"] == "A picture of equivalence."
@@ -222,9 +256,8 @@ def test_hostile_names_are_text():
 
 
 def test_tables_that_do_not_exist_are_named():
-    bare = make_group(
-        agreement=None, age=None, similarity=None, registration=None, figures=(), methods={}, software={}, problems={}
-    )
+    absent = dict.fromkeys(("agreement", "age", "similarity", "registration", "definitions"))
+    bare = make_group(**absent, figures=(), methods={}, software={}, problems={})
     words = Reader(group_page(bare)).words
     for sentence in (
         "The agreement study was not made",

@@ -80,7 +80,7 @@ def compare_maps(
 
 def rmse_ppb(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch.Tensor) -> float:
     """Root mean square difference [ppb]: sqrt(mean (x - r)^2)."""
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     return PPB_PER_PPM * float(np.sqrt(np.mean((x - r)[inside] ** 2)))
 
 
@@ -91,7 +91,7 @@ def nrmse_percent(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torc
     ----------
     Langkammer et al., Magn Reson Med 79:1661 (2018), doi:10.1002/mrm.26830.
     """
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     return _percent((x - r)[inside], r[inside], "the reference")
 
 
@@ -118,7 +118,7 @@ def ssim(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch.Tensor)
     ----------
     Wang et al., IEEE Trans Image Process 13:600 (2004), doi:10.1109/TIP.2003.819861.
     """
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     _, similarity = structural_similarity(
         np.pad(x, SSIM_RADIUS_VOXELS),
         np.pad(r, SSIM_RADIUS_VOXELS),
@@ -141,7 +141,7 @@ def xsim(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch.Tensor)
     ----------
     Milovic et al., Magn Reson Med 93:411 (2025), doi:10.1002/mrm.30271.
     """
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     m_x, m_r = _window_mean(x), _window_mean(r)
     s_xr = _window_mean(x * r) - m_x * m_r
     s_xx, s_rr = _window_mean(x * x) - m_x**2, _window_mean(r * r) - m_r**2
@@ -157,7 +157,7 @@ def hfen_percent(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch
     ----------
     Ravishankar & Bresler, IEEE Trans Med Imaging 30:1028 (2011), doi:10.1109/TMI.2010.2090538.
     """
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     edges = [ndimage.gaussian_laplace(v, LOG_SIGMA_VOXELS, mode="constant")[inside] for v in (x, r)]
     return _percent(edges[0] - edges[1], edges[1], "the filtered reference")
 
@@ -185,7 +185,7 @@ def sharpness_ratio(
     Edge slopes along the gradient of a smoothed image: Canny, IEEE Trans Pattern Anal Mach Intell 8:679 (1986),
     doi:10.1109/TPAMI.1986.4767851. The ratio is our definition.
     """
-    x, r, inside = _demeaned(chi_ppm, reference_ppm, mask)
+    x, r, inside = demeaned(chi_ppm, reference_ppm, mask)
     core = ndimage.binary_erosion(inside, iterations=2)
     if not core.any():
         return math.nan
@@ -199,7 +199,7 @@ def sharpness_ratio(
     return along[0] / along[1] if along[1] != 0 else math.nan
 
 
-def _demeaned(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch.Tensor) -> tuple[Volume, Volume, Inside]:
+def demeaned(chi_ppm: torch.Tensor, reference_ppm: torch.Tensor, mask: torch.Tensor) -> tuple[Volume, Volume, Inside]:
     """Both maps without their mean inside the mask, zero outside, and the mask, as NumPy arrays."""
     require_mask(mask, chi_ppm.shape)
     require_shape("reference", reference_ppm, chi_ppm.shape, "the map")

@@ -18,6 +18,7 @@ from dlqsm.report.summary import methods_of
 
 AGREEMENT: Final = ("arm", "roi", "side", "n", "bias_ppb", "p_holm", "tost_p")
 AGE: Final = ("arm", "roi", "n", "pearson_r", "p")
+DEFINITIONS: Final = ("arm", "measure", "scale", "domain", "dimension", "mean", "lowest", "highest")
 _FIGURES: Final = {
     "equivalence": (
         "Equivalence",
@@ -61,6 +62,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         age=table(content.age, AGE),
         similarity=table(content.similarity, ("participant_id", "arm")),
         registration=table(content.registration, ("participant_id", "arm")),
+        definitions=table(content.definitions, DEFINITIONS),
         figures=_figures(folder, content.figures),
         pages=content.pages,
         problems=content.problems,

@@ -23,7 +23,7 @@ from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_group_page, build_page
-from dlqsm.cohort.group import GROUP, Gathered, gather, reference_among, write_group_tables
+from dlqsm.cohort.group import DEFINITIONS_NAME, GROUP, Gathered, gather, reference_among, write_group_tables
 from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
@@ -258,6 +258,7 @@ def _group_manifest(
         age=tables.get("age"),
         similarity=written.get("similarity"),
         registration=written.get("registration"),
+        definitions=written.get(DEFINITIONS_NAME),
         figures=tuple(sorted(f"{GROUP}/{p.name}" for p in (out / GROUP).glob("*.svg"))),
         pages={label: f"{label}.html" for label in people if (out / f"{label}.html").is_file()},
         problems=gathered.problems,

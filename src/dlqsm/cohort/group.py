@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.agreement.similarity_definitions import summary_table
 from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
+from dlqsm.cohort.similarity_stage import DEFINITIONS, SIMILARITY
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import PARTICIPANTS, ParticipantSource, read_people
 from dlqsm.io.derivatives import table_path
+from dlqsm.io.manifest import NAME as MANIFEST
+from dlqsm.io.manifest import arm_file, read_manifest
 from dlqsm.io.outputs import read_json
 from dlqsm.io.tables import read_table, write_table
 
 GROUP: Final = "group"
 VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
+DEFINITIONS_NAME: Final = "similarity_definitions"
 FEW: Final = 5
 """Fewer participants than this allow no statement on agreement."""
 
@@ -35,6 +41,10 @@ class Gathered:
         Long table with age [years] and sex, missing values NaN.
     similarity, registration
         One row a participant and arm; empty where nothing was compared.
+    definitions
+        SSIM and PSNR of each participant and arm in all definitions, one row each.
+    accelerations
+        Arm to the acceleration factor that its scans tell, the median over participants.
     problems
         Participant (or ``settings``) to what is missing or wrong.
     remarks
@@ -44,6 +54,8 @@ class Gathered:
     values: pd.DataFrame
     similarity: pd.DataFrame
     registration: pd.DataFrame
+    definitions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    accelerations: dict[str, float] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -65,7 +77,7 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
             gathered.problems[person.label] = "has no finished table of nuclei; run the participant stage"
             continue
         tables.append(read_table(path, VALUES))
-        similarity.append(read_table(table_path(out, person.label, "similarity"), ("arm",)))
+        similarity.append(read_table(table_path(out, person.label, SIMILARITY), ("arm",)))
         registration.append(_registration(out, person.label))
         settings[person.label] = str(record.about.get("settings"))
         code.add(str(record.about.get("code")))
@@ -79,6 +91,8 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
         )
     gathered.values = _with_people(pd.concat(tables, ignore_index=True), bids, gathered)
     gathered.similarity, gathered.registration = (_joined(parts) for parts in (similarity, registration))
+    gathered.definitions = _definitions(out, list(settings))
+    gathered.accelerations = _accelerations(out, list(settings))
     if len(tables) < FEW:
         gathered.remarks.append(f"{len(tables)} participants: fewer than {FEW} allow no statement on agreement")
     return gathered
@@ -99,7 +113,13 @@ def write_group_tables(gathered: Gathered, out: Path) -> dict[str, str]:
             continue
         write_table(path, table, about)
         written[what] = path.name
-    return written
+    path = out / GROUP / f"{DEFINITIONS_NAME}.tsv"
+    if gathered.definitions.empty:
+        path.unlink(missing_ok=True)
+        return written
+    path.parent.mkdir(exist_ok=True)
+    write_table(path, summary_table(gathered.definitions, gathered.similarity), about)
+    return {**written, DEFINITIONS_NAME: path.relative_to(out).as_posix()}
 
 
 def reference_among(arms: Sequence[str], wanted: str | None) -> str:
@@ -161,6 +181,27 @@ def _require_one_setting(settings: dict[str, str], gathered: Gathered) -> None:
             gathered.problems[label] = (
                 "was run with other settings than most participants; run the participant stage again for all"
             )
+
+
+def _definitions(out: Path, labels: Sequence[str]) -> pd.DataFrame:
+    """SSIM and PSNR in all definitions, of the participants who have that table."""
+    paths = [table_path(out, label, DEFINITIONS) for label in labels]
+    return _joined([read_table(path, ("arm", "measure", "value")) for path in paths if path.is_file()])
+
+
+def _accelerations(out: Path, labels: Sequence[str]) -> dict[str, float]:
+    """Arm to the median of the acceleration factors that the accounts of its scans tell."""
+    found: dict[str, list[float]] = {}
+    for label in labels:
+        if not (out / label / MANIFEST).is_file():
+            continue
+        for arm in read_manifest(out / label).arms:
+            path = arm_file(out / label, arm, "summary")
+            scan = read_json(path).get("scan") if path is not None and path.is_file() else None
+            factor = scan.get("acceleration") if isinstance(scan, dict) else None
+            if isinstance(factor, int | float):
+                found.setdefault(arm.name, []).append(float(factor))
+    return {arm: median(factors) for arm, factors in found.items()}
 
 
 def _add_failures(out: Path, label: str, gathered: Gathered) -> None:

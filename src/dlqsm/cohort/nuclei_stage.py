@@ -6,7 +6,6 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.arm_stages import qsm_key
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.cohort.records import Fingerprints, content_hash, key_of
+from dlqsm.cohort.similarity_stage import SIMILARITY, write_similarity
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.labels import label_table
 from dlqsm.io.bids import TRUTH, ParticipantSource
@@ -130,12 +129,11 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     }
     path = table_path(plan.out, label, "nuclei")
     write_table(path, nuclei, about)
-    similarity = table_path(plan.out, label, "similarity")
-    write_table(similarity, _similarity(label, family.reference, aligned), {"Reference": family.reference})
+    similar = write_similarity(plan.out, label, family.reference, aligned)
     accounts = plan.out / label / f"{label}_desc-registration_qsmaccount.json"
     write_json(accounts, {found.name: _plain({**found.account, "warnings": warned[found.name]}) for found in own})
     write_manifest(plan.out / label, _manifest(family, atlas, plan))
-    return [*written, path, sidecar_of(path), similarity, sidecar_of(similarity), accounts, plan.out / label / MANIFEST]
+    return [*written, path, sidecar_of(path), *similar, accounts, plan.out / label / MANIFEST]
 
 
 @cache
@@ -254,25 +252,14 @@ def _truth_files(arm: Arm, plan: Plan) -> tuple[Path, Path]:
     return folder / join_name(entities, "Chimap"), folder / join_name(entities, "dseg")
 
 
-def _similarity(label: str, reference: str, aligned: Sequence[ArmNuclei]) -> pd.DataFrame:
-    """Figures of `agreement.similarity` of each arm against the reference arm, inside the common mask."""
-    target = next(found for found in aligned if found.name == reference)
-    rows = []
-    for found in aligned:
-        if found.name != reference:
-            figures = compare_maps(found.chi_ppm, target.chi_ppm, target.common, target.grid)
-            rows.append({"participant_id": label, "arm": found.name, "reference": reference, **figures})
-    return pd.DataFrame(rows, columns=None if rows else ["participant_id", "arm", "reference"])
-
-
 def _manifest(family: Family, atlas: Atlas, plan: Plan) -> Manifest:
     label = family.person.label
     folder = plan.out / label
     arms = tuple(_arm_files(arm, atlas, plan, folder) for arm in family.arms)
-    names = {what: table_path(plan.out, label, what).name for what in ("nuclei", "similarity")}
+    names = {what: table_path(plan.out, label, what).name for what in ("nuclei", SIMILARITY)}
     accounts = f"{label}_desc-registration_qsmaccount.json"
     page = f"../{label}.html"
-    return Manifest(label, arms, names["nuclei"], names["similarity"], family.reference, accounts, page)
+    return Manifest(label, arms, names["nuclei"], names[SIMILARITY], family.reference, accounts, page)
 
 
 def _arm_files(arm: Arm, atlas: Atlas, plan: Plan, folder: Path) -> ArmFolders:

@@ -83,6 +83,9 @@ class GroupReport:
     registration
         Columns ``participant_id arm``, and where known ``score`` (higher is better), ``shift_mm``, ``rotation_deg``,
         ``coverage`` (lowest share of a nucleus inside the valid mask) and ``warnings``; None where none was made.
+    definitions
+        Columns ``arm measure scale domain dimension mean lowest highest``: SSIM and PSNR in all definitions, over the
+        participants; None where they were not computed.
     figures
         Pictures in the order shown.
     pages
@@ -115,6 +118,7 @@ class GroupReport:
     age: pd.DataFrame | None = None
     similarity: pd.DataFrame | None = None
     registration: pd.DataFrame | None = None
+    definitions: pd.DataFrame | None = None
     figures: tuple[GroupFigure, ...] = ()
     pages: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)

@@ -9,10 +9,12 @@ import pandas as pd
 import dlqsm
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import group_quality, group_tables
+from dlqsm.report.definition_table import definition_tables
 from dlqsm.report.group import GroupReport
 from dlqsm.report.methods_text import Sentence, method_sentences
 from dlqsm.report.numbers import number
 from dlqsm.report.page import TEMPLATES
+from dlqsm.report.paper import published
 
 
 def group_page(report: GroupReport) -> str:
@@ -40,6 +42,8 @@ def group_page(report: GroupReport) -> str:
         registration=group_quality.registration_rows(report),
         outlier_rule=group_quality.OUTLIER_RULE,
         similarity=group_quality.similarity_rows(report),
+        definitions=definition_tables(report),
+        paper=published(),
         legend=[(name, FULL_NAMES[name], COLOURS[name]) for name in NUCLEI],
         sentences=[*method_sentences(report.methods), *_statistics(report)],
         number=number,

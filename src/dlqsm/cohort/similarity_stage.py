@@ -1,0 +1,67 @@
+"""Similarity of the arms' susceptibility maps with that of the reference arm, inside the mask that all arms share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from dlqsm.agreement.similarity import compare_maps
+from dlqsm.agreement.similarity_definitions import all_definitions
+from dlqsm.io.derivatives import sidecar_of, table_path
+from dlqsm.io.tables import write_table
+from dlqsm.pipeline.nuclei import ArmNuclei
+
+SIMILARITY: Final = "similarity"
+DEFINITIONS: Final = "similaritydefinitions"
+"""Labels of the two tables of a participant."""
+_KEYS: Final = ("participant_id", "arm", "reference")
+_ABOUT_DEFINITIONS: Final = {
+    "measure": "ssim, or psnr_db [dB]",
+    "scale": "Peak of PSNR and data range of SSIM: window 0.5 ppm; one 1 ppm; max, range: of the reference arm's map",
+    "domain": "volume: the whole array, zero outside the brain; brain: the mask; box: the smallest box round the mask",
+    "dimension": "2d: slice by slice along the last axis; 3d: the volume at once",
+    "value": "What the definition gives",
+}
+
+
+def write_similarity(out: Path, label: str, reference: str, aligned: Sequence[ArmNuclei]) -> list[Path]:
+    """Write both tables of a participant, and return the files.
+
+    Parameters
+    ----------
+    out
+        Folder of the derivatives.
+    label
+        Participant, with ``sub-``.
+    reference
+        Name of the arm that the others are compared with.
+    aligned
+        Maps of all arms on the grid of the reference arm.
+    """
+    figures, definitions = similarity_tables(label, reference, aligned)
+    paths = [table_path(out, label, SIMILARITY), table_path(out, label, DEFINITIONS)]
+    write_table(paths[0], figures, {"Reference": reference})
+    write_table(paths[1], definitions, {"Reference": reference, "Meaning": dict(_ABOUT_DEFINITIONS)})
+    return [*paths, *map(sidecar_of, paths)]
+
+
+def similarity_tables(label: str, reference: str, aligned: Sequence[ArmNuclei]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Figures of `agreement.similarity`, one row an arm; and SSIM and PSNR in all definitions, one row each."""
+    target = next(found for found in aligned if found.name == reference)
+    figures, definitions = [], []
+    for found in aligned:
+        if found.name == reference:
+            continue
+        key = dict(zip(_KEYS, (label, found.name, reference), strict=True))
+        maps = found.chi_ppm, target.chi_ppm, target.common
+        figures.append({**key, **compare_maps(*maps, target.grid)})
+        definitions += [{**key, **asdict(one)} for one in all_definitions(*maps)]
+    named = list(_KEYS)
+    return (
+        pd.DataFrame(figures, columns=None if figures else named),
+        pd.DataFrame(definitions, columns=None if definitions else [*named, *_ABOUT_DEFINITIONS]),
+    )
