@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from dlqsm.cli import demo, main
+from dlqsm.core.arm_names import named_acceleration
+from dlqsm.io.bids import read_dataset
 from dlqsm.io.nifti import read_image, read_volume
 from dlqsm.io.raw import read_raw
 
@@ -127,6 +129,30 @@ def test_the_same_seed_makes_the_same_data(dataset: Path, raw: Path, tmp_path: P
     assert np.array_equal(again.readouts(0, 50), read_raw(raw).readouts(0, 50))
 
 
+def test_a_dataset_is_undersampled_by_several_factors_and_seeds(dataset: Path, raw: Path, tmp_path: Path) -> None:
+    _run("undersample", dataset, tmp_path / "af", "--acceleration", 2, 2.5, "--seed", 0, 7, "--calibration", 12, 12)
+    found = read_dataset(tmp_path / "af")
+    (person,) = found.participants
+    assert found.is_virtual
+    assert person.t1w is not None
+    assert {arm.name for arm in person.arms} == {
+        "FULL", *(f"FULL_recAF{factor}s{seed}" for factor in ("2", "2p5") for seed in (0, 7))
+    }  # fmt: skip
+    full = read_raw(raw)
+    lines = {}
+    for arm in person.arms:
+        assert arm.raw is not None
+        kept = read_raw(arm.raw)
+        lines[arm.name] = {tuple(line) for line in kept.header.lines.tolist()}
+        factor = named_acceleration(arm.name)
+        assert factor is not None
+        assert len(lines[arm.name]) == round(52 * 36 / factor)
+        first = tuple(kept.header.lines[0])
+        place = full.header.lines.tolist().index(list(first))
+        assert np.array_equal(kept.readouts(0, 1), full.readouts(place, place + 1))
+    assert lines["FULL_recAF2s0"] != lines["FULL_recAF2s7"]
+
+
 def test_sampling_writes_mask_order_and_picture(tmp_path: Path, refused: Refused) -> None:
     words = ["sampling", tmp_path / "m", "--shape", 64, 40, "--acceleration", 4, "--seed", 2]
     _run(*words)
@@ -154,6 +180,8 @@ def test_what_the_raw_line_refuses(dataset: Path, raw: Path, mapped: Path, tmp_p
     assert "shap" in refused("simulate", out, "--participants", 1, "--protocol", tmp_path / "p.toml")
     assert "already holds" in refused("simulate", dataset, "--participants", 1)
     assert "never acquired" in refused("undersample", mapped / "af2.h5", out, "--acceleration", 2, "--seed", 9)
+    assert "several are for a BIDS dataset" in refused("undersample", raw, out, "--acceleration", 2, 3)
+    assert "is the dataset itself" in refused("undersample", dataset, dataset, "--acceleration", 2)
     assert "no such file" in refused("recon", tmp_path / "x.h5", out)
     (tmp_path / "text.h5").write_text("hello")
     assert "text.h5" in refused("recon", tmp_path / "text.h5", out)

@@ -15,6 +15,7 @@ from dlqsm.core.arm_names import family_of, named_acceleration
         ("FULL", 1.0, "FULL"),
         ("FULL_recAF5joint", 5.0, "FULL_recAF#joint"),
         ("PI2_recAF4.5cs", 4.5, "PI2_recAF#cs"),
+        ("FULL_recAF2p5s1", 2.5, "FULL_recAF#s1"),
         ("ses-02", None, "ses-02"),
         ("sense", None, "sense"),
     ],

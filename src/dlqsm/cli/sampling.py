@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -29,32 +30,36 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     add_sampling_arguments(parser, words)
 
 
-def add_sampling_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Declare kind, acceleration, seed, calibration and the options of the kind."""
+def add_sampling_arguments(parser: argparse.ArgumentParser, words: list[str], *, several: bool = False) -> None:
+    """Declare kind, acceleration, seed, calibration and the options of the kind; lists of the first two if several."""
     kind = peek(words, "--kind", DEFAULT_KIND)
     require_choice("sampling", kind, SAMPLINGS)
-    parser.add_argument("--acceleration", type=positive(float), metavar="R", required=True, help="net, at least 1")
+    many: dict[str, Any] = {"nargs": "+"} if several else {}
+    parser.add_argument(
+        "--acceleration", type=positive(float), metavar="R", required=True, help="net, at least 1", **many
+    )
     parser.add_argument("--kind", choices=tuple(SAMPLINGS), default=DEFAULT_KIND, help=f"(default: {DEFAULT_KIND})")
-    parser.add_argument("--seed", type=int, default=0, help="for the same mask again (default: 0)")
+    seed = [0] if several else 0
+    parser.add_argument("--seed", type=int, default=seed, help="for the same mask again (default: 0)", **many)
     parser.add_argument(
         "--calibration", type=int, nargs=2, metavar=("CY", "CZ"), help="axes of the calibration ellipse"
     )
     add_method_options(parser, _options(kind), title=f"options of {kind}")
 
 
-def draw_sampling(arguments: argparse.Namespace, shape: tuple[int, int]) -> Sampling:
-    """Draw the sampling that the arguments ask for."""
+def draw_sampling(arguments: argparse.Namespace, shape: tuple[int, int], acceleration: float, seed: int) -> Sampling:
+    """Draw a sampling of the kind and with the options that the arguments ask for."""
     options = method_options(arguments, _options(arguments.kind))
     if arguments.calibration:
         options["calibration"] = tuple(arguments.calibration)
     draw = choose("sampling", SAMPLINGS, arguments.kind, options)
-    return draw(shape, arguments.acceleration, arguments.seed)
+    return draw(shape, acceleration, seed)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
-    sampling = draw_sampling(arguments, tuple(arguments.shape))
+    sampling = draw_sampling(arguments, tuple(arguments.shape), arguments.acceleration, arguments.seed)
     targets = {suffix: arguments.out.with_name(arguments.out.name + suffix) for suffix in (".npy", ".txt", ".png")}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing and not arguments.overwrite:

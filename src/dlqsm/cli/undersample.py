@@ -1,41 +1,151 @@
-"""Undersample raw k-space (ISMRMRD) retrospectively: keep round(NY NZ / R) of its (ky, kz) lines."""
+"""Undersample raw k-space (ISMRMRD) retrospectively: keep round(NY NZ / R) of its (ky, kz) lines.
+
+Of a BIDS dataset every fully sampled scan is undersampled, by each acceleration and each seed, into a new dataset that
+holds the scans themselves too: `dlqsm run` on it compares them, as FULL with FULL_recAF3, FULL_recAF4 and so on. One
+noise and one pose serve all of them, so that such a study tells what undersampling does and nothing else.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from dlqsm.cli.arguments import path
-from dlqsm.cli.console import start
+from dlqsm.cli.console import Talk, start
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
-from dlqsm.core.raw import undersample
+from dlqsm.core.raw import SelectedRaw, undersample
+from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, ArmSource, Dataset, read_dataset
+from dlqsm.io.bids_names import join_name
+from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
 from dlqsm.io.raw import read_raw, write_raw
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
-    parser.add_argument("raw", type=path, metavar="FULL.h5", help="fully sampled ISMRMRD file")
-    parser.add_argument("out", type=path, metavar="OUT.h5")
-    add_sampling_arguments(parser, words)
+    parser.add_argument("raw", type=path, metavar="FULL", help="fully sampled ISMRMRD file, or a BIDS dataset of such")
+    parser.add_argument("out", type=path, metavar="OUT", help="file, or folder of the new dataset")
+    add_sampling_arguments(parser, words, several=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
+    if arguments.raw.is_dir():
+        return _dataset(arguments, talk)
+    if len(arguments.acceleration) > 1 or len(arguments.seed) > 1:
+        raise InputError(
+            f"{arguments.raw}: one file takes one --acceleration and one --seed; several are for a BIDS dataset"
+        )
     require_free(arguments.out, overwrite=arguments.overwrite)
-    raw = read_raw(arguments.raw)
+    kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
+    write_raw(arguments.out, kept)
+    talk.say(f"{_in_words(kept)}: {arguments.out}")
+    return 0
+
+
+def _kept(raw_path: Path, arguments: argparse.Namespace, acceleration: float, seed: int) -> SelectedRaw:
+    """The lines of a raw file that a sampling keeps; raises `InputError` where one of them was never acquired."""
+    raw = read_raw(raw_path)
     _, ny, nz = raw.header.grid.shape
-    sampling = draw_sampling(arguments, (ny, nz))
+    sampling = draw_sampling(arguments, (ny, nz), acceleration, seed)
     absent = int((sampling.mask & ~raw.header.sampling_mask).sum())
     if absent:
         raise InputError(
-            f"{arguments.raw}: {absent} of the {int(np.sum(sampling.mask))} lines to keep were never acquired "
+            f"{raw_path}: {absent} of the {int(np.sum(sampling.mask))} lines to keep were never acquired "
             f"(its net acceleration is {raw.header.acceleration:.2f}); expected fully sampled data"
         )
-    kept = undersample(raw, sampling.mask, sampling.calibration)
-    write_raw(arguments.out, kept)
-    talk.say(f"{len(kept.header.lines)} lines kept, net acceleration {kept.header.acceleration:.4f}: {arguments.out}")
+    return undersample(raw, sampling.mask, sampling.calibration)
+
+
+def _in_words(kept: SelectedRaw) -> str:
+    return f"{len(kept.header.lines)} lines kept, net acceleration {kept.header.acceleration:.4f}"
+
+
+def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
+    """Undersample every raw scan of a dataset into a new one."""
+    dataset = read_dataset(arguments.raw)
+    scans = [(person.label, arm) for person in dataset.participants for arm in person.arms if arm.raw]
+    if not scans:
+        raise InputError(f"{arguments.raw}: has no raw data (sourcedata/sub-*/anat/*_MEGRE.h5) to undersample")
+    if arguments.out.resolve() == arguments.raw.resolve():
+        raise InputError(f"{arguments.out}: is the dataset itself; give another folder for OUT")
+    full = [(label, arm) for label, arm in scans if _has_every_line(arm)]
+    if not full:
+        raise InputError(
+            f"{arguments.raw}: none of its {len(scans)} raw scans is fully sampled; nothing to undersample"
+        )
+    for label, arm in scans:
+        if (label, arm) not in full:
+            talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
+    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
+        for label, arm in full:
+            _scan(label, arm, dataset, out, arguments, talk)
+        _describe(dataset, out)
+    print(arguments.out)
     return 0
+
+
+def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: argparse.Namespace, talk: Talk) -> None:
+    """One scan and its undersampled copies."""
+    source = _raw_of(arm)
+    folder = out / source.parent.relative_to(dataset.root)
+    folder.mkdir(parents=True, exist_ok=True)
+    _link_or_copy(source, folder / source.name)
+    entities = {"sub": label.removeprefix("sub-"), **dict(arm.entities)}
+    for acceleration, seed, name in _variants(arguments):
+        kept = _kept(source, arguments, acceleration, seed)
+        target = folder / join_name({**entities, "rec": entities.get("rec", "") + name}, "MEGRE", ".h5")
+        with whole_file(target) as partial:
+            write_raw(partial, kept)
+        talk.say(f"{_in_words(kept)}: {target}")
+
+
+def _variants(arguments: argparse.Namespace) -> Iterator[tuple[float, int, str]]:
+    """Acceleration, seed, and the label of each copy; a point of the factor is written as p, as in AF2p5."""
+    for acceleration in arguments.acceleration:
+        for seed in arguments.seed:
+            which = f"s{seed}" if len(arguments.seed) > 1 else ""
+            yield acceleration, seed, f"AF{acceleration:g}".replace(".", "p") + which
+
+
+def _describe(dataset: Dataset, out: Path) -> None:
+    """What the new dataset takes over: description, participants, T1w images, and the truth of virtual scans."""
+    for name in (PARTICIPANTS, Path(PARTICIPANTS).with_suffix(".json").name):
+        if (dataset.root / name).is_file():
+            shutil.copyfile(dataset.root / name, out / name)
+    for person in dataset.participants:
+        if person.t1w is not None:
+            target = out / person.t1w.relative_to(dataset.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(person.t1w, target)
+    if (dataset.root / TRUTH).is_dir():
+        shutil.copytree(dataset.root / TRUTH, out / TRUTH, copy_function=_link_or_copy, dirs_exist_ok=True)
+    about = (
+        read_json(dataset.root / DESCRIPTION) if (dataset.root / DESCRIPTION).is_file() else {"BIDSVersion": "1.10.0"}
+    )
+    write_json(out / DESCRIPTION, {**about, "Name": f"{dataset.name}, undersampled"})
+
+
+def _has_every_line(arm: ArmSource) -> bool:
+    return bool(read_raw(_raw_of(arm)).header.sampling_mask.all())
+
+
+def _raw_of(arm: ArmSource) -> Path:
+    assert arm.raw is not None
+    return arm.raw
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    """The same file under another name where the file system can, else a copy."""
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

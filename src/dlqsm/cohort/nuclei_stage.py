@@ -247,7 +247,9 @@ def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Pla
 
 def _truth_files(arm: Arm, plan: Plan) -> tuple[Path, Path]:
     """True susceptibility and labels of an acquisition; whether they exist is another question."""
-    entities = {"sub": arm.label.removeprefix("sub-"), **dict(arm.source.entities)}
+    # Undersampled afterwards (rec-AF3), a scan still shows what it showed.
+    of_scan = {key: label for key, label in arm.source.entities if key != "rec"}
+    entities = {"sub": arm.label.removeprefix("sub-"), **of_scan}
     folder = plan.bids / TRUTH / arm.label / "anat"
     return folder / join_name(entities, "Chimap"), folder / join_name(entities, "dseg")
 

@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 FULLY_SAMPLED: Final = "FULL"
-_FACTOR: Final = re.compile(r"(?:PI|DL|AF)(\d+(?:\.\d+)?)")
+_FACTOR: Final = re.compile(r"(?:PI|DL|AF)(\d+(?:[.p]\d+)?)")
+"""A point of the factor is a p in labels of BIDS, which have letters and digits only."""
 _MASKED: Final = "#"
 
 
@@ -18,7 +19,7 @@ def named_acceleration(arm: str) -> float | None:
     """
     found = _FACTOR.findall(arm)
     if found:
-        return float(found[-1])
+        return float(found[-1].replace("p", "."))
     return 1.0 if arm.startswith(FULLY_SAMPLED) else None
 
 
