@@ -1,4 +1,4 @@
-"""What the columns of agreement.tsv and age.tsv mean, in their order: the data dictionaries."""
+"""What the columns of agreement.tsv, age.tsv and mixed_model.tsv mean, in their order: the data dictionaries."""
 
 from typing import Final
 
@@ -65,6 +65,11 @@ AGREEMENT: Final = {
     "icc_bca_high": "Upper end of the 95 % BCa interval of icc",
     "ccc_bca_low": "Lower end of the 95 % BCa interval of ccc",
     "ccc_bca_high": "Upper end of the 95 % BCa interval of ccc",
+    "sd_over_repeat": "sd_ppb over that of the repeat, over the people who have both: 1 is the floor",
+    "sd_over_repeat_low": "Lower end of its 90 % interval (Pitman and Morgan)",
+    "sd_over_repeat_high": "Upper end of its 90 % interval",
+    "sd_over_repeat_p": "One-sided p-value that the arm scatters no more than the repeat (Pitman and Morgan)",
+    "sd_over_repeat_p_holm": "The same after Holm over the nuclei of the arm and side",
 }
 
 AGE: Final = {
@@ -92,4 +97,21 @@ AGE: Final = {
     "slope_tost_p": "p-value of two one-sided t-tests: below 0.05 shows that |slope difference| is below slope_margin",
     "slope_tost_low": "Lower end of the 90 % interval of the slope difference, which decides on that [ppb/year]",
     "slope_tost_high": "Upper end of the 90 % interval of the slope difference, which decides on that [ppb/year]",
+}
+
+MIXED_MODEL: Final = {
+    "kind": "arm, nucleus, cell: mean difference from the reference of an arm, a nucleus or both; against_repeat: arm "
+    "minus repeat; trend: slope on the acceleration factor; test: Wald test that all means are equal; sd: standard "
+    "deviation of a random effect",
+    "arm": "Arm; of a trend its family, the factor as #",
+    "roi": "Nucleus; n/a where all have the same weight",
+    "effect": "What is tested, or whose standard deviation it is",
+    "estimate": "Estimate, ppb; of a trend ppb per unit of the acceleration factor",
+    "standard_error": "Its standard error, in the same unit",
+    "low": "Lower end of its 95 % t interval; standard deviations have none",
+    "high": "Upper end of its 95 % t interval",
+    "statistic": "t, or F of a test",
+    "freedom_above": "Degrees of freedom above of F",
+    "freedom": "Degrees of freedom of t, those below of F: participants - 1, which is on the safe side",
+    "p": "Two-sided p-value of 0, not adjusted",
 }
