@@ -49,12 +49,19 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestWhatIsWritten:
     def test_tables_with_a_dictionary_of_every_column(self, written):
-        for name in ("agreement", "age"):
+        for name in ("agreement", "age", "mixed_model"):
             table, about = _read(written / f"{name}.tsv"), json.loads((written / f"{name}.json").read_text())
             assert list(table.columns) == list(about["columns"])
             assert about["Reference"] == "PI2" and about["Repeat"] == "PI2rep" and about["MarginPpb"] == 3.0
             for column, text in about["columns"].items():
                 assert column.endswith("_ppb") <= ("[ppb]" in text), column
+
+    def test_the_mixed_model_tells_how_it_ended(self, written):
+        about = json.loads((written / "mixed_model.json").read_text())
+        assert about["Converged"] is True and about["Participants"] == 9 and "(1 | participant" in about["Model"]
+        assert set(_read(written / "mixed_model.tsv")["kind"]) == {
+            "arm", "nucleus", "cell", "against_repeat", "test", "sd"
+        }  # fmt: skip
 
     def test_figures_as_svg_with_text_and_as_png(self, written):
         for name in FIGURES:
@@ -64,7 +71,7 @@ class TestWhatIsWritten:
 
     def test_nothing_else(self, written):
         names = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png")}
-        names |= {f"{name}.{ending}" for name in ("agreement", "age") for ending in ("tsv", "json")}
+        names |= {f"{name}.{ending}" for name in ("agreement", "age", "mixed_model") for ending in ("tsv", "json")}
         assert {file.name for file in written.iterdir()} == names | {"tables.tex"}
 
     def test_the_latex_tables_are_whole(self, written):
@@ -83,6 +90,9 @@ class TestWhatIsWritten:
         said = capsys.readouterr().out
         assert "DL3 against PI2, both sides pooled" in said
         assert "within ±5 ppb" in said and "of 2 nuclei" in said
+        about = json.loads((tmp_path / "out" / "agreement.json").read_text())
+        assert about["Answer"] and all(sentence in said for sentence in about["Answer"])
+        assert said.startswith("Up to an acceleration of AF 3 (DL3), every nucleus stays within ±5 ppb of PI2")
         assert "…" not in said.replace("…+", "").replace("…−", "")  # nothing was cut off
 
     def test_not_over_results_that_exist(self, written, refused: Refused):
@@ -96,7 +106,7 @@ class TestIncompleteData:
         no_age = _save(_cohort().drop(columns=["age", "sex"]), tmp_path / "b.tsv")
         _run("agree", no_age, out, "--reference", "PI2", "--overwrite")
         assert "age.tsv was not made: no age is known" in capsys.readouterr().out
-        assert (out / "agreement.tsv").is_file()
+        assert (out / "agreement.tsv").is_file() and (out / "mixed_model.tsv").is_file()
         assert not [file for file in out.iterdir() if file.name.startswith("age.") or "slopes" in file.name]
 
     def test_missing_people_are_counted(self, tmp_path, capsys):

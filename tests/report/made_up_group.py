@@ -108,6 +108,26 @@ def make_definitions(arms=ARMS[1:]):
     return pd.DataFrame(rows, columns=columns)
 
 
+def make_mixed():
+    """A line of every kind; cells and nuclei are for the file alone."""
+    rows = [
+        ("arm", "DL3", None, None, 0.31, 0.11, 0.51, 3.1, 0.004),
+        ("nucleus", None, "Pu", None, 0.77, 0.1, 0.2, 1.0, 0.1),
+        ("cell", "DL3", "Pu", None, 0.88, 0.1, 0.2, 1.0, 0.1),
+        ("against_repeat", "DL3", None, None, -0.42, -0.92, 0.08, -1.7, 0.09),
+        ("trend", "DL#", None, None, -0.65, -0.85, -0.45, -6.5, 0.0001),
+        ("trend", "DL#", "Pu", None, -0.75, -0.95, -0.55, -7.5, 0.0002),
+        ("test", None, None, "arm:nucleus", np.nan, np.nan, np.nan, 1.46, 0.14),
+        ("sd", None, None, "participant:nucleus", 2.04, np.nan, np.nan, np.nan, np.nan),
+    ]
+    columns = ["kind", "arm", "roi", "effect", "estimate", "low", "high", "statistic", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+MIXED_ACCOUNT = {"Model": "difference ~ arm + (1 | participant)", "Converged": True, "VariancesAtZero": ["participant"]}
+ANSWER = ("Up to an acceleration of AF 4 (DL4), every nucleus stays.", "AF 5 (DL5): not shown in RN.")
+
+
 def make_group(**changes):
     people = pd.DataFrame({"participant_id": PEOPLE, "age": np.arange(21.0, 29.0), "sex": list("MFMFMFMF")})
     content = {
@@ -122,6 +142,9 @@ def make_group(**changes):
         "similarity": make_similarity(),
         "registration": make_registration(),
         "definitions": make_definitions(),
+        "mixed": make_mixed(),
+        "mixed_account": MIXED_ACCOUNT,
+        "answer": ANSWER,
         "figures": (GroupFigure("Equivalence", "Within the margin or not.", "A picture of equivalence.", SVG),),
         "pages": {person: f"{person}.html" for person in PEOPLE},
         "problems": {"sub-03": "DL4: the raw data end early"},

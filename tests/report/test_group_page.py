@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_group import (
+    ANSWER,
     ARMS,
+    MIXED_ACCOUNT,
     PEOPLE,
     SVG,
     make_agreement,
@@ -179,6 +181,27 @@ def test_similarity_is_mean_and_sd_over_participants(group, reader):
         ]
 
 
+def test_the_answer_comes_first(page, reader):
+    assert all(sentence in reader.words for sentence in ANSWER)
+    assert page.index(ANSWER[0]) < page.index("Agreement with PI2")
+    assert 'id="answer"' not in group_page(make_group(answer=()))
+
+
+def test_the_mixed_model_is_told_with_its_doubts(reader):
+    table = next(t for t in reader.tables if t[0] == ["", "Estimate", "95 % CI", "p"])
+    assert table[1:] == [
+        ["DL3 − PI2, all nuclei", "+0.31 ppb", "+0.11 to +0.51", "0.004"],
+        ["DL3 − PI2rep, all nuclei", "−0.42 ppb", "−0.92 to +0.08", "0.090"],
+        ["trend over DL3, DL4, all nuclei", "−0.65 ppb per unit of acceleration", "−0.85 to −0.45", "< 0.001"],
+        ["trend over DL3, DL4, putamen", "−0.75 ppb per unit of acceleration", "−0.95 to −0.55", "< 0.001"],
+        ["F test: arms differ by nucleus", "1.46", "–", "0.140"],
+        ["SD of a nucleus in a person, shared by all arms", "2.04 ppb", "–", "–"],
+    ]
+    assert "It converged. Variances at zero: participant." in reader.words
+    doubtful = Reader(group_page(make_group(mixed_account={**MIXED_ACCOUNT, "Converged": False}))).words
+    assert "It did not converge: do not rely on it." in doubtful and "It converged" not in doubtful
+
+
 def test_other_definitions_stand_beside_the_published_figures(reader):
     tables = [t for t in reader.tables if "Voxels" in t[0]]
     assert [t[0][0] for t in tables] == ["Data range", "Peak"]
@@ -256,7 +279,7 @@ def test_hostile_names_are_text():
 
 
 def test_tables_that_do_not_exist_are_named():
-    absent = dict.fromkeys(("agreement", "age", "similarity", "registration", "definitions"))
+    absent = dict.fromkeys(("agreement", "age", "mixed", "similarity", "registration", "definitions"))
     bare = make_group(**absent, figures=(), methods={}, software={}, problems={})
     words = Reader(group_page(bare)).words
     for sentence in (

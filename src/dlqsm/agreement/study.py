@@ -14,6 +14,7 @@ from dlqsm.agreement.bootstrap import bootstrap_intervals
 from dlqsm.agreement.concordance import icc_a1, lin_ccc
 from dlqsm.agreement.correlation import pearson, williams_test
 from dlqsm.agreement.equivalence import tost_paired
+from dlqsm.agreement.floor import ratio_of_pairs
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
 from dlqsm.agreement.pairs import BOTH, Pairs, by_name, make_pairs, regions, require_reference
@@ -28,7 +29,13 @@ Row = dict[str, Any]
 
 
 def agreement_table(
-    table: pd.DataFrame, *, reference: str, margin_ppb: float = 3.0, seed: int = 0, n_resamples: int = 10_000
+    table: pd.DataFrame,
+    *,
+    reference: str,
+    margin_ppb: float = 3.0,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    repeat: str | None = None,
 ) -> pd.DataFrame:
     """All statistics of agreement of every arm with the reference.
 
@@ -42,6 +49,8 @@ def agreement_table(
         Mean difference that does not matter [ppb], set before the data are seen.
     seed, n_resamples
         Of the bootstrap.
+    repeat
+        Second scan by the reference, whose spread is the floor of the others'; without it there is none.
 
     Returns
     -------
@@ -56,11 +65,13 @@ def agreement_table(
     require_positive("the equivalence margin", [margin_ppb], "ppb")
     pairs = make_pairs(check_table(table, "the table", is_unit_known=True), reference)
     intervals = bootstrap_intervals(pairs, seed=seed, n_resamples=n_resamples)
+    floors = {(one.roi, one.side): one for one in pairs if one.arm == repeat}
     rows = []
     for one, bca in zip(pairs, intervals, strict=True):
         row = {"arm": one.arm, "roi": one.roi, "side": one.side, "margin_ppb": margin_ppb} | _counts_and_means(one)
         if one.n >= MIN_PAIRS:
             row |= _differences(one) | _coefficients(one) | _equivalence(one, margin_ppb) | _slopes(one) | _bca(bca)
+            row |= _over_floor(one, floors.get((one.roi, one.side)))
         rows.append(row)
     found = pd.DataFrame(rows).reindex(columns=list(columns.AGREEMENT))
     return _adjust(found)
@@ -185,6 +196,13 @@ def _slopes(pairs: Pairs) -> Row:
     }
 
 
+def _over_floor(pairs: Pairs, floor: Pairs | None) -> Row:
+    if floor is None or pairs.arm == floor.arm:
+        return {}
+    found = ratio_of_pairs(pairs, floor)
+    return {"sd_over_repeat": found.ratio, **_ends("sd_over_repeat_{}", found.interval), "sd_over_repeat_p": found.p}
+
+
 def _bca(intervals: dict[str, Interval]) -> Row:
     patterns = {"bias_ppb": "bias_bca_{}_ppb", "signed_percent_difference": "percent_bca_{}"}
     patterns |= {"icc": "icc_bca_{}", "ccc": "ccc_bca_{}"}
@@ -202,6 +220,10 @@ def _adjust(found: pd.DataFrame) -> pd.DataFrame:
         p, tost_p = (found.loc[family, name].to_numpy(np.float64) for name in ("p", "tost_p"))
         found.loc[family, "p_holm"] = holm(p)
         found.loc[family, "p_bh"] = benjamini_hochberg(p)
+        for arm in found.loc[family, "arm"].unique():
+            of_arm = family & (found["arm"] == arm)
+            wider = found.loc[of_arm, "sd_over_repeat_p"].to_numpy(np.float64)
+            found.loc[of_arm, "sd_over_repeat_p_holm"] = holm(wider)
         found.loc[family, "tost_p_holm"] = holm(tost_p)
     return found
 

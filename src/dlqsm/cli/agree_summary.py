@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dlqsm.agreement.mixed_model import MixedModel
+from dlqsm.cli.agree_files import Agreement
+from dlqsm.core.arm_names import family_of
 from dlqsm.report.agreement_style import columns_of, number, plain, rois_of, row_of, signed
 
 WIDTH = 124
@@ -18,26 +20,35 @@ WIDTH = 124
 ALPHA = 0.05
 
 
-def print_summary(
-    agreement: pd.DataFrame,
-    age: pd.DataFrame | None,
-    *,
-    reference: str,
-    margin_ppb: float,
-    remarks: Sequence[str],
-) -> None:
-    """Print the primary results (side both) and the remarks to standard output."""
+def print_summary(study: Agreement, *, reference: str, margin_ppb: float) -> None:
+    """Print the answer, the primary results (side both) and the remarks to standard output."""
     console = Console(highlight=False, width=WIDTH)
-    both = agreement[agreement["side"] == "both"]
+    for sentence in study.answer:
+        console.print(sentence, markup=False, soft_wrap=True)
+    if study.answer:
+        console.print()
+    both = study.agreement[study.agreement["side"] == "both"]
     for arm in columns_of(both, None):
         _heading(console, f"{arm} against {reference}, both sides pooled")
         console.print(_agreement_table(both, arm, margin_ppb))
         console.print(f"{_in_words(both[both['arm'] == arm], margin_ppb)}\n", soft_wrap=True)
-    if age is not None:
+    if study.age is not None:
         _heading(console, "Association with age, slopes in ppb/year")
-        console.print(_age_table(age, reference))
-    for remark in remarks:
+        console.print(_age_table(study.age, reference))
+    _print_trends(console, study.mixed, columns_of(both, None))
+    for remark in study.remarks:
         console.print(f"note: {remark}", markup=False, soft_wrap=True)
+
+
+def _print_trends(console: Console, mixed: MixedModel, arms: list[str]) -> None:
+    """Trends with the acceleration factor over all nuclei, of the mixed model."""
+    trends = mixed.table[(mixed.table["kind"] == "trend") & mixed.table["roi"].isna()]
+    for row in trends.to_dict("records"):
+        named = {str(key): value for key, value in row.items()}
+        slope = _interval(named, "estimate", "low", "high", _two_digits)
+        of_family = ", ".join(arm for arm in arms if family_of(arm) == named["arm"])
+        told = f"trend of {of_family} over all nuclei (mixed model): {slope} ppb per unit of acceleration"
+        console.print(f"{told}, p {_p(number(named, 'p'))}", markup=False, soft_wrap=True)
 
 
 def _agreement_table(both: pd.DataFrame, arm: str, margin_ppb: float) -> Table:

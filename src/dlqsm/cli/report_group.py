@@ -18,6 +18,7 @@ from dlqsm.report.summary import methods_of
 
 AGREEMENT: Final = ("arm", "roi", "side", "n", "bias_ppb", "p_holm", "tost_p")
 AGE: Final = ("arm", "roi", "n", "pearson_r", "p")
+MIXED: Final = ("kind", "arm", "roi", "effect", "estimate", "low", "high", "statistic", "p")
 DEFINITIONS: Final = ("arm", "measure", "scale", "domain", "dimension", "mean", "lowest", "highest")
 _FIGURES: Final = {
     "equivalence": (
@@ -46,7 +47,8 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         If a file that the manifest names is missing or cannot be used.
     """
     values = read_table(folder / content.values, VALUES)
-    repeat = _repeat(folder, content.agreement)
+    about = _about(folder, content.agreement)
+    repeat = about.get("Repeat") or None
 
     def table(name: str | None, required: tuple[str, ...]) -> pd.DataFrame | None:
         return None if name is None else read_table(folder / name, required)
@@ -60,6 +62,9 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         margin_ppb=content.margin_ppb,
         agreement=table(content.agreement, AGREEMENT),
         age=table(content.age, AGE),
+        mixed=table(content.mixed, MIXED),
+        mixed_account=_about(folder, content.mixed),
+        answer=tuple(map(str, about.get("Answer") or ())),
         similarity=table(content.similarity, ("participant_id", "arm")),
         registration=table(content.registration, ("participant_id", "arm")),
         definitions=table(content.definitions, DEFINITIONS),
@@ -119,8 +124,7 @@ def _methods(folder: Path, content: GroupManifest) -> dict[str, Any]:
     return {}
 
 
-def _repeat(folder: Path, agreement: str | None) -> str | None:
-    """The repeat of the reference, where the study names one."""
-    about = None if agreement is None else (folder / agreement).with_suffix(".json")
-    told = read_json(about).get("Repeat") if about is not None and about.is_file() else None
-    return str(told) if told else None
+def _about(folder: Path, name: str | None) -> dict[str, Any]:
+    """The JSON beside a table; empty where there is none."""
+    path = None if name is None else (folder / name).with_suffix(".json")
+    return dict(read_json(path)) if path is not None and path.is_file() else {}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlqsm.cli.agree import AGE, AGREEMENT, write_agreement
+from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.failure import one_sentence
@@ -211,25 +211,30 @@ def _group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[Par
         arms = tuple(dict.fromkeys(gathered.values["arm"]))
         reference = reference_among(arms, arguments.reference)
         written = write_group_tables(gathered, out)
-        notes = _agreement(gathered, out, reference, arguments)
+        answer, notes = _agreement(gathered, out, reference, arguments)
         write_group_manifest(out, _group_manifest(dataset, gathered, written, arms, reference, notes, out, arguments))
         page = build_group_page(out)
+    for sentence in answer:
+        talk.say(sentence)
     for sentence in (*gathered.remarks, *notes, *(f"{who}: {why}" for who, why in gathered.problems.items())):
         talk.say(f"note: {sentence}")
     print(page)
     return 1 if gathered.problems else 0
 
 
-def _agreement(gathered: Gathered, out: Path, reference: str, arguments: argparse.Namespace) -> tuple[str, ...]:
-    """Write the agreement study; returns its remarks."""
+def _agreement(
+    gathered: Gathered, out: Path, reference: str, arguments: argparse.Namespace
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the agreement study; returns its answer and its remarks."""
     if gathered.values["arm"].nunique() < 2:
-        return (f"there is one arm only ({reference}); nothing can be compared",)
+        return (), (f"there is one arm only ({reference}); nothing can be compared",)
     folder = out / GROUP
     folder.mkdir(exist_ok=True)
     study = write_agreement(
-        gathered.values, folder, reference=reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed
-    )
-    return study.remarks
+        gathered.values, folder, reference=reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
+        accelerations=gathered.accelerations,
+    )  # fmt: skip
+    return study.answer, study.remarks
 
 
 def _group_manifest(
@@ -245,7 +250,7 @@ def _group_manifest(
     people = dict.fromkeys(gathered.values["participant_id"])
     tables = {
         what: f"{GROUP}/{name}"
-        for what, name in (("agreement", AGREEMENT), ("age", AGE))
+        for what, name in (("agreement", AGREEMENT), ("age", AGE), ("mixed", MIXED))
         if (out / GROUP / name).is_file()
     }
     return GroupManifest(
@@ -256,6 +261,7 @@ def _group_manifest(
         values=written["nuclei"],
         agreement=tables.get("agreement"),
         age=tables.get("age"),
+        mixed=tables.get("mixed"),
         similarity=written.get("similarity"),
         registration=written.get("registration"),
         definitions=written.get(DEFINITIONS_NAME),

@@ -140,8 +140,8 @@ class GroupManifest:
     agreement, age, similarity, registration
         Tables; None where they were not made. ``similarity`` and ``registration`` have the columns
         ``participant_id arm`` and those that `report.group.GroupReport` names.
-    definitions
-        Table of SSIM and PSNR in all definitions.
+    mixed, definitions
+        Tables of the mixed model, and of SSIM and PSNR in all definitions.
     figures
         Pictures in the order shown.
     pages
@@ -165,6 +165,7 @@ class GroupManifest:
     age: str | None = None
     similarity: str | None = None
     registration: str | None = None
+    mixed: str | None = None
     definitions: str | None = None
     figures: tuple[str, ...] = ()
     pages: dict[str, str] = field(default_factory=dict)

@@ -77,6 +77,11 @@ class GroupReport:
         Equivalence margin that was fixed beforehand [ppb].
     agreement, age
         Tables of the agreement study; None where it was not made.
+    mixed, mixed_account
+        Table of the mixed model, and what is known of its fit (``Model Converged VariancesAtZero``); None and empty
+        where it was not made.
+    answer
+        Sentences that answer up to which acceleration the nuclei stay what the reference measures.
     similarity
         Columns ``participant_id arm``, optional ``reference``, and measures of `agreement.similarity`; None where no
         images were compared.
@@ -116,6 +121,9 @@ class GroupReport:
     margin_ppb: float
     agreement: pd.DataFrame | None = None
     age: pd.DataFrame | None = None
+    mixed: pd.DataFrame | None = None
+    mixed_account: Mapping[str, Any] = field(default_factory=dict)
+    answer: tuple[str, ...] = ()
     similarity: pd.DataFrame | None = None
     registration: pd.DataFrame | None = None
     definitions: pd.DataFrame | None = None

@@ -12,6 +12,7 @@ from dlqsm.report import group_quality, group_tables
 from dlqsm.report.definition_table import definition_tables
 from dlqsm.report.group import GroupReport
 from dlqsm.report.methods_text import Sentence, method_sentences
+from dlqsm.report.mixed_table import mixed_summary
 from dlqsm.report.numbers import number
 from dlqsm.report.page import TEMPLATES
 from dlqsm.report.paper import published
@@ -42,6 +43,7 @@ def group_page(report: GroupReport) -> str:
         registration=group_quality.registration_rows(report),
         outlier_rule=group_quality.OUTLIER_RULE,
         similarity=group_quality.similarity_rows(report),
+        mixed=mixed_summary(report),
         definitions=definition_tables(report),
         paper=published(),
         legend=[(name, FULL_NAMES[name], COLOURS[name]) for name in NUCLEI],

@@ -1,0 +1,181 @@
+"""The answer in words: up to which acceleration every nucleus stays what the reference measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+from scipy import stats
+
+from dlqsm.agreement.equivalence import ALPHA
+from dlqsm.agreement.pairs import BOTH
+from dlqsm.core.arm_names import family_of, named_acceleration
+
+MOST_PEOPLE: Final = 10_000
+"""Beyond this no number of people is told."""
+BIAS, SPREAD, FEW, UNTESTED = "bias", "spread", "too few people", "not tested"
+Row = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A nucleus that is not shown to stay: name, why (`BIAS`, `SPREAD`, `FEW`, `UNTESTED`), and that in words."""
+
+    roi: str
+    reason: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmAnswer:
+    """One arm: its acceleration, how many nuclei were looked at, and those that fail."""
+
+    arm: str
+    acceleration: float
+    n_nuclei: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Arms of one family by rising acceleration, and the largest factor up to which none fails (None: none)."""
+
+    arms: tuple[ArmAnswer, ...]
+    largest: float | None
+    sentences: tuple[str, ...]
+
+
+def answers(
+    agreement: pd.DataFrame,
+    *,
+    reference: str,
+    margin_ppb: float,
+    repeat: str | None = None,
+    accelerations: Mapping[str, float] | None = None,
+) -> list[Answer]:
+    """Largest acceleration at which every nucleus stays equivalent and scatters no more than the repeat.
+
+    Arms of a family are judged from the lowest factor on until one fails. Each has to pass in every nucleus, and the
+    order is fixed before the data are seen: so no p-value needs an adjustment. "Scatters more than the repeat" is a
+    one-sided test after Holm over the nuclei of an arm; that it is not shown is no proof of the contrary.
+
+    Parameters
+    ----------
+    agreement
+        As `agreement_table` returns it; side ``both`` is used.
+    reference, repeat
+        The arm that the others were compared with, and its second scan.
+    margin_ppb
+        Margin of equivalence [ppb].
+    accelerations
+        Arm to acceleration factor; the name tells it where an arm is missing here.
+
+    Returns
+    -------
+    One answer a family of arms (`family_of`) whose factors are known; empty where none is.
+
+    References
+    ----------
+    Berger, Technometrics 24:295 (1982): all of several tests need no adjustment. Maurer, Hothorn
+    & Lehmacher, in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6:3 (1995): nor do tests in a
+    fixed order.
+    """
+    both = agreement[agreement["side"] == BOTH]
+    families: dict[str, list[ArmAnswer]] = {}
+    for arm in dict.fromkeys(both["arm"]):
+        factor = (accelerations or {}).get(arm, named_acceleration(arm))
+        if arm != repeat and factor is not None:
+            rows = both[both["arm"] == arm].to_dict("records")
+            failures = tuple(found for row in rows if (found := _failure(row, margin_ppb, repeat)))
+            families.setdefault(family_of(arm), []).append(ArmAnswer(arm, factor, len(rows), failures))
+    floor = [_failure(row, margin_ppb, None) for row in both[both["arm"] == repeat].to_dict("records")]
+    unsteady = tuple(found.roi for found in floor if found)
+    return [
+        _answer(sorted(arms, key=lambda one: one.acceleration), reference, margin_ppb, repeat, unsteady)
+        for arms in families.values()
+    ]
+
+
+def people_needed(bias_ppb: float, sd_ppb: float, margin_ppb: float) -> int | None:
+    """Fewest people with |bias| + t_{0.95, n-1} SD / sqrt(n) below the margin; None where none suffice."""
+    room = (margin_ppb - abs(bias_ppb)) / sd_ppb
+    if room <= 0:
+        return None
+    n = max(2, math.ceil((float(stats.norm.ppf(1 - ALPHA)) / room) ** 2))
+    while n <= MOST_PEOPLE and float(stats.t.ppf(1 - ALPHA, n - 1)) / math.sqrt(n) >= room:
+        n += 1
+    return n if n <= MOST_PEOPLE else None
+
+
+def _failure(row: Row, margin_ppb: float, repeat: str | None) -> Failure | None:
+    """Why a nucleus of an arm does not pass; None where it does."""
+    roi, n = str(row["roi"]), int(row["n"])
+    tost_p, bias, sd = (float(row[name]) for name in ("tost_p", "bias_ppb", "sd_ppb"))
+    ratio, ratio_p = float(row["sd_over_repeat"]), float(row["sd_over_repeat_p_holm"])
+    is_wide = repeat is not None and ratio_p < ALPHA
+    wide = f"SD {sd:.1f} ppb, {ratio:.1f} times that of {repeat}"
+    if math.isnan(tost_p):
+        return Failure(roi, UNTESTED, f"{n} pairs allow no test")
+    if tost_p < ALPHA:
+        return Failure(roi, SPREAD, wide) if is_wide else None
+    half = float(stats.t.ppf(1 - ALPHA, n - 1)) * sd / math.sqrt(n)
+    mean = f"mean difference {_signed(bias)} ppb"
+    if abs(bias) >= margin_ppb or half < margin_ppb:
+        return Failure(roi, BIAS, mean)
+    if is_wide:
+        return Failure(roi, SPREAD, wide)
+    needed = people_needed(bias, sd, margin_ppb)
+    more = f"at this bias and spread {needed} would be needed" if needed else "no number of people would be enough"
+    return Failure(roi, FEW, f"{n} people, {mean}, SD {sd:.1f} ppb; {more}")
+
+
+def _answer(
+    arms: list[ArmAnswer], reference: str, margin_ppb: float, repeat: str | None, unsteady: tuple[str, ...]
+) -> Answer:
+    passed: list[ArmAnswer] = []
+    for one in arms:
+        if one.failures:
+            break
+        passed.append(one)
+    condition = f"every nucleus stays within ±{margin_ppb:g} ppb of {reference} on average (TOST, p < {ALPHA:g})"
+    floor = f" and none is shown to scatter more than {repeat}, the repeat of {reference}" if repeat else ""
+    if passed:
+        best = passed[-1]
+        first = f"Up to an acceleration of {_named(best)}, {condition}{floor}."
+    else:
+        first = (
+            f"At no acceleration that was tried ({', '.join(_named(one) for one in arms)}) is it shown that {condition}"
+        )
+        first += f"{floor}."
+    sentences = [first, *(_failed(one) for one in arms if one.failures)]
+    later = [one for one in arms[len(passed) :] if not one.failures]
+    if later:
+        names = " and ".join(_named(one) for one in later)
+        sentences.append(f"{names} would pass, but a lower acceleration does not, so that this may be chance.")
+    sentences += _about_repeat(reference, repeat, unsteady)
+    return Answer(tuple(arms), passed[-1].acceleration if passed else None, tuple(sentences))
+
+
+def _failed(one: ArmAnswer) -> str:
+    named = "; ".join(f"{failure.roi} ({failure.reason}: {failure.words})" for failure in one.failures)
+    return f"{_named(one)}: not shown in {len(one.failures)} of {one.n_nuclei} nuclei: {named}."
+
+
+def _about_repeat(reference: str, repeat: str | None, unsteady: tuple[str, ...]) -> list[str]:
+    if repeat is None:
+        return [f"{reference} was not repeated: how much two scans by {reference} itself differ is not known."]
+    if unsteady:
+        return [f"Even {repeat}, {reference} measured again, is not shown to stay within the margin in "
+                f"{', '.join(unsteady)}: there the scans themselves set the limit."]  # fmt: skip
+    return []
+
+
+def _named(one: ArmAnswer) -> str:
+    return f"AF {one.acceleration:.3g} ({one.arm})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
