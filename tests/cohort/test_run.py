@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from cohort_study import THREADS, Run, records, tables
+from cohort_study import THREADS, Run, records, tables, write_images
 
-from dlqsm.cli import main
 from dlqsm.cohort import nuclei_stage
 from dlqsm.cohort.participant import STAGES
 from dlqsm.cohort.plan import default_method
-from dlqsm.io.nifti import read_image, write_volume
+from dlqsm.io.nifti import read_image
 from dlqsm.io.outputs import write_json
 
 STANDIN = Path(__file__).with_name("standin.py")
@@ -256,20 +254,7 @@ class TestFailures:
 def test_images_are_an_arm_as_raw_data_are(study: Path, finished: Path, run: Run, tmp_path: Path) -> None:
     """Echo images in anat, phase in the unit of an inherited sidecar, through the same stages and without rec-."""
     bids, out = tmp_path / "bids", tmp_path / "out"
-    recon = tmp_path / "recon"
-    raw = study / "sourcedata" / "sub-001" / "anat" / "sub-001_acq-PI2_MEGRE.h5"
-    assert main(["recon", str(raw), str(recon), "--quiet"]) == 0
-    for part in ("mag", "phase"):
-        image = read_image(recon / ("magnitude.nii.gz" if part == "mag" else "phase.nii.gz"))
-        for echo, time_s in enumerate((0.0033, 0.0064, 0.0095, 0.0126), start=1):
-            stem = bids / "sub-9" / "anat" / f"sub-9_acq-A_echo-{echo}_part-{part}_MEGRE"
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            write_volume(
-                stem.with_name(stem.name + ".nii.gz"), torch.from_numpy(image.values[..., echo - 1].copy()), image.grid
-            )
-            write_json(stem.with_name(stem.name + ".json"), {"EchoTime": time_s})
-    write_json(bids / "part-phase_MEGRE.json", {"Units": "rad", "MagneticFieldStrength": 3.0})
-    write_json(bids / "dataset_description.json", {"Name": "images", "BIDSVersion": "1.11.0"})
+    write_images(study, bids, tmp_path / "recon")
     assert run(bids, out, "participant", "--atlas", "virtual") == 0
     anat = out / "sub-9" / "anat"
     assert (anat / "sub-9_acq-A_Chimap.nii.gz").is_file()

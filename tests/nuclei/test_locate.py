@@ -102,6 +102,19 @@ class TestLocate:
         difference = (found[0].chi_ppm - found[1].chi_ppm)[inside]
         assert float(difference.abs().mean()) < 0.015
 
+    @pytest.mark.parametrize("like_paper", [False, True])
+    def test_errors_that_are_multiples_of_the_map_give_multiples_of_each_value(
+        self, located: tuple[list[ArmNuclei], Path], arms: list[ArmMap], atlas: Atlas, like_paper: bool
+    ) -> None:
+        found = locate_nuclei(arms, atlas, reference="PI2", store=located[1], like_paper=like_paper)[1]
+        factors = 0.1 * torch.randn(30, generator=torch.Generator().manual_seed(4))
+        errors_ppm = factors[:, None, None, None] * (arms[1].chi_ppm * arms[1].valid)
+        table = measure_arm(found, label_table(), participant="sub-01", errors_ppm=errors_ppm)
+        expected = table["mean_ppb"].abs() * float(factors.std())
+        np.testing.assert_allclose(table["noise_sd_ppb"], expected, rtol=1e-3)
+        with pytest.raises(InputError, match="a realisation of arm DL4 has shape"):
+            measure_arm(found, label_table(), participant="sub-01", errors_ppm=errors_ppm[:, 1:])
+
 
 class TestStore:
     def test_kept_transforms_are_used_again_and_give_the_same_labels(

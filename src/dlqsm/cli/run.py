@@ -31,6 +31,7 @@ from dlqsm.cohort.schedule import run_all
 from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError
+from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
 from dlqsm.io.derivatives import NAME_START, describe
 from dlqsm.io.images import PHASE_UNITS
@@ -68,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     measured.add_argument(
         "--phase-unit", "--phase_unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)"
     )
+    measured.add_argument(
+        "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
+    )
+    measured.add_argument(
+        "--uncertainty", type=int, metavar="N",
+        help="tell the noise of maps and nuclei (noise_sd_ppb) from N realisations: each takes one background removal "
+        f"and inversion and one volume on disk; 8 to 16 are pooled, {ENOUGH_REALISATIONS} or more plain Monte Carlo",
+    )  # fmt: skip
     measured.add_argument(
         "--atlas", metavar="cit168|virtual|DIR", help="(default: cit168; virtual for datasets of dlqsm simulate)"
     )
@@ -129,6 +138,10 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         talk.say(f"atlas: {atlas}" + (", since dlqsm simulate made this dataset" if dataset.is_virtual else ""))
     if atlas != VIRTUAL_ATLAS:
         known_atlas(atlas)  # raises now, not once for each participant
+    if arguments.uncertainty is not None:
+        require_realisations(arguments.uncertainty)
+    if arguments.bipolar and all(arm.raw for person in dataset.participants for arm in person.arms):
+        raise InputError(f"--bipolar needs echo images; {arguments.bids} has raw data only: leave it out")
     reference = choose_reference(dataset, arguments.reference, arguments.method)
     talk.say(f"reference arm: {reference}")
     return Plan(
@@ -141,6 +154,8 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         reference=reference,
         like_paper=arguments.like_paper,
         phase_unit=arguments.phase_unit,
+        bipolar=arguments.bipolar,
+        uncertainty=arguments.uncertainty,
         device=device,
         threads=_threads_of_one(arguments),
         seed=arguments.seed,

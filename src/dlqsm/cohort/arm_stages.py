@@ -14,13 +14,16 @@ from dlqsm.cohort.chain import (
     read_images,
     read_recon,
     run_chain,
+    run_uncertainty,
     sidecars_of,
     volumes_of,
 )
 from dlqsm.cohort.plan import Arm, Plan
-from dlqsm.cohort.records import Fingerprints, key_of
+from dlqsm.cohort.records import Fingerprints, code_hash, key_of
 from dlqsm.core.methods import options_of
+from dlqsm.core.realisations import ENOUGH_REALISATIONS
 from dlqsm.io.derivatives import account_path, derivative_path, sidecar_of, uri, write_derivative
+from dlqsm.io.maps import UNCERTAINTY_UNITS, rounded_realisations
 from dlqsm.io.mdi_file import write_lag_sums
 from dlqsm.io.nifti import read_volume, write_volume
 from dlqsm.io.outputs import read_json, write_json
@@ -49,10 +52,15 @@ def recon_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
 
 
 def qsm_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
-    """Key of the maps of an arm."""
+    """Key of the maps of an arm; it holds what was not asked for no more than an older version did."""
     content: dict[str, Any] = {"config": plan.config.resolved(), "entities": arm.entities}
+    if plan.uncertainty is not None:
+        noise = {"realisations": plan.uncertainty, "seed": plan.seed, "code": code_hash(("pipeline/uncertainty.py",))}
+        content["uncertainty"] = noise
     if arm.source.raw is not None:
         return key_of("qsm", {**content, "recon": recon_key(arm, plan, prints)})
+    if plan.bipolar:
+        content["bipolar"] = True
     images = [(prints.of(path), inherited_sidecar(path)) for path in arm.source.files]
     return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase_unit})
 
@@ -92,6 +100,7 @@ def map_arm(arm: Arm, plan: Plan) -> list[Path]:
     account = account_of(maps, replace(source, sources={"files": sources}))
     account["scan"] = {**account["scan"], **told}
     written = _write_maps(arm, plan, maps, source, sources)
+    written += _write_noise(arm, plan, maps, source, sources)
     written += _write_pictures(arm, plan, source, phase_rad, int(told["shown_echo"]), sources)
     path = account_path(plan.out, arm.label, arm.entities)
     write_json(path, account)
@@ -110,7 +119,8 @@ def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, An
         folder = recon_folder(arm, plan)
         return read_recon(folder), read_volume(folder / _PHASE)[0], dict(read_json(folder / _SCAN))
     nothing = ScanFile(Path("options"), None, None, None, None, {})
-    source, series = read_images(arm.source.magnitude, arm.source.phase, nothing, plan.phase_unit)
+    images = (arm.source.magnitude, arm.source.phase)
+    source, series = read_images(*images, nothing, plan.phase_unit, bipolar=plan.bipolar)
     middle = series.phase_rad.shape[0] // 2
     return source, series.phase_rad[middle, 0], {"shown_echo": middle}
 
@@ -125,6 +135,24 @@ def _write_maps(arm: Arm, plan: Plan, maps: QsmMaps, source: ChainInput, sources
             content["Reconstruction"] = arm.method
         written.append(write_derivative(path, values, source.scan.grid, kind, content))
     return written
+
+
+def _write_noise(arm: Arm, plan: Plan, maps: QsmMaps, source: ChainInput, sources: list[str]) -> list[Path]:
+    """Noise of the susceptibility where it is asked for; else what an earlier run left of it goes."""
+    paths = {kind: derivative_path(plan.out, arm.label, arm.entities, kind) for kind in UNCERTAINTY_UNITS}
+    if plan.uncertainty is None:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+            sidecar_of(path).unlink(missing_ok=True)
+        return []
+    n, device = plan.uncertainty, torch.device(plan.device)
+    noise = run_uncertainty(source, maps, plan.config, device, n_realisations=n, seed=plan.seed)
+    volumes = {
+        "Chimap_desc-noise": noise.sd_ppm,
+        "Chimap_desc-realisations": rounded_realisations(noise.errors_ppm),
+    }
+    content = {"Sources": sources, "Realisations": n, "Seed": plan.seed, "Pooled": n < ENOUGH_REALISATIONS}
+    return [write_derivative(paths[k], values, source.scan.grid, k, content) for k, values in volumes.items()]
 
 
 def _write_pictures(

@@ -35,7 +35,7 @@ from dlqsm.io.derivatives import (
 )
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
-from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
+from dlqsm.io.nifti import read_mask, read_series, read_volume, require_same_grid
 from dlqsm.io.outputs import write_json
 from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
@@ -102,7 +102,7 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
     }
-    return content_hash(content)
+    return content_hash({**content, "bipolar": True} if plan.bipolar else content)
 
 
 def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
@@ -228,7 +228,9 @@ def _on_reference(family: Family, plan: Plan) -> dict[str, str]:
 
 def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Plan) -> pd.DataFrame:
     """Region table of one arm; beside it, for virtual scans, the truth on the grid where it is measured."""
-    table = measure_arm(found, atlas.names, participant=arm.label)
+    realisations = _image(arm, plan, "Chimap_desc-realisations")
+    errors_ppm = read_series(realisations)[0] if plan.uncertainty is not None else None
+    table = measure_arm(found, atlas.names, participant=arm.label, errors_ppm=errors_ppm)
     chi_path, dseg_path = _truth_files(family.leading if plan.like_paper else arm, plan)
     if not (chi_path.is_file() and dseg_path.is_file()):
         return table

@@ -43,6 +43,10 @@ class Plan:
         Whether nuclei are measured on the reference arm's grid.
     phase_unit
         Unit of phase images; from their headers where None.
+    bipolar
+        Whether the echoes of phase images were read with alternating polarity, which is then taken out.
+    uncertainty
+        Realisations of the noise from which that of maps and nuclei is told; None where it is not.
     device
         Where volumes are computed, as PyTorch names it.
     threads
@@ -64,6 +68,8 @@ class Plan:
     reference: str
     like_paper: bool = False
     phase_unit: str | None = None
+    bipolar: bool = False
+    uncertainty: int | None = None
     device: str = "cpu"
     threads: int | None = None
     seed: int = 0

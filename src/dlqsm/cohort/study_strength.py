@@ -54,7 +54,8 @@ def with_study_strength(
     if option is None or option.default is not None or step.options.get("strength") is not None:
         return plan
     arms = _reference_arms(everyone, plan)
-    keys = {arm.label: qsm_key(arm, plan, prints) for arm, prints in arms}
+    quiet = replace(plan, uncertainty=None)  # noise that is asked for changes no choice
+    keys = {arm.label: qsm_key(arm, quiet, prints) for arm, prints in arms}
     found = _known(plan, keys)
     if found is None:
         found = _choose(arms, {person.label for person in asked}, plan, tell)

@@ -51,6 +51,22 @@ class Kind:
 
 KINDS: Final = {
     "Chimap": Kind("Chimap", "anat", "ppm", {}, True, "Magnetic susceptibility, its mean over the reference zero"),
+    "Chimap_desc-noise": Kind(
+        "Chimap",
+        "anat",
+        "ppm",
+        {"desc": "noise"},
+        True,
+        "Standard deviation of the susceptibility by noise of the field",
+    ),
+    "Chimap_desc-realisations": Kind(
+        "Chimap",
+        "anat",
+        "ppm",
+        {"desc": "realisations"},
+        True,
+        "Errors of the susceptibility by noise of the field, one volume a realisation",
+    ),
     "R2starmap": Kind("R2starmap", "anat", "1/s", {}, True, "Effective transverse relaxation rate"),
     "mask": Kind("mask", "anat", "1", {"desc": "brain"}, True, "Brain with trustworthy phase"),
     "mask_desc-eroded": Kind(
@@ -169,9 +185,8 @@ def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
     """Write what describes the derivatives as a dataset: dataset_description.json last."""
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_text(out / "README", README.format(name=name, version=dlqsm.__version__))
-    labelled = [(f"desc-{kind.extra['desc']}", kind.description) for kind in KINDS.values() if "desc" in kind.extra]
     with whole_file(out / "descriptions.tsv") as partial:
-        pd.DataFrame(labelled, columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
+        pd.DataFrame(_descriptions().items(), columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
     label = label_of(atlas)
     about_atlas = {"Name": f"Deep brain nuclei of {atlas}", "License": "see the atlas"}
     write_json(out / f"atlas-{label}_description.json", about_atlas)
@@ -186,6 +201,16 @@ def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
         "DatasetLinks": {"raw": link},
     }
     write_json(out / DESCRIPTION, content)
+
+
+def _descriptions() -> dict[str, str]:
+    """What each ``desc-`` label means: one sentence a kind of image that carries it."""
+    meaning: dict[str, str] = {}
+    for kind in KINDS.values():
+        if "desc" in kind.extra:
+            label = f"desc-{kind.extra['desc']}"
+            meaning[label] = f"{meaning[label]}; {kind.description}" if label in meaning else kind.description
+    return meaning
 
 
 def _folder(out: Path, label: str, entities: Entities) -> Path:

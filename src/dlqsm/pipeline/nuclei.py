@@ -16,6 +16,7 @@ import torch
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError, require_choice, require_mask, require_shape
 from dlqsm.core.scan import Grid
+from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.transfer import coverage, labels_of, transfer_labels
 from dlqsm.nuclei.transforms import Chain, Linear, positions, resample
 from dlqsm.nuclei.weighting import measure_nuclei
@@ -55,6 +56,8 @@ class ArmNuclei:
         Motion to the reference arm, similarity, coverage and what was decided, plain values for JSON.
     template
         The atlas's template on this grid, for pictures.
+    resampled
+        Where chi was brought to another grid: its own grid, and the way there from this one.
     """
 
     name: str
@@ -66,6 +69,7 @@ class ArmNuclei:
     reference_ppm: float
     account: dict[str, Any]
     template: torch.Tensor | None = None
+    resampled: tuple[Grid, Chain] | None = None
 
 
 def locate_nuclei(
@@ -136,7 +140,12 @@ def locate_nuclei(
 
 
 def measure_arm(
-    nuclei: ArmNuclei, names: Mapping[int, tuple[str, str]], *, participant: str, weighting: str = "label"
+    nuclei: ArmNuclei,
+    names: Mapping[int, tuple[str, str]],
+    *,
+    participant: str,
+    weighting: str = "label",
+    errors_ppm: torch.Tensor | None = None,
 ) -> pd.DataFrame:
     """Region values of one arm inside the common mask, so that all arms measure the same part of a nucleus.
 
@@ -150,11 +159,27 @@ def measure_arm(
         For the column ``participant_id``.
     weighting
         One of `nuclei.weighting.WEIGHTINGS`.
+    errors_ppm
+        Realisations of the error of the arm's map on its own grid [ppm], ``(n, x, y, z)``: they add ``noise_sd_ppb``.
     """
     chi_ppm = nuclei.chi_ppm.masked_fill(~nuclei.common, math.nan)
-    return measure_nuclei(
+    table = measure_nuclei(
         chi_ppm, nuclei.probabilities, names, nuclei.grid, participant=participant, arm=nuclei.name, weighting=weighting
     )
+    if errors_ppm is None:
+        return table
+    weights = weights_of(nuclei.probabilities, names, weighting)
+    return with_noise_sd(table, _as_measured(errors_ppm, nuclei), chi_ppm, weights, names, nuclei.grid)
+
+
+def _as_measured(errors_ppm: torch.Tensor, nuclei: ArmNuclei) -> torch.Tensor:
+    """The errors on the grid of the labels, less their mean over the common mask, as chi is; zero outside it."""
+    own, there = nuclei.resampled or (nuclei.grid, ())
+    require_shape(f"a realisation of arm {nuclei.name}", errors_ppm[0], own.shape, "the grid of its map")
+    if nuclei.resampled:
+        errors_ppm = resample(errors_ppm, own, nuclei.grid, there)
+    mean_ppm = errors_ppm[:, nuclei.common].double().mean(1).to(errors_ppm.dtype)
+    return torch.where(nuclei.common, errors_ppm - mean_ppm[:, None, None, None], 0.0)
 
 
 def _arm(
@@ -179,17 +204,19 @@ def _arm(
         common &= resample(other.valid[None].float(), other.grid, target.grid, moved)[0] >= 0.5
     if not bool(common.any()):
         raise InputError(f"arm {arm.name}: its valid mask and those of the other arms have no voxel in common")
-    chi_ppm, valid = arm.chi_ppm, arm.valid
+    chi_ppm, valid, resampled = arm.chi_ppm, arm.valid, None
     if like_paper and arm is not target:
         chi_ppm = resample((chi_ppm * valid)[None], arm.grid, target.grid, (there,))[0]
         valid = resample(valid[None].float(), arm.grid, target.grid, (there,))[0] >= 0.5
+        resampled = (arm.grid, (there,))
         account |= {"resampled": f"susceptibility to the grid of {target.name}, trilinear"}
     mean_ppm = float(chi_ppm[common].double().mean())
     referenced = torch.where(valid, chi_ppm - mean_ppm, 0.0)
     account |= {"common_voxels": int(common.sum()), "reference_ppm": mean_ppm}
     labels = labels_of(probabilities, atlas.names)
     template = resample((atlas.template * atlas.brain)[None], atlas.grid, target.grid, (*to_reference, *chain))[0]
-    return ArmNuclei(arm.name, target.grid, referenced, labels, probabilities, common, mean_ppm, account, template)
+    maps = (referenced, labels, probabilities, common, mean_ppm, account, template)
+    return ArmNuclei(arm.name, target.grid, *maps, resampled)
 
 
 def _checked(arms: Sequence[ArmMap], reference: str) -> ArmMap:
