@@ -56,12 +56,16 @@ def growth_of(rows: pd.DataFrame) -> list[Growth]:
         methods = dict.fromkeys(name for table in tables.values() for name in table.index)
         for method in methods:
             for measure in MEASURES:
-                sizes = [size for size, table in tables.items() if method in table.index and measure in table]
+                sizes = [size for size, table in tables.items() if _is_known(table, method, measure)]
                 voxels = tuple(math.prod(MORE_SIZES[size][0]) for size in sizes)
                 values = tuple(float(tables[size].loc[method, measure]) for size in sizes)
                 if len(sizes) > 1:
                     found.append(Growth(stage, method, measure, voxels, values))
     return found
+
+
+def _is_known(table: pd.DataFrame, method: str, measure: str) -> bool:
+    return method in table.index and measure in table and bool(pd.notna(table.loc[method, measure]))
 
 
 def draw_growth(growth: Sequence[Growth]) -> Figure:
