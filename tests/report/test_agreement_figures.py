@@ -115,7 +115,17 @@ def test_latex_escapes_names(agreement, age):
     text = latex_tables(agreement, age, reference="PI2", margin_ppb=3.0)
     assert r"DL3\_cs" in text and "DL3_cs" not in text
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in lines} == {9, 6}
+    assert {line.count("&") for line in lines} == {11, 8}
+
+
+def test_latex_sets_the_repeat_under_the_arms_of_each_nucleus(agreement, age):
+    text = latex_tables(agreement.assign(sd_ppb=2.5), age, reference="PI2", margin_ppb=3.0, repeat="PI2rep")
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip()
+    blocks = [block.strip().splitlines() for block in body.split(r"\addlinespace")]
+    assert len(blocks) == len(ROIS)
+    for roi, (arm, floor) in zip(("Pu", "RN", "thalamus"), blocks, strict=True):
+        assert arm.startswith(rf"{roi} & DL3\_cs & ") and floor.startswith(r" & \textsl{PI2rep} & ")
+    assert "Slanted: PI2rep, the repeat of PI2" in text
 
 
 def test_numbers_as_text():

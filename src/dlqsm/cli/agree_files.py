@@ -112,7 +112,9 @@ def _write_study(out: Path, study: Agreement, about: dict[str, Any], pictures: d
         made[MIXED] = study.mixed.table, about | study.mixed.account, columns.MIXED_MODEL
     _remove_stale(out, {*pictures, *made, *(Path(name).with_suffix(".json").name for name in made)})
     _write_figures(out, pictures)
-    latex = latex_tables(study.agreement, study.age, reference=about["Reference"], margin_ppb=about["MarginPpb"])
+    latex = latex_tables(
+        study.agreement, study.age, reference=about["Reference"], margin_ppb=about["MarginPpb"], repeat=study.repeat
+    )
     write_text(out / LATEX, latex)
     for name, (table, told, described) in made.items():
         _write_table(out / name, table, told, described)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Final
 
 import pandas as pd
@@ -13,8 +12,10 @@ from dlqsm.report.agreement_style import columns_of, number, rois_of, row_of
 Row = dict[str, Any]
 
 AGREEMENT_HEAD: Final = (
-    r"Arm & Nucleus & $n$ & $r$ & Bias [95\,\% CI] & Limits of agreement & Difference & ICC [95\,\% CI] & "
-    r"$p$ (Holm) & TOST $p$ \\" + "\n" + r" & & & & (ppb) & (ppb) & (\%) & & & \\"
+    r"Nucleus & Arm & $n$ & $r$ & Bias [95\,\% CI] & SD & Limits of agreement & Difference & ICC [95\,\% CI] & "
+    r"$p$ (Holm) & TOST $p$ & SD over repeat [90\,\% CI] \\"
+    + "\n"
+    + r" & & & & (ppb) & (ppb) & (ppb) & (\%) & & & & \\"
 )
 AGE_HEAD: Final = (
     r"Arm & Nucleus & $n$ & $r$ & $p$ & Slope [95\,\% CI] & $p$ against reference & Slope difference [95\,\% CI] & "
@@ -22,35 +23,61 @@ AGE_HEAD: Final = (
 )
 
 
-def latex_tables(agreement: pd.DataFrame, age: pd.DataFrame | None, *, reference: str, margin_ppb: float) -> str:
+def latex_tables(
+    agreement: pd.DataFrame,
+    age: pd.DataFrame | None,
+    *,
+    reference: str,
+    margin_ppb: float,
+    repeat: str | None = None,
+) -> str:
     """Agreement of side both, and the association with age where it is known, as two LaTeX tables.
 
-    Needs the package booktabs; numbers are those of agreement.tsv and age.tsv, rounded.
+    The arms of a nucleus stand under each other, the repeat last and slanted: the floor that each figure above it is
+    read against. Needs the package booktabs; numbers are those of agreement.tsv and age.tsv, rounded.
     """
     both = agreement[agreement["side"] == "both"]
     caption = (
         f"Agreement with {_escaped(reference)}; equivalence margin $\\pm${margin_ppb:g}\\,ppb. Differences: arm minus "
         "reference. ICC: ICC(A,1). Holm: paired $t$-tests over all nuclei and arms. TOST: two one-sided $t$-tests."
     )
-    parts = [r"% needs \usepackage{booktabs}", _table(both, "llrrllrlrr", AGREEMENT_HEAD, caption, _agreement_cells)]
+    if repeat is not None:
+        caption += f" Slanted: {_escaped(repeat)}, the repeat of {_escaped(reference)}, whose figures are the floor."
+    body = _by_nucleus(both, repeat)
+    parts = [r"% needs \usepackage{booktabs}", _table(body, "llrrlrlrlrrl", AGREEMENT_HEAD, caption)]
     if age is not None:
         caption = (
             "Association of susceptibility with age. $p$ against reference tests by Williams' test whether arm and "
             f"{_escaped(reference)} correlate equally with age. Slope difference: of the paired difference, arm minus "
-            f"{_escaped(reference)}, on age; TOST: two one-sided $t$-tests of it against $\\pm${_slope_margin(age):g}"
-            "\\,ppb/year."
+            f"{_escaped(reference)}, on age; TOST: two one-sided $t$-tests of it against {_slope_margin(age)}."
         )
-        parts.append(_table(age, "llrrrlrlr", AGE_HEAD, caption, _age_cells))
+        parts.append(_table(_by_arm(age), "llrrrlrlr", AGE_HEAD, caption))
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: pd.DataFrame, columns: str, head: str, caption: str, cells: Callable[[Row], list[str]]) -> str:
+def _by_nucleus(both: pd.DataFrame, repeat: str | None) -> list[list[list[str]]]:
+    """Cells of the agreement table: blocks of nuclei, lines of arms."""
     blocks = []
-    for arm in columns_of(table, None):
-        rows = [row_of(table, arm, roi) for roi in rois_of(table)]
-        lines = [[_escaped(str(row["roi"])), str(int(row["n"])), *cells(row)] for row in rows if row]
-        blocks.append("\n".join(_line([_escaped(arm) if i == 0 else "", *line]) for i, line in enumerate(lines)))
-    body = "\n\\addlinespace\n".join(blocks)
+    for roi in rois_of(both):
+        rows = [(arm, row) for arm in columns_of(both, repeat) if (row := row_of(both, arm, roi))]
+        names = [_escaped(arm) if arm != repeat else rf"\textsl{{{_escaped(arm)}}}" for arm, _ in rows]
+        cells = [[str(int(row["n"])), *_agreement_cells(row)] for _, row in rows]
+        blocks.append([[_escaped(roi) if i == 0 else "", names[i], *cells[i]] for i in range(len(rows))])
+    return blocks
+
+
+def _by_arm(age: pd.DataFrame) -> list[list[list[str]]]:
+    """Cells of the table of age: blocks of arms, lines of nuclei."""
+    blocks = []
+    for arm in columns_of(age, None):
+        rows = [row for roi in rois_of(age) if (row := row_of(age, arm, roi))]
+        lines = [[_escaped(str(row["roi"])), str(int(row["n"])), *_age_cells(row)] for row in rows]
+        blocks.append([[_escaped(arm) if i == 0 else "", *line] for i, line in enumerate(lines)])
+    return blocks
+
+
+def _table(blocks: list[list[list[str]]], columns: str, head: str, caption: str) -> str:
+    body = "\n\\addlinespace\n".join("\n".join(_line(line) for line in block) for block in blocks)
     return "\n".join(
         [
             r"\begin{table}",
@@ -72,11 +99,13 @@ def _agreement_cells(row: Row) -> list[str]:
     return [
         _number(number(row, "pearson_r"), 2),
         _with_interval(row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", 1),
+        _number(number(row, "sd_ppb"), 1),
         _between(number(row, "loa_low_ppb"), number(row, "loa_high_ppb"), 1),
         _number(number(row, "percent_difference"), 1),
         _with_interval(row, "icc", "icc_low", "icc_high", 2),
         _p(number(row, "p_holm")),
         _p(number(row, "tost_p")),
+        _with_interval(row, "sd_over_repeat", "sd_over_repeat_low", "sd_over_repeat_high", 2),
     ]
 
 
@@ -91,8 +120,9 @@ def _age_cells(row: Row) -> list[str]:
     ]
 
 
-def _slope_margin(age: pd.DataFrame) -> float:
-    return float(age["slope_margin"].max())
+def _slope_margin(age: pd.DataFrame) -> str:
+    margin = float(age["slope_margin"].max()) if "slope_margin" in age else math.nan
+    return rf"$\pm${margin:g}\,ppb/year" if math.isfinite(margin) else "the margin"
 
 
 def _line(cells: list[str]) -> str:
