@@ -48,6 +48,11 @@ class TestAnswer:
         assert failure.words == f"SD {np.sqrt(41.0):.1f} ppb, {ratio:.1f} times that of PI2rep"
         assert any(s.startswith("AF 5 (DL5) would pass, but a lower") for s in found.sentences)
 
+    def test_a_spread_that_hides_the_mean_is_named_before_a_small_bias(self):
+        (found,) = answer(made.study(error_ppb={("DL5", "SNc"): 9.0}, slope_difference=FLAT))
+        (failure,) = of_arm(found, "DL5").failures
+        assert failure.reason == SPREAD and failure.words.endswith("; mean difference −1.5 ppb")
+
     def test_too_few_people_and_how_many_it_would_take(self):
         wide = made.study(error_ppb=dict.fromkeys(made.ERROR_PPB, 14.0), slope_difference=FLAT)
         (found,) = answer(wide)

@@ -44,6 +44,8 @@ def make_agreement():
                         "percent_difference": rng.uniform(0, 9), "t": rng.normal(), "p": rng.uniform(0.001, 0.9),
                         "icc": icc, "icc_low": icc - 0.3, "icc_high": icc + 0.005, "ccc": rng.uniform(0.8, 0.99),
                         "tost_p": tost / 2, "tost_p_holm": tost, "p_holm": holm, "p_bh": rng.uniform(0, 1),
+                        "sd_over_repeat_low": np.nan if arm == "PI2rep" else sd / 4,
+                        "sd_over_repeat_high": np.nan if arm == "PI2rep" else sd / 2,
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)
@@ -122,6 +124,25 @@ def make_mixed():
     ]
     columns = ["kind", "arm", "roi", "effect", "estimate", "low", "high", "statistic", "p"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def make_accounts():
+    """PI2 by SENSE, DL arms by the network; the rest of the chain is the same."""
+    scan = {
+        "field_strength_t": 3.0,
+        "repetition_time_s": 0.03,
+        "shape": [280, 280, 96],
+        "voxel_size_mm": [0.8, 0.8, 2.0],
+    }
+    return {
+        arm: {
+            "scan": {**scan, "acceleration": factor, "scan_time_s": seconds},
+            "methods": {"reconstruction": {"method": method, "parameters": {}}, **SUMMARY_METHODS},
+        }
+        for arm, factor, seconds, method in (
+            ("PI2", 2.0, 405.6, "sense"), ("DL3", 3.0, 275.2, "joint"), ("DL4", 4.0, 195.0, "joint")
+        )
+    }  # fmt: skip
 
 
 MIXED_ACCOUNT = {"Model": "difference ~ arm + (1 | participant)", "Converged": True, "VariancesAtZero": ["participant"]}

@@ -89,7 +89,7 @@ def test_every_number_of_agreement_equals_the_table(group, reader):
                 minus(f"{row.bias_ppb:+.2f} {row.bias_low_ppb:+.2f} to {row.bias_high_ppb:+.2f}"),
                 minus(f"{row.loa_low_ppb:+.1f} to {row.loa_high_ppb:+.1f}"),
                 f"{row.sd_ppb:.2f}",
-                "floor" if key[1] == "PI2rep" else f"{row.sd_ppb / floor.sd_ppb:.1f} ×",
+                "floor" if key[1] == "PI2rep" else f"{row.sd_ppb / floor.sd_ppb:.1f} × {ratio_ends(row)}",
                 f"{row.percent_difference:.1f}",
                 minus(f"{row.icc:.3f} {row.icc_low:.3f} to {row.icc_high:.3f}"),
                 f"{row.ccc:.3f}",
@@ -97,6 +97,10 @@ def test_every_number_of_agreement_equals_the_table(group, reader):
                 f"{p_text(row.p)} {p_text(row.p_holm)}",
                 verdict(row),
             ]
+
+
+def ratio_ends(row):
+    return f"{row.sd_over_repeat_low:.2f} to {row.sd_over_repeat_high:.2f}"
 
 
 def verdict(row):
@@ -206,13 +210,13 @@ def test_other_definitions_stand_beside_the_published_figures(reader):
     tables = [t for t in reader.tables if "Voxels" in t[0]]
     assert [t[0][0] for t in tables] == ["Data range", "Peak"]
     similar, ratio = tables
-    assert similar[0][3:] == ["DL3", "DL4", "PI2rep", "Distance", ""]
+    assert similar[0][3:] == ["", "Distance", "DL3", "DL4", "PI2rep"]
     # |0.84 - 0.87| and |0.84 + 1/64 - 0.86|, their mean 0.017; the published arms DL3 and DL4 alone count.
-    assert similar[2] == ["1 ppm", "brain", "3-D", "0.840 (0.810–0.910)", "0.856 (0.810–0.910)", "0.871 (0.810–0.910)",
-                          "0.017", "nearest"]  # fmt: skip
-    assert similar[1][0] == "0.5 ppm" and similar[1][-1] == "primary"
-    assert similar[3][3:6] == ["0.870 (0.820–0.890)", "0.860 (0.770–0.890)", "–"]
-    assert ratio[3][3:5] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)"]
+    assert similar[2] == ["1 ppm", "brain", "3-D", "nearest", "0.017", "0.840 (0.810–0.910)", "0.856 (0.810–0.910)",
+                          "0.871 (0.810–0.910)"]  # fmt: skip
+    assert similar[1][0] == "0.5 ppm" and similar[1][3] == "primary"
+    assert similar[3][5:8] == ["0.870 (0.820–0.890)", "0.860 (0.770–0.890)", "–"]
+    assert ratio[3][5:7] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)"]
     assert "SSIM by 1 ppm, brain, 3-D; PSNR [dB] by 1 ppm, brain, 3-D" in reader.words
 
 
@@ -228,7 +232,8 @@ def test_without_the_published_arms_there_is_nothing_to_compare_definitions_with
 
 
 def test_figures_are_embedded_and_described(reader):
-    (picture,) = reader.of("img")
+    picture, beside = reader.of("img")
+    assert beside["alt"].startswith("Filled: this study; open: Zhou et al. 2025.")
     assert picture["alt"] == "A picture of equivalence."
     kind, content = picture["src"].split(";base64,")
     assert kind == "data:image/svg+xml" and base64.b64decode(content) == SVG

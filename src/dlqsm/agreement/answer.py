@@ -123,10 +123,10 @@ def _failure(row: Row, margin_ppb: float, repeat: str | None) -> Failure | None:
         return Failure(roi, SPREAD, wide) if is_wide else None
     half = float(stats.t.ppf(1 - ALPHA, n - 1)) * sd / math.sqrt(n)
     mean = f"mean difference {_signed(bias)} ppb"
+    if is_wide and abs(bias) < margin_ppb:
+        return Failure(roi, SPREAD, f"{wide}; {mean}")
     if abs(bias) >= margin_ppb or half < margin_ppb:
         return Failure(roi, BIAS, mean)
-    if is_wide:
-        return Failure(roi, SPREAD, wide)
     needed = people_needed(bias, sd, margin_ppb)
     more = f"at this bias and spread {needed} would be needed" if needed else "no number of people would be enough"
     return Failure(roi, FEW, f"{n} people, {mean}, SD {sd:.1f} ppb; {more}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
     """
     values = read_table(folder / content.values, VALUES)
     about = _about(folder, content.agreement)
+    accounts = _accounts(folder, content)
     repeat = about.get("Repeat") or None
 
     def table(name: str | None, required: tuple[str, ...]) -> pd.DataFrame | None:
@@ -72,7 +74,8 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         pages=content.pages,
         problems=content.problems,
         notes=content.notes,
-        methods=content.methods or _methods(folder, content),
+        methods=content.methods or methods_of(accounts.get(content.reference_arm, {})),
+        accounts={} if content.methods else accounts,
         software=software(),
         repeat=repeat,
     )
@@ -109,19 +112,22 @@ def _figure(stem: str, path: Path) -> GroupFigure:
     return GroupFigure(title, note, alt, path.read_bytes(), topic, is_folded=stem in _FOLDED)
 
 
-def _methods(folder: Path, content: GroupManifest) -> dict[str, Any]:
-    """Steps and their parameters, as the reference arm of the first participant who has it tells them."""
+def _accounts(folder: Path, content: GroupManifest) -> dict[str, Mapping[str, Any]]:
+    """Arm to how its maps were made, as the first participant who has it tells."""
+    found: dict[str, Mapping[str, Any]] = {}
     for label in content.pages:
         if not (folder / label / manifest.NAME).is_file():
             continue
         for arm in read_manifest(folder / label).arms:
             path = arm_file(folder / label, arm, "summary")
-            if arm.name == content.reference_arm and path is not None and path.is_file():
-                return methods_of(read_json(path))
+            if arm.name not in found and path is not None and path.is_file():
+                found[arm.name] = read_json(path)
     # Participants of a stream keep their accounts, but neither images nor a manifest.
-    for path in sorted(folder.glob(f"sub-*/**/sub-*_acq-{content.reference_arm}_*{ACCOUNT_SUFFIX}.json")):
-        return methods_of(read_json(path))
-    return {}
+    for arm_name in content.arms:
+        paths = sorted(folder.glob(f"sub-*/**/sub-*_acq-{arm_name}_*{ACCOUNT_SUFFIX}.json"))
+        if arm_name not in found and paths:
+            found[arm_name] = read_json(paths[0])
+    return found
 
 
 def _about(folder: Path, name: str | None) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from dlqsm.core.scan import Grid
 from dlqsm.report.methods_text import parameters_text, value_text
-from dlqsm.report.participant import ArmMaps
 from dlqsm.report.summary import Known, counts_text, methods_of, scan_of, scan_time_s
 
 
@@ -26,24 +25,61 @@ class Item:
     value: str | None
 
 
-Look = Callable[[ArmMaps, Known], str | None]
+class Described(Protocol):
+    """An arm whose making is known: `report.participant.ArmMaps`, or its `Account` alone."""
+
+    @property
+    def summary(self) -> Known:
+        """As in `report.participant.ArmMaps`."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Grid of the maps; None where unknown."""
+
+    @property
+    def acceleration(self) -> float | None:
+        """Net acceleration factor; None where unknown."""
 
 
-def consensus_checklist(arm: ArmMaps, software: Mapping[str, str]) -> list[Item]:
+@dataclass(frozen=True)
+class Account:
+    """What is known of the making of an arm, without its maps."""
+
+    summary: Known
+    grid: Grid | None = None
+    acceleration: float | None = None
+
+
+Look = Callable[[Described, Known], str | None]
+
+
+def consensus_checklist(arm: Described, software: Mapping[str, str]) -> list[Item]:
     """Tables 3 (hardware), 4 (sequence) and 5 (processing) for one arm."""
     scan = scan_of(arm.summary)
     items = [Item(table, name, look(arm, scan)) for table, name, look in _ITEMS]
     toolbox = ", ".join(f"{name} {version}" for name, version in software.items()) or None
     steps = [Item(_T5, label, _step(arm, step)) for step, label in _STEPS]
     mask = arm.summary.get("mask")
-    masking = Item(_T5, "Masking, voxels", counts_text(mask) if mask else None)
+    masking = Item(_T5, "Masking", f"{_MASKING}; {counts_text(mask)}" if mask else None)
     return [
         *items,
         Item(_T5, "Toolbox and version", toolbox),
         *steps,
         masking,
+        Item(_T5, "Further processing", _further(arm)),
+        Item(_T5, "Unit of susceptibility", "ppm in maps, ppb in tables of nuclei"),
         Item(_T5, "Reference region", _references(arm)),
     ]
+
+
+def account_checklist(summary: Known, software: Mapping[str, str]) -> list[Item]:
+    """The same of an arm whose account alone is known, ``scan`` of which tells ``shape`` and ``voxel_size_mm``."""
+    told = scan_of(summary)
+    shape, voxel_mm = told.get("shape"), told.get("voxel_size_mm")
+    grid = Grid(tuple(shape), tuple(voxel_mm)) if shape and voxel_mm else None
+    factor = told.get("acceleration")
+    known = float(factor) if isinstance(factor, int | float) else None
+    return consensus_checklist(Account(summary, grid, known), software)
 
 
 def echo_times_text(scan: Known) -> str | None:
@@ -68,7 +104,7 @@ def matrix_text(grid: Grid) -> str:
 
 
 def _plain(key: str, unit: str = "") -> Look:
-    def look(arm: ArmMaps, scan: Known) -> str | None:
+    def look(arm: Described, scan: Known) -> str | None:
         del arm
         value = scan.get(key)
         return None if value in (None, "", []) else f"{value_text(value)} {unit}".strip()
@@ -76,31 +112,33 @@ def _plain(key: str, unit: str = "") -> Look:
     return look
 
 
-def _field_of_view(arm: ArmMaps, scan: Known) -> str:
+def _field_of_view(arm: Described, scan: Known) -> str | None:
     del scan
+    if arm.grid is None:
+        return None
     edges = (n * v for n, v in zip(arm.grid.shape, arm.grid.voxel_size_mm, strict=True))
     return " × ".join(f"{edge:.4g}" for edge in edges) + f" mm, matrix {matrix_text(arm.grid)}"
 
 
-def _acceleration(arm: ArmMaps, scan: Known) -> str | None:
+def _acceleration(arm: Described, scan: Known) -> str | None:
     if arm.acceleration is None:
         return None
     kind = scan.get("sampling")
     return f"net factor {arm.acceleration:.4g}" + (f", {value_text(kind)} sampling" if kind else "")
 
 
-def _repetition(arm: ArmMaps, scan: Known) -> str | None:
+def _repetition(arm: Described, scan: Known) -> str | None:
     del arm
     seconds = scan.get("repetition_time_s")
     return None if seconds is None else f"{1e3 * seconds:.4g} ms"
 
 
-def _scan_time(arm: ArmMaps) -> str | None:
+def _scan_time(arm: Described) -> str | None:
     seconds = scan_time_s(arm.summary)
     return None if seconds is None else f"{seconds:.0f} s"
 
 
-def _step(arm: ArmMaps, step: str) -> str | None:
+def _step(arm: Described, step: str) -> str | None:
     content = methods_of(arm.summary).get(step)
     if not content:
         return None
@@ -110,7 +148,15 @@ def _step(arm: ArmMaps, step: str) -> str | None:
     return value_text(content)
 
 
-def _references(arm: ArmMaps) -> str | None:
+def _further(arm: Described) -> str | None:
+    """Steps of the chain that no line of the table has a name for."""
+    named = {step for step, _ in _STEPS} | {"mask", "reference", "sampling"}
+    others = [step for step in methods_of(arm.summary) if step not in named]
+    parts = [f"{step.replace('_', ' ')}: {_step(arm, step)}" for step in others if _step(arm, step)]
+    return "; ".join(parts) or None
+
+
+def _references(arm: Described) -> str | None:
     """The chosen region, and mean and SD of every region before referencing."""
     chosen = arm.summary.get("methods", {}).get("reference")
     values = [
@@ -125,6 +171,7 @@ def _references(arm: ArmMaps) -> str | None:
     return "; ".join(parts) or None
 
 
+_MASKING: Final = "brain by a surface grown in the magnitude, unless a mask was given, less voxels of low phase quality"
 _T3: Final = "Hardware (table 3)"
 _T4: Final = "Sequence (table 4)"
 _T5: Final = "Processing (table 5)"
@@ -133,19 +180,24 @@ _ITEMS: Final[tuple[tuple[str, str, Look], ...]] = (
     (_T3, "Vendor", _plain("vendor")),
     (_T3, "Model", _plain("model")),
     (_T3, "Scanner software", _plain("scanner_software")),
+    (_T3, "Gradient system", _plain("gradient_system")),
+    (_T3, "Receive coil", _plain("receive_coil")),
     (_T3, "Receive channels", _plain("n_coils")),
     (_T4, "Sequence", _plain("sequence")),
+    (_T4, "2-D or 3-D", _plain("acquisition_type")),
     (_T4, "Echoes, TE1 : spacing : TEmax", lambda arm, scan: echo_times_text(scan)),
     (_T4, "Repetition time", _repetition),
     (_T4, "Flip angle", _plain("flip_angle_deg", "degrees")),
     (_T4, "Readout bandwidth", _plain("bandwidth_hz", "Hz")),
     (_T4, "Field of view and matrix", _field_of_view),
-    (_T4, "Voxel size", lambda arm, scan: voxel_text(arm.grid)),
+    (_T4, "Voxel size", lambda arm, scan: None if arm.grid is None else voxel_text(arm.grid)),
     (_T4, "Readout polarity", _plain("readout_polarity")),
     (_T4, "Centre frequency", _plain("centre_frequency_hz", "Hz")),
     (_T4, "Flow compensation", _plain("flow_compensation")),
     (_T4, "Acceleration", _acceleration),
     (_T4, "Partial Fourier", _plain("partial_fourier")),
+    (_T4, "Elliptical shutter", _plain("elliptical_shutter")),
+    (_T4, "Phase stabilisation", _plain("phase_stabilisation")),
     (_T4, "Scan time", lambda arm, scan: _scan_time(arm)),
 )
 _STEPS: Final = (

@@ -23,7 +23,7 @@ _SCALES: Final = {
     "range": "range of the reference",
 }
 _DOMAINS: Final = {"volume": "whole volume", "brain": "brain", "box": "box round the brain"}
-_DIMENSIONS: Final = {"2d": "2-D, slice by slice", "3d": "3-D"}
+_DIMENSIONS: Final = {"2d": "2-D", "3d": "3-D"}
 
 
 @dataclass(frozen=True)

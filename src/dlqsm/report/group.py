@@ -101,6 +101,9 @@ class GroupReport:
         Sentences on how columns of the tables are to be read.
     methods
         Step to method and parameters, as in `report.methods_text`.
+    accounts
+        Arm to what is known of how its maps were made, as ``summary`` of `report.participant.ArmMaps`, from one
+        participant; ``methods`` serves where there is none.
     software
         Name to version; ``dlqsm`` first.
     repeat
@@ -132,6 +135,7 @@ class GroupReport:
     problems: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     methods: Mapping[str, Any] = field(default_factory=dict)
+    accounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     repeat: str | None = None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pandas as pd
 
 import dlqsm
@@ -11,11 +9,13 @@ from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import group_quality, group_tables
 from dlqsm.report.definition_table import definition_tables
 from dlqsm.report.group import GroupReport
-from dlqsm.report.methods_text import Sentence, method_sentences
+from dlqsm.report.group_methods import group_checklist, group_sentences
 from dlqsm.report.mixed_table import mixed_summary
 from dlqsm.report.numbers import number
 from dlqsm.report.page import TEMPLATES
 from dlqsm.report.paper import published
+from dlqsm.report.paper_figure import paper_figure
+from dlqsm.report.paper_tables import beside_paper
 
 
 def group_page(report: GroupReport) -> str:
@@ -47,7 +47,10 @@ def group_page(report: GroupReport) -> str:
         definitions=definition_tables(report),
         paper=published(),
         legend=[(name, FULL_NAMES[name], COLOURS[name]) for name in NUCLEI],
-        sentences=[*method_sentences(report.methods), *_statistics(report)],
+        sentences=group_sentences(report),
+        checklist=group_checklist(report),
+        beside=beside_paper(report),
+        beside_figure=paper_figure(report),
         number=number,
     )
 
@@ -61,37 +64,3 @@ def _facts(report: GroupReport) -> list[str]:
     if not ages.empty:
         found.insert(1, f"age {ages.min():.0f}–{ages.max():.0f} years")
     return [*found, f"margin ±{report.margin_ppb:g} ppb"]
-
-
-_STATISTICS: Final = (
-    (
-        "Values of a nucleus were compared with those of the reference arm in the same participants by Pearson "
-        "correlation, a paired t test, and the bias with limits of agreement (bias ± 1.96 SD)",
-        ("10.1016/S0140-6736(86)90837-8", "10.1097/OPX.0000000000000513"),
-    ),
-    (
-        "ICC is the intraclass correlation of single measurements for absolute agreement, ICC(A,1), CCC the "
-        "concordance correlation coefficient; the table beside this page adds intervals by resampling (BCa)",
-        ("10.1037/1082-989X.1.1.30", "10.2307/2532051", "10.1080/01621459.1987.10478410"),
-    ),
-    (
-        "Equivalence within the margin was tested by two one-sided t tests (TOST)",
-        ("10.1007/BF01068419",),
-    ),
-    (
-        "P values were adjusted by Holm's rule over all nuclei and arms of a side; the table beside this page adds "
-        "those of Benjamini and Hochberg",
-        ("10.1111/j.2517-6161.1995.tb02031.x",),
-    ),
-)
-_AGE: Final = (
-    "Correlations with age are Pearson's; that of each arm was compared with that of the reference by Williams' test "
-    "of correlations that share a variable, since one being significant and the other not is no difference",
-    ("10.1037/0033-2909.87.2.245",),
-)
-
-
-def _statistics(report: GroupReport) -> list[Sentence]:
-    """Sentences on what the tables of the page were computed by; none for a table that is absent."""
-    found = [Sentence("agreement", *words) for words in _STATISTICS] if report.agreement is not None else []
-    return [*found, *([Sentence("age", *_AGE)] if report.age is not None else [])]

@@ -27,7 +27,8 @@ VERDICTS: Final = {
 class AgreementRow:
     """One arm of one nucleus as texts.
 
-    ``spread`` is half the width of the limits of agreement, ``times_floor`` the SD over that of the repeat.
+    ``spread`` is half the width of the limits of agreement, ``times_floor`` the SD over that of the repeat,
+    ``floor_interval`` the interval of that ratio.
     """
 
     arm: str
@@ -48,6 +49,7 @@ class AgreementRow:
     p: str
     p_holm: str
     times_floor: str
+    floor_interval: str
     verdict: str
     look: str
 
@@ -126,6 +128,7 @@ def _agreement_row(arm: str, report: GroupReport, row: Row, floor: Row) -> Agree
         tost_p_holm=p_value(known("tost_p_holm")),
         p=p_value(known("p")),
         p_holm=p_value(known("p_holm")),
+        floor_interval=interval(known("sd_over_repeat_low"), known("sd_over_repeat_high"), 2),
         times_floor="" if times is None else f"{number(times)} ×",
         verdict=verdict,
         look=look,

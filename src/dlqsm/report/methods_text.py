@@ -23,6 +23,20 @@ SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
         "Images were reconstructed by iterative SENSE (conjugate gradients) with ESPIRiT sensitivities",
         ("10.1002/mrm.1241", "10.1002/mrm.24751"),
     ),
+    ("reconstruction", "cs"): (
+        "Images were reconstructed by compressed sensing",
+        ("10.1002/mrm.21391",),
+    ),
+    ("reconstruction", "cascade"): (
+        "Images were reconstructed coil by coil by a cascade of convolutional blocks, each followed by data "
+        "consistency",
+        ("10.3389/fnins.2025.1522227", "10.1109/TMI.2017.2760978"),
+    ),
+    ("reconstruction", "joint"): (
+        "Images of all echoes and coils were reconstructed together by an unrolled network that starts from compressed "
+        "sensing",
+        ("10.1002/mrm.26977", "10.1109/TMI.2018.2865356"),
+    ),
     ("field", "mdi"): (
         "The field map is the phase of the products of neighbouring echoes, summed over echoes and channels (MDI)",
         ("10.3389/fnins.2025.1522227",),

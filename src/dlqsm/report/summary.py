@@ -19,6 +19,10 @@ _FROM_BIDS: Final = {
     "SoftwareVersions": "scanner_software",
     "PixelBandwidth": "bandwidth_hz",
     "PartialFourier": "partial_fourier",
+    "MRAcquisitionType": "acquisition_type",
+    "PulseSequenceType": "sequence",
+    "ReceiveCoilName": "receive_coil",
+    "GradientSetType": "gradient_system",
 }
 """Keys of a BIDS sidecar, and ours with the same meaning and unit."""
 

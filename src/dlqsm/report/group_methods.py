@@ -1,0 +1,123 @@
+"""What the group page says of methods: sentences of what ran in which arms, of the statistics, and the checklist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from dlqsm.report.checklist import Item, account_checklist
+from dlqsm.report.comparison import Comparison
+from dlqsm.report.group import GroupReport
+from dlqsm.report.methods_text import STEPS, Sentence, method_sentences
+from dlqsm.report.numbers import UNKNOWN
+from dlqsm.report.summary import methods_of
+
+_STATISTICS: Final = (
+    (
+        "Values of a nucleus were compared with those of the reference arm in the same participants by Pearson "
+        "correlation, a paired t test, and the bias with limits of agreement (bias ± 1.96 SD)",
+        ("10.1016/S0140-6736(86)90837-8", "10.1097/OPX.0000000000000513"),
+    ),
+    (
+        "ICC is the intraclass correlation of single measurements for absolute agreement, ICC(A,1), CCC the "
+        "concordance correlation coefficient; the table beside this page adds intervals by resampling (BCa)",
+        ("10.1037/1082-989X.1.1.30", "10.2307/2532051", "10.1080/01621459.1987.10478410"),
+    ),
+    (
+        "Equivalence within the margin was tested by two one-sided t tests (TOST)",
+        ("10.1007/BF01068419",),
+    ),
+    (
+        "The spread of each arm was compared with that of the repeat in the same people by the test of Pitman and "
+        "Morgan",
+        ("10.1093/biomet/31.1-2.9", "10.1093/biomet/31.1-2.13"),
+    ),
+    (
+        "P values were adjusted by Holm's rule over all nuclei and arms of a side; the table beside this page adds "
+        "those of Benjamini and Hochberg",
+        ("10.1111/j.2517-6161.1995.tb02031.x",),
+    ),
+)
+_MIXED: Final = (
+    "All differences from the reference were put into one linear model with arm and nucleus as fixed effects, "
+    "participant and nucleus within participant as random effects, fitted by restricted maximum likelihood",
+    ("10.2307/2529876", "10.1093/biomet/58.3.545"),
+)
+_REGISTRATION: Final = (
+    "Arms were registered rigidly to the reference arm, the atlas by symmetric normalisation (ANTs), and its nuclei "
+    "moved as probabilities to the grid where they were measured",
+    ("10.1016/j.media.2007.06.004",),
+)
+_SIMILARITY: Final = (
+    "Maps were compared in 3-D inside the mask that all arms share, by RMSE, SSIM and PSNR with a fixed window of "
+    "0.5 ppm, XSIM and the slope across edges",
+    ("10.1109/TIP.2003.819861", "10.1002/mrm.30271"),
+)
+_AGE: Final = (
+    "Correlations with age are Pearson's; that of each arm was compared with that of the reference by Williams' test "
+    "of correlations that share a variable, since one being significant and the other not is no difference; "
+    "slopes were compared by regressing the paired difference on age, and shown to be equal within a margin by TOST",
+    ("10.1037/0033-2909.87.2.245",),
+)
+
+
+def group_sentences(report: GroupReport) -> list[Sentence]:
+    """Sentences on what ran and on what the tables of the page were computed by; none for a table that is absent."""
+    found = _arm_sentences(report) if report.accounts else method_sentences(report.methods)
+    if report.registration is not None:
+        found.append(Sentence("registration", *_REGISTRATION))
+    if report.similarity is not None:
+        found.append(Sentence("similarity", *_SIMILARITY))
+    if report.agreement is not None:
+        has_floor = report.repeat_arm is not None
+        found += [Sentence("agreement", *words) for words in _STATISTICS if has_floor or "repeat" not in words[0]]
+    if report.mixed is not None:
+        found.append(Sentence("mixed", *_MIXED))
+    return [*found, *([Sentence("age", *_AGE)] if report.age is not None else [])]
+
+
+def group_checklist(report: GroupReport) -> dict[str, Comparison]:
+    """Tables 3 to 5 of the consensus, an arm a column; what all arms share stands once. Empty without accounts."""
+    arms = [arm for arm in report.arms if arm in report.accounts]
+    if not arms:
+        return {}
+    of_arm = [account_checklist(report.accounts[arm], report.software) for arm in arms]
+    rows: dict[str, list[tuple[str, list[str]]]] = {}
+    for same in zip(*of_arm, strict=True):
+        rows.setdefault(same[0].table, []).append((same[0].name, _once(list(same))))
+    rows[same[0].table].append(("Inclusion and exclusion", [_participants(report)]))
+    return {table: Comparison(arms, lines) for table, lines in rows.items()}
+
+
+def _arm_sentences(report: GroupReport) -> list[Sentence]:
+    """Each step once where all arms share it, else once a variant with the arms that it holds for."""
+    methods = {arm: methods_of(report.accounts[arm]) for arm in report.arms if arm in report.accounts}
+    steps = dict.fromkeys([*STEPS, *(step for own in methods.values() for step in own)])
+    found = []
+    for step in steps:
+        variants: dict[str, list[str]] = {}
+        for arm, own in methods.items():
+            if own.get(step):
+                variants.setdefault(json.dumps(own[step], sort_keys=True, default=str), []).append(arm)
+        for arms in variants.values():
+            content: Mapping[str, Any] = {step: methods[arms[0]][step]}
+            (sentence,) = method_sentences(content)
+            where = f"{sentence.text} (arms {', '.join(arms)})"
+            found.append(sentence if len(variants) == 1 else replace(sentence, text=where))
+    return found
+
+
+def _once(items: list[Item]) -> list[str]:
+    texts = [UNKNOWN if item.value is None else item.value for item in items]
+    return texts[:1] if len(set(texts)) == 1 else texts
+
+
+def _participants(report: GroupReport) -> str:
+    """Who was measured and who was not; the criteria themselves are not in the data."""
+    measured = set(map(str, report.values["participant_id"]))
+    lacking = [str(label) for label in report.participants["participant_id"] if str(label) not in measured]
+    listed = f"{len(report.participants)} participants, {len(measured)} measured"
+    out = f"; not measured: {', '.join(lacking)}" if lacking else ""
+    return f"{listed}{out}; the criteria of the study are not in the data, add them"

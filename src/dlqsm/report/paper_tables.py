@@ -1,0 +1,140 @@
+"""The study beside Zhou et al. 2025: the same quantities, ours and the published ones, for arms of the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from dlqsm.core.labels import FULL_NAMES
+from dlqsm.report.group import GroupReport
+from dlqsm.report.group_tables import known_value, row_of
+from dlqsm.report.numbers import UNKNOWN, number
+from dlqsm.report.paper import matching_arms, published
+from dlqsm.report.summary import scan_time_s
+
+OURS: Final = "this study"
+THEIRS: Final = "published"
+Line = tuple[str, str, list[str]]
+
+
+@dataclass(frozen=True)
+class BesideTable:
+    """Caption, arms, and lines of a quantity, whose it is, and a text an arm; one text holds for all arms."""
+
+    caption: str
+    arms: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def beside_paper(report: GroupReport) -> list[BesideTable]:
+    """Tables of people and scans, similarity, agreement and age; empty where no arm is the paper's."""
+    matched = matching_arms(report.arms, report.reference_arm)
+    if not matched:
+        return []
+    with_reference = (report.reference_arm, *matched)
+    tables = [
+        BesideTable("Participants and scans", with_reference, tuple(_scans(report, with_reference))),
+        BesideTable("Similarity of maps, mean (lowest–highest)", matched, tuple(_similarity(report, matched))),
+        BesideTable("Agreement over the nuclei, both sides pooled", matched, tuple(_agreement(report, matched))),
+        BesideTable("Correlation with age", with_reference, tuple(_age(report, with_reference))),
+    ]
+    return [table for table in tables if table.lines]
+
+
+def _scans(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
+    told = published()
+    people = told["participants"]
+    theirs = (
+        f"{people['n']} ({people['n_men']} men, {people['n_women']} women), "
+        f"{people['age_low_years']}–{people['age_high_years']} years, mean {people['age_mean_years']}"
+    )
+    times = [scan_time_s(report.accounts[arm]) if arm in report.accounts else None for arm in arms]
+    return [
+        ("Participants", OURS, [_people(report)]),
+        ("", THEIRS, [theirs]),
+        ("Scan time [min:s]", OURS, [_clock(seconds) for seconds in times]),
+        ("", THEIRS, [_clock(told["scan_time_s"][arm]) for arm in arms]),
+    ]
+
+
+def _people(report: GroupReport) -> str:
+    table = report.participants
+    parts = [str(len(table))]
+    if "sex" in table and table["sex"].notna().any():
+        sexes = table["sex"].astype(str).str.upper().str[:1]
+        parts[0] += f" ({(sexes == 'M').sum()} men, {(sexes == 'F').sum()} women)"
+    ages = table["age"].dropna() if "age" in table else pd.Series(dtype=float)
+    if not ages.empty:
+        parts.append(f"{ages.min():.0f}–{ages.max():.0f} years, mean {ages.mean():.0f}")
+    return ", ".join(parts)
+
+
+def _similarity(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
+    table, lines = report.similarity, []
+    if table is None or table.empty:
+        return []
+    for key, name, decimals in (("ssim", "SSIM", 2), ("psnr_db", "PSNR [dB]", 2)):
+        if key in table:
+            ours = [_range(table.loc[table["arm"] == arm, key], decimals) for arm in arms]
+            lines.append((name, f"{OURS}, window of 0.5 ppm, in the brain", ours))
+            lines.append(
+                ("", f"{THEIRS}, definition not told", [_told(published()[key][arm], decimals) for arm in arms])
+            )
+    return lines
+
+
+def _range(values: pd.Series, decimals: int) -> str:
+    known = values.dropna()
+    return UNKNOWN if known.empty else _told([known.mean(), known.min(), known.max()], decimals)
+
+
+def _told(figures: list[float], decimals: int) -> str:
+    mean, low, high = (number(float(value), decimals) for value in figures)
+    return f"{mean} ({low}–{high})"
+
+
+def _agreement(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
+    if report.agreement is None:
+        return []
+    both = report.agreement[report.agreement["side"] == "both"]
+    told = published()
+    theirs = f"{told['pearson_r']['lowest']:.3f} to {told['pearson_r']['highest']:.3f} over all arms"
+    return [
+        ("Pearson r", OURS, [_over_nuclei(both, arm, _correlations) for arm in arms]),
+        ("", THEIRS, [theirs]),
+        ("Largest difference of means [%]", OURS, [_over_nuclei(both, arm, _largest) for arm in arms]),
+        ("", THEIRS, [number(told["largest_percent_difference"][arm], 2) for arm in arms]),
+    ]
+
+
+def _over_nuclei(both: pd.DataFrame, arm: str, write: Callable[[pd.DataFrame], str]) -> str:
+    return write(both[both["arm"] == arm])
+
+
+def _correlations(rows: pd.DataFrame) -> str:
+    known = rows["pearson_r"].dropna()
+    return UNKNOWN if known.empty else f"{number(known.min(), 3)} to {number(known.max(), 3)}"
+
+
+def _largest(rows: pd.DataFrame) -> str:
+    known = rows.dropna(subset=["percent_difference"]).sort_values("percent_difference").to_dict("records")
+    return f"{number(float(known[-1]['percent_difference']), 2)} ({known[-1]['roi']})" if known else UNKNOWN
+
+
+def _age(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
+    lines: list[Line] = []
+    if report.age is None:
+        return lines
+    for roi, told in published()["age_r"].items():
+        of_roi = report.age[report.age["roi"] == roi]
+        ours = [number(known_value(row_of(of_roi, arm), "pearson_r"), 3) for arm in arms]
+        lines.append((f"{FULL_NAMES[roi]}, r", OURS, ours))
+        lines.append(("", THEIRS, [number(told.get(arm), 3) for arm in arms]))
+    return lines
+
+
+def _clock(seconds: float | None) -> str:
+    return UNKNOWN if seconds is None else f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
