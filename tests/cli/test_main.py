@@ -44,6 +44,21 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         assert option in said
 
 
+def test_invert_keeps_a_region_uniform(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    words = ["invert", phantom / "field.nii.gz", tmp_path / "chi.nii.gz", "--unit", "ppm", "--strength", 1e-4]
+    words += ["--mask", phantom / "mask.nii.gz", "--quiet", "--overwrite"]
+    region, spreads = read_volume(phantom / "labels.nii.gz")[0] == 1, []
+    write_volume(tmp_path / "csf.nii.gz", region, read_volume(phantom / "labels.nii.gz")[1])
+    for more in ((), ("--csf-strength", 10, "--csf", tmp_path / "csf.nii.gz")):
+        assert main([str(w) for w in (*words, *more)]) == 0
+        spreads.append(float(read_volume(tmp_path / "chi.nii.gz")[0][region].std()))
+    assert spreads[1] < 0.2 * spreads[0]
+    assert "--csf FILE" in refused(*words, "--csf-strength", 10)
+    assert "give both or neither" in refused(*words, "--csf", tmp_path / "csf.nii.gz")
+    tkd = ("--method", "tkd", "--csf", tmp_path / "csf.nii.gz")
+    assert "give both or neither" in refused(*words[:5], *words[7:], *tkd)
+
+
 def test_invert_options_are_those_of_the_method(phantom: Path, tmp_path: Path, refused: Refused) -> None:
     base = [
         "invert",

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import start
@@ -24,7 +27,9 @@ from dlqsm.cli.single_step import (
 from dlqsm.config import QsmConfig
 from dlqsm.core import units
 from dlqsm.core.checks import InputError
-from dlqsm.io.nifti import write_volume
+from dlqsm.core.methods import resolved_options
+from dlqsm.core.scan import Grid
+from dlqsm.io.nifti import read_mask, write_volume
 from dlqsm.io.outputs import write_json
 from dlqsm.qsm.inversion import INVERSIONS
 
@@ -40,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("--echo-time", type=positive(float), metavar="S", help="echo time of a phase in rad [s]")
     parser.add_argument("--magnitude", type=path, metavar="F", help="for the edge mask")
     parser.add_argument("--noise", type=path, metavar="F", help="standard deviation of the field, in its unit")
+    parser.add_argument("--csf", type=path, metavar="F", help="region that --csf-strength keeps uniform")
     add_b0_argument(parser)
     add_step_arguments(parser, words, "inversion", INVERSIONS, DEFAULT)
 
@@ -54,13 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     magnitude = read_beside(arguments.magnitude, grid, arguments.field, device)
     scan = replace(scan_of(arguments, grid), field_strength_t=arguments.field_strength)
+    csf = _csf(arguments, method, grid, device)
     noise_ppm = None if noise is None else noise / per_ppm
     with talk.working(arguments.method):
-        chi_ppm, convergence = method(values / per_ppm, mask, scan, noise_ppm, magnitude)
+        chi_ppm, convergence = method(values / per_ppm, mask, scan, noise_ppm, magnitude, **csf)
     write_volume(arguments.out, chi_ppm, grid)
     content = record(method, arguments.method, scan, convergence, Units="ppm", Reference="none")
     write_json(sidecar_of(arguments.out), content)
     return 0
+
+
+def _csf(arguments: argparse.Namespace, method: Any, grid: Grid, device: torch.device) -> dict[str, torch.Tensor]:
+    """The region of the CSF as the keyword of the methods that keep it uniform."""
+    if arguments.csf is None:
+        return {}
+    if not resolved_options(method).get("csf_strength"):
+        raise InputError("--csf goes with --csf-strength above zero, an option of l1 and medi; give both or neither")
+    return {"csf_region": read_mask(arguments.csf, grid, str(arguments.field)).to(device)}
 
 
 def _unit_per_ppm(arguments: argparse.Namespace) -> float:

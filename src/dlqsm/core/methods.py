@@ -86,13 +86,16 @@ class Option:
 
 
 def options_of(method: Callable[..., Any]) -> dict[str, Option]:
-    """List the keyword-only parameters of a method, read from its signature and NumPy-style docstring."""
+    """List the keyword-only parameters of a method, read from its signature and NumPy-style docstring.
+
+    Volumes are input that only some methods use, not options.
+    """
     hints = typing.get_type_hints(method)
     described = _described_parameters(inspect.getdoc(method) or "")
     return {
         name: Option(name, _plain_type(hints[name]), parameter.default, described.get(name, ""))
         for name, parameter in inspect.signature(method).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and _plain_type(hints[name]) is not torch.Tensor
     }
 
 

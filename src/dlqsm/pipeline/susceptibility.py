@@ -12,7 +12,7 @@ import torch
 
 from dlqsm.config import QsmConfig
 from dlqsm.core.lags import LagSums, lag_sums_of_polar
-from dlqsm.core.scan import Scan
+from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.inversion.streaks import MEANING, streak_measure
 from dlqsm.qsm.mask import phase_quality, processing_mask
@@ -129,7 +129,8 @@ def map_susceptibility(
         local_field_ppm, eroded, removal = remove(total_field_hz / hz_per_ppm, mask, scan, noise_ppm)
     with clock("inversion"):
         invert = config.inversion.bound("inversion")
-        chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
+        csf = csf_keyword(config, r2star_hz, eroded, scan.grid)
+        chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude, **csf)
     with clock("reference"):
         chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
     summary = {
@@ -143,6 +144,17 @@ def map_susceptibility(
     }
     fields = (total_field_hz, local_field_ppm * hz_per_ppm, estimate.noise_hz)
     return QsmMaps(*fields, chi_ppm, mask, eroded, r2star_hz, quality.nan_to_num(0.0), references, summary)
+
+
+def csf_keyword(
+    config: QsmConfig, r2star_hz: torch.Tensor | None, mask: torch.Tensor, grid: Grid
+) -> dict[str, torch.Tensor]:
+    """The CSF as the keyword of an inversion that is to keep it uniform; nothing for one that is not.
+
+    Nothing too where R2* is not known: the inversion says what it lacks.
+    """
+    wanted = config.inversion.resolved("inversion")["parameters"].get("csf_strength", 0.0)
+    return {"csf_region": csf_region(r2star_hz, mask, grid)} if wanted and r2star_hz is not None else {}
 
 
 def _r2star(sums: LagSums, scan: Scan) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 from dlqsm.config import QsmConfig
 from dlqsm.core.realisations import standard_deviation
 from dlqsm.core.scan import Scan
-from dlqsm.pipeline.susceptibility import QsmMaps
+from dlqsm.pipeline.susceptibility import QsmMaps, csf_keyword
 from dlqsm.qsm.reference import csf_region
 from dlqsm.qsm.uncertainty import chi_errors
 
@@ -62,11 +62,12 @@ def susceptibility_noise(
     # A strength that each realisation chose anew would be noise of its own.
     config = config.with_chosen(maps.summary["convergence"]["inversion"])
     remove, invert = config.background.bound("background"), config.inversion.bound("inversion")
+    csf = csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid)
     noise_ppm, region = maps.noise_hz / hz_per_ppm, _region(maps, scan, config, reference_region)
 
     def solve(total_field_ppm: torch.Tensor) -> torch.Tensor:
         local_field_ppm, eroded, _ = remove(total_field_ppm, maps.mask, scan, noise_ppm)
-        chi_ppm, _ = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude)
+        chi_ppm, _ = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude, **csf)
         return torch.where(eroded, chi_ppm - chi_ppm[region].double().mean().to(chi_ppm.dtype), 0.0)
 
     total_field_ppm = maps.total_field_hz / hz_per_ppm

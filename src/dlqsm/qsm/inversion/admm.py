@@ -19,6 +19,7 @@ from dlqsm.qsm.inversion.admm_kernels import (
     split_gradients,
 )
 from dlqsm.qsm.inversion.gradients import difference, squared_gradient
+from dlqsm.qsm.inversion.uniform import Uniform
 
 RELAXATION = 1.8
 CHECK_EVERY = 5
@@ -40,6 +41,8 @@ class Problem:
         h_d: voxel edges over their geometric mean.
     alpha, mu_gradient, mu_field
         Strength [ppm] and the penalties of the splits z = G chi and q = D chi.
+    uniform
+        A further term that keeps a region uniform, by the split u = chi; None without.
     """
 
     field: torch.Tensor
@@ -50,6 +53,7 @@ class Problem:
     alpha: float
     mu_gradient: float
     mu_field: float
+    uniform: Uniform | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +61,8 @@ class State:
     """Iterates: chi and D chi; each split with its scaled dual, of which only the sum is kept.
 
     ``split`` is v = z + dual, of h_d times the gradient. Shrinkage leaves dual = clamp(v) to alpha h_d / mu
-    where M is 1 and zero elsewhere, and z = v - dual, so that one array a direction says both. ``aim`` is q + dual.
+    where M is 1 and zero elsewhere, and z = v - dual, so that one array a direction says both. ``aim`` is q + dual,
+    and ``level`` u + dual where a region is kept uniform.
     """
 
     chi: torch.Tensor
@@ -65,6 +70,7 @@ class State:
     split: torch.Tensor
     q: torch.Tensor
     aim: torch.Tensor
+    level: torch.Tensor | None = None
 
     @classmethod
     def zero(cls, like: torch.Tensor) -> State:
@@ -82,6 +88,8 @@ def solve(problem: Problem, state: State, *, tolerance: float, max_iterations: i
     """
     step = step_on_cpu if state.chi.device.type == "cpu" else step_in_torch
     inverse = _inverse(problem)
+    if problem.uniform is not None and state.level is None:
+        state.level = torch.zeros_like(state.chi)
     history: list[float] = []
     n = 0
     while n < max_iterations:
@@ -103,7 +111,7 @@ def step_on_cpu(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[
     mu, relax = split.dtype.type(problem.mu_field), split.dtype.type(RELAXATION)
     n, n_threads = split.shape[1], torch.get_num_threads()
     in_slabs(divergence, n, n_threads, split, smooth, limits_np, scales_np, state.chi.numpy())
-    gradients = rfft3(state.chi)
+    gradients = rfft3(_with_level(problem, state, state.chi))
     data = rfft3(torch.sub(2.0 * state.q, state.aim, out=state.fitted))
     arrays = (t.numpy() for t in (gradients, data, problem.kernel, inverse))
     in_slabs(solve_spectrum, n, n_threads, *arrays, mu)
@@ -111,7 +119,8 @@ def step_on_cpu(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[
     found = in_slabs(split_gradients, n, n_threads, state.chi.numpy(), split, smooth, limits_np, scales_np, relax)
     known = (state.fitted, state.aim, state.q, problem.weights_squared, problem.field)
     more = in_slabs(split_field, n, n_threads, *(t.numpy() for t in known), mu, relax)
-    return found[0] + more[0], found[1] + more[1]
+    level = _split_level(problem, state)
+    return found[0] + more[0] + float(level[0]), found[1] + more[1] + float(level[1])
 
 
 def step_in_torch(problem: Problem, state: State, inverse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,7 +136,8 @@ def step_in_torch(problem: Problem, state: State, inverse: torch.Tensor) -> tupl
     state.aim.add_(error, alpha=RELAXATION)
     mu, w = problem.mu_field, problem.weights_squared
     state.q = (w * problem.field).add_(state.aim, alpha=mu).div_(w + mu)
-    return missed + mu * _energy(error), held + mu * _energy(state.aim)
+    level = _split_level(problem, state)
+    return missed + mu * _energy(error) + level[0], held + mu * _energy(state.aim) + level[1]
 
 
 def _solve_for_chi(problem: Problem, state: State, inverse: torch.Tensor) -> None:
@@ -137,10 +147,27 @@ def _solve_for_chi(problem: Problem, state: State, inverse: torch.Tensor) -> Non
         v = state.split[axis]
         y = v - 2.0 * _dual(problem, v, axis, limit)
         right.add_(y.roll(1, axis).sub_(y), alpha=scale)
-    spectrum = rfft3(right)
+    spectrum = rfft3(_with_level(problem, state, right))
     spectrum.addcmul_(rfft3(2.0 * state.q - state.aim), problem.kernel, value=problem.mu_field).mul_(inverse)
     state.chi = irfft3(spectrum, state.chi.shape)
     state.fitted = irfft3(spectrum.mul_(problem.kernel), state.chi.shape)
+
+
+def _with_level(problem: Problem, state: State, right: torch.Tensor) -> torch.Tensor:
+    """The right side with what the split u = chi adds to it."""
+    if problem.uniform is None or state.level is None:
+        return right
+    return right.add_(problem.uniform.reflected(state.level), alpha=problem.uniform.mu)
+
+
+def _split_level(problem: Problem, state: State) -> tuple[torch.Tensor | float, torch.Tensor | float]:
+    """Update u and its dual; the squared norms of what the split misses and of what it holds."""
+    if problem.uniform is None or state.level is None:
+        return 0.0, 0.0
+    mu, u = problem.uniform.mu, (problem.uniform.reflected(state.level) + state.level) / 2.0
+    error = state.chi - u
+    state.level.add_(error, alpha=RELAXATION)
+    return mu * _energy(error), mu * _energy(state.level)
 
 
 def _dual(problem: Problem, v: torch.Tensor, axis: int, limit: float) -> torch.Tensor:
@@ -153,6 +180,8 @@ def _inverse(problem: Problem) -> torch.Tensor:
     denominator = problem.mu_field * problem.kernel**2
     denominator += problem.mu_gradient * squared_gradient((nx, ny, nz), problem.spacing, problem.kernel)
     denominator[0, 0, 0] = 1.0
+    if problem.uniform is not None:
+        denominator += problem.uniform.mu
     return denominator.reciprocal_()
 
 

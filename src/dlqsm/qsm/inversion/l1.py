@@ -35,6 +35,8 @@ def l1(
     padding_mm: float = 16.0,
     tolerance: float = 4e-3,
     max_iterations: int = 300,
+    csf_strength: float = 0.0,
+    csf_region: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, Convergence]:
     """Invert with noise weights and a total-variation penalty that spares edges (L1, as in MEDI), by ADMM.
 
@@ -83,6 +85,11 @@ def l1(
         only starts the dynamic one stops at five times as much.
     max_iterations
         Iterations after which each solution stops in any case.
+    csf_strength
+        Weight, against that of the misfit of the field, of || M (chi - mean of chi over M) ||^2 / 2, M the CSF of the
+        ventricles (MEDI+0); 0 leaves it out.
+    csf_region
+        M, bool ``(x, y, z)``, counted inside the mask; needed where ``csf_strength`` is above zero.
 
     Returns
     -------
@@ -92,13 +99,14 @@ def l1(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty or an option is out of range.
+        If shapes disagree, the mask is empty, an option is out of range, or ``csf_strength`` has no region.
 
     References
     ----------
     Liu et al., Magn Reson Med 66:777 (2011), doi:10.1002/mrm.22816; Liu et al., Magn Reson Med 69:467 (2013),
     doi:10.1002/mrm.24272 (weights from residuals); Bilgic et al., Magn Reson Med 72:1444 (2014), doi:10.1002/mrm.25029;
-    Milovic et al., Magn Reson Med 80:814 (2018), doi:10.1002/mrm.27073 (splitting of the data term).
+    Milovic et al., Magn Reson Med 80:814 (2018), doi:10.1002/mrm.27073 (splitting of the data term); Liu et al.,
+    Magn Reson Med 79:2795 (2018), doi:10.1002/mrm.26946 (uniform CSF).
     """
     require_choice("choice of dynamic", dynamic, ("none", "data", "prior", "both"))
     require_positive("max_iterations", [max_iterations], "iterations")
@@ -111,6 +119,8 @@ def l1(
         strength=first_guess(local_field_ppm, mask) if strength is None else strength,
         edge_share=edge_share,
         padding_mm=padding_mm,
+        csf_strength=csf_strength,
+        csf_region=csf_region,
     )
     problem, inside, c = posed.problem, posed.inside, phase_per_ppm(scan, nonlinear_time_s)
     alone = dynamic == "none" and strength is not None
@@ -128,7 +138,8 @@ def l1(
         convergence = _joined(convergence, last)
     chi, problem.field = state.chi, nearest_turns(problem.field, state.fitted, c)
     if smooth_length_mm > 0.0:
-        chi = chi + smooth_rest(problem, state, inside, posed.box.wide, smooth_length_mm)
+        rest = smooth_rest(problem, state, inside, posed.box.wide, smooth_length_mm)
+        chi = chi + (rest if problem.uniform is None else problem.uniform.flattened(rest))
     return posed.result("l1", chi, convergence)
 
 

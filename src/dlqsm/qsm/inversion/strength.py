@@ -9,6 +9,7 @@ import torch
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.inversion.admm import Problem, State
 from dlqsm.qsm.inversion.total_variation import Posed, nearest_turns, solve_periodic
+from dlqsm.qsm.inversion.uniform import MEAN_SQUARED_DIPOLE
 from dlqsm.qsm.weights import MAD_TO_SD
 
 FIRST_GUESS = 0.05
@@ -17,8 +18,6 @@ LEAST = 1e-3
 """The strength never falls below this share of the mean absolute field: a field without noise needs hardly any."""
 LEAST_SIGNAL = 0.5
 """Share of the field's standard deviation that is believed to be signal whatever the misfit says."""
-MEAN_SQUARED_DIPOLE = 4.0 / 45.0
-"""Mean of D^2 over all directions: variance of a field over that of the isotropic susceptibilities that make it."""
 NEAR = 2.0
 """A choice within this factor of the strength that it was made with stands."""
 MOST_ROUNDS = 4

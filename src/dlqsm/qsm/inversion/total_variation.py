@@ -24,12 +24,15 @@ from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.inversion.admm import CHECK_EVERY, Problem, State, solve
 from dlqsm.qsm.inversion.gradients import steepest, surface
+from dlqsm.qsm.inversion.uniform import uniform_csf
 from dlqsm.qsm.weights import relative_weights
 
 SHRINKAGE = 0.8
 """alpha / mu_gradient over the mean absolute field: fastest convergence in sweeps over strengths 3e-5 to 5e-4 ppm."""
 FIELD_PENALTY = 0.45
 """mu_field over sqrt(alpha / mean absolute field): from the same sweeps."""
+LEVEL_PENALTY = 0.3
+"""Penalty of the split that keeps a region uniform, over mu_field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ def pose(
     strength: float,
     edge_share: float,
     padding_mm: float,
+    csf_strength: float = 0.0,
+    csf_region: torch.Tensor | None = None,
 ) -> Posed:
     """Check the input of an inversion and pose min 1/2 || W (D chi - b) ||^2 + strength sum_d || M_d G_d chi ||_1.
 
@@ -85,6 +90,7 @@ def pose(
         edges |= steepest(box.take(magnitude.to(field.dtype)), inside, box.wide.voxel_size_mm, edge_share)
     # Of a field that is zero any penalties find the solution at once.
     scale = float(field[inside].abs().mean()) or 1.0
+    mu_field = FIELD_PENALTY * (strength / scale) ** 0.5
     problem = Problem(
         field=field,
         weights_squared=weights**2,
@@ -93,7 +99,8 @@ def pose(
         spacing=isotropic_spacing(scan.grid.voxel_size_mm),
         alpha=strength,
         mu_gradient=strength / (SHRINKAGE * scale),
-        mu_field=FIELD_PENALTY * (strength / scale) ** 0.5,
+        mu_field=mu_field,
+        uniform=uniform_csf(csf_strength, csf_region, mask, box, LEVEL_PENALTY * mu_field),
     )
     return Posed(box, mask, inside, weights, problem)
 
