@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from matplotlib import rc_context
@@ -27,9 +27,9 @@ Panel = tuple[Sequence[str], list[Spread], list[Spread], str]
 
 
 def paper_figure(report: GroupReport) -> GroupFigure | None:
-    """Ours filled, published open, bars from the lowest to the highest; None where no arm is the paper's."""
+    """Ours filled, published open, with bars; None where no arm is the paper's or nothing was computed."""
     arms = matching_arms(report.arms, report.reference_arm)
-    if not arms:
+    if not arms or all(table is None for table in (report.similarity, report.agreement, report.age)):
         return None
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
@@ -39,8 +39,9 @@ def paper_figure(report: GroupReport) -> GroupFigure | None:
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
         image = svg_bytes(figure)
     note = (
-        "Filled: this study; open: Zhou et al. 2025. Bars run from the lowest to the highest participant, of r over its 95 % interval. SSIM and "
-        "PSNR of this study have a window of 0.5 ppm inside the brain; the published definition is not told."
+        "Filled: this study; open: Zhou et al. 2025. Bars run from the lowest to the highest participant, of r over "
+        "its 95 % interval. SSIM and PSNR of this study have a window of 0.5 ppm inside the brain; the published "
+        "definition is not told."
     )
     return GroupFigure(
         "This study and the published one", note, f"{note} The numbers stand in the tables below.", image
@@ -56,10 +57,10 @@ def _contents(report: GroupReport, arms: tuple[str, ...]) -> list[Panel]:
     ]
     largest = [_alone(told["largest_percent_difference"][arm]) for arm in arms]
     difference = [(arms, [_alone(_largest(report, arm)) for arm in arms], largest, INK)]
-    ageing: list[Any] = [
-        (every, [_age_r(report, roi, arm) for arm in every],
-         [_with_interval(known.get(arm), told["participants"]["n"]) for arm in every], colour_of(roi)) for roi, known in told["age_r"].items()
-    ]  # fmt: skip
+    ageing: list[Panel] = []
+    for roi, known in told["age_r"].items():
+        theirs = [_with_interval(known.get(arm), told["participants"]["n"]) for arm in every]
+        ageing.append((every, [_age_r(report, roi, arm) for arm in every], theirs, colour_of(roi)))
     return [*similar, *difference, *ageing]
 
 
