@@ -90,6 +90,7 @@ class TestWhatIsWritten:
         said = capsys.readouterr().out
         assert "DL3 against PI2, both sides pooled" in said
         assert "within ±5 ppb" in said and "of 2 nuclei" in said
+        assert said.count("SD ÷ repeat") == 1, "DL3 has a floor, the repeat is it"
         about = json.loads((tmp_path / "out" / "agreement.json").read_text())
         assert about["Answer"] and all(sentence in said for sentence in about["Answer"])
         assert said.startswith("Up to an acceleration of AF 3 (DL3), every nucleus stays within ±5 ppb of PI2")

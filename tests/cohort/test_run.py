@@ -1,5 +1,6 @@
 """Stages, records, failures and interruptions, on a coarse dataset with a stand-in for the registration."""
 
+import html
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ import pytest
 from cohort_study import THREADS, Run, records, tables, write_images
 
 from dlqsm.cohort import nuclei_stage
+from dlqsm.cohort.group import gather
 from dlqsm.cohort.participant import STAGES
 from dlqsm.cohort.plan import default_method
+from dlqsm.io.bids import read_dataset
 from dlqsm.io.nifti import read_image
 from dlqsm.io.outputs import write_json
 
@@ -282,6 +285,11 @@ class TestGroup:
         agreement = pd.read_csv(out / "group" / "agreement.tsv", sep="\t")
         assert set(agreement["arm"]) == {"DL3"}
         assert set(agreement["n"]) == {2}  # pairs are made of what exists
+        answer = json.loads((out / "group" / "agreement.json").read_text())["Answer"]
+        assert answer[0].startswith("At no acceleration that was tried (AF 3 (DL3))"), "two pairs show nothing"
+        assert html.escape(answer[0]) in (out / "group.html").read_text()
+        factors = gather(read_dataset(study).participants, study, out).accelerations
+        assert factors == pytest.approx({"PI2": 2.0, "DL3": 3.0}, rel=0.02), "as the scans tell them"
         similarity = pd.read_csv(out / "group_desc-similarity_qsmstats.tsv", sep="\t")
         assert {"ssim", "xsim", "psnr_db", "rmse_ppb"} <= set(similarity.columns)
         assert list(similarity["participant_id"]) == ["sub-001", "sub-002"]

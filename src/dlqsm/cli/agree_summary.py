@@ -57,8 +57,13 @@ def _agreement_table(both: pd.DataFrame, arm: str, margin_ppb: float) -> Table:
     for head in heads:
         table.add_column(head, justify="left" if head == "nucleus" else "right", no_wrap=True)
     table.add_column(f"within ±{margin_ppb:g} ppb", no_wrap=True)
-    for roi in rois_of(both):
-        table.add_row(*_agreement_cells(roi, row_of(both, arm, roi)))
+    rows = {roi: row_of(both, arm, roi) for roi in rois_of(both)}
+    has_floor = any(math.isfinite(number(row, "sd_over_repeat")) for row in rows.values())
+    if has_floor:
+        table.add_column("SD ÷ repeat", justify="right", no_wrap=True)
+    for roi, row in rows.items():
+        floor = [plain(number(row, "sd_over_repeat"))] if has_floor else []
+        table.add_row(*_agreement_cells(roi, row), *floor)
     return table
 
 
