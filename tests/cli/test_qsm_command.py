@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
 
 from dlqsm.cli import main
 from dlqsm.io.maps import UNCERTAINTY_UNITS, UNITS
 from dlqsm.io.nifti import read_image, read_volume, write_volume
 from dlqsm.io.sidecars import inherited_sidecar
 from dlqsm.nuclei.regions import COLUMNS
+from dlqsm.report.strength_figure import HELD_OUT, SEEN
 
 Refused = Callable[..., str]
 
@@ -81,6 +84,33 @@ def test_what_parts_odd_and_even_echoes_is_told_and_taken_out_where_asked_for(
     summary = json.loads((mapped / "qsm.json").read_text())
     assert summary["odd_even_phase"]["rms_rad"] < 0.01
     assert "--magnitude and --phase" in refused("qsm", tmp_path / "p", "--recon", mapped, "--bipolar")
+
+
+def test_the_curve_of_strengths_is_drawn_on_request(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    out = tmp_path / "o"
+    words = ["qsm", out, *_images(phantom), "--mask", phantom / "mask.nii.gz", "--background", "pdf", "--quiet"]
+    maps = []
+    for more in (["--strength-curve"], ["--overwrite"]):
+        assert main([str(w) for w in [*words, *more]]) == 0
+        maps.append(read_volume(out / "Chimap.nii.gz")[0])
+        if more == ["--strength-curve"]:
+            table = pd.read_csv(out / "strength_curve.tsv", sep="\t")
+            picture = imread(out / "strength_curve.png")
+    assert torch.equal(*maps)
+    assert not list(out.glob("strength_curve.*"))
+    chosen = json.loads((out / "qsm.json").read_text())["convergence"]["inversion"]["chosen"]["strength_ppm"]
+    np.testing.assert_allclose(table["factor"], 2.0 ** np.arange(-3, 4))
+    np.testing.assert_allclose(table["strength_ppm"], table["factor"] * chosen, rtol=1e-4)
+    assert list(table["of_the_map"]) == [0, 0, 0, 1, 0, 0, 0]
+    assert picture.shape[1] > 1000
+    for colour in (SEEN, HELD_OUT):
+        assert (np.abs(picture[..., :3] - to_rgb(colour)).max(-1) < 0.01).sum() > 100
+    asked_for = [str(w) for w in [*words, "--strength-curve", "--overwrite"]]
+    assert "for l1 only" in refused(*asked_for, "--inversion", "tkd")
+    assert main([*asked_for, "--inversion-strength", "3e-4"]) == 0
+    assert json.loads((out / "strength_curve.json").read_text())["Strength"] == "given"
+    given = pd.read_csv(out / "strength_curve.tsv", sep="\t")
+    assert given["strength_ppm"][3] == pytest.approx(3e-4)
 
 
 def test_holes_of_low_quality_are_filled_unless_kept(phantom: Path, tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 
+from dlqsm.core.differences import gradient, isotropic_spacing
 from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import l1
 from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.smooth_rest import smooth_rest
-from dlqsm.qsm.inversion.strength import first_guess, held_out, set_strength
+from dlqsm.qsm.inversion.strength import NEAR, first_guess, held_out, set_strength
+from dlqsm.qsm.inversion.strength_curve import FACTORS, strength_curve
 from dlqsm.qsm.inversion.total_variation import pose
 
 GRID = Grid((40, 36, 28), (1.0, 1.0, 1.5))
@@ -91,6 +94,42 @@ def test_strength_and_map_scale_with_the_field():
     twice, doubled = l1(2.0 * field, MASK, SCAN, NOISE)
     assert doubled.chosen["strength_ppm"] == pytest.approx(2.0 * told.chosen["strength_ppm"], rel=1e-6)
     assert torch.allclose(twice, 2.0 * once, atol=1e-9)
+
+
+def test_the_curve_around_the_chosen_strength_shows_why_it_was_chosen():
+    field = noisy(1e-3)
+    _, told = l1(field, MASK, SCAN, NOISE)
+    chosen = told.chosen["strength_ppm"]
+    options = {"edge_share": 0.1, "nonlinear_time_s": 0.0, "padding_mm": 16.0, "tolerance": 2e-3, "max_iterations": 500}
+    curve = strength_curve(field, MASK, SCAN, NOISE, None, strength=chosen, **options)
+    assert [point.strength_ppm / chosen for point in curve] == pytest.approx(list(FACTORS))
+    for weaker, stronger in itertools.pairwise(curve):
+        assert stronger.misfit_ppm > weaker.misfit_ppm
+        assert stronger.total_variation_ppm < weaker.total_variation_ppm
+    assert all(point.held_out_misfit_ppm > point.misfit_ppm for point in curve[:4])
+    middle = curve[3]
+    assert middle.held_out_misfit_ppm == pytest.approx(told.chosen["misfit_ppm"], rel=0.2)
+    assert 1 / NEAR < middle.asked_strength_ppm / chosen < NEAR
+    # Far too little or too much foretells worse, or asks for something else than it uses.
+    assert curve[-1].held_out_misfit_ppm > 1.5 * middle.held_out_misfit_ppm
+    assert curve[0].asked_strength_ppm > NEAR * curve[0].strength_ppm
+
+
+def test_the_total_variation_of_the_curve_is_that_of_the_solution():
+    """Where nothing is known but a field of zero noise, the weakest penalty leaves the map's own variation."""
+    chi = torch.where(NUCLEUS, 0.1, 0.0).double()
+    field = susceptibility_to_field(chi, GRID, SCAN.b0_direction)
+    options = {
+        "edge_share": 0.0,
+        "nonlinear_time_s": 0.0,
+        "padding_mm": 16.0,
+        "tolerance": 1e-4,
+        "max_iterations": 4000,
+    }
+    weakest = strength_curve(field, MASK, SCAN, None, None, strength=1e-5, **options)[0]
+    exact = gradient(chi, isotropic_spacing(GRID.voxel_size_mm)).abs().sum() / MASK.sum()
+    assert weakest.total_variation_ppm == pytest.approx(float(exact), rel=0.1)
+    assert weakest.misfit_ppm < 0.02 * float(field[MASK].std())
 
 
 def test_a_given_strength_is_kept_and_nothing_is_chosen():

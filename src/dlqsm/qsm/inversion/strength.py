@@ -54,8 +54,8 @@ def solve_and_choose(
     for _ in range(MOST_ROUNDS):
         state, last = solve_periodic(problem, state, rad_per_ppm, tolerance=tolerance, max_iterations=max_iterations)
         n, history = n + last.n_iterations, history + last.history
-        before, misfit = problem.alpha, min(misfit, _misfit(posed, state, rad_per_ppm, held & (known > 0)))
-        set_strength(problem, state, _strength(posed, misfit))
+        before, misfit = problem.alpha, min(misfit, robust_misfit(posed, state, rad_per_ppm, held & (known > 0)))
+        set_strength(problem, state, asked_strength(posed, misfit))
         if 1 / NEAR < problem.alpha / before < NEAR:
             break
     problem.weights_squared = known
@@ -63,7 +63,7 @@ def solve_and_choose(
     return state, Convergence(last.converged, n, last.residual, tolerance, history, chosen)
 
 
-def _misfit(posed: Posed, state: State, rad_per_ppm: float, where: torch.Tensor) -> float:
+def robust_misfit(posed: Posed, state: State, rad_per_ppm: float, where: torch.Tensor) -> float:
     """Robust standard deviation of W (D chi - b); periodic where the data term is."""
     fitted = state.fitted[where]
     misfit = fitted - nearest_turns(posed.problem.field[where], fitted, rad_per_ppm)
@@ -73,7 +73,7 @@ def _misfit(posed: Posed, state: State, rad_per_ppm: float, where: torch.Tensor)
     return MAD_TO_SD * float((weighted - weighted.median()).abs().median())
 
 
-def _strength(posed: Posed, misfit: float) -> float:
+def asked_strength(posed: Posed, misfit: float) -> float:
     """Root 2 sigma^2 / SD(chi), not below its least; what it was for a field that is zero.
 
     SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2, weighted by W^2: a map flattens where the
