@@ -32,6 +32,7 @@ from dlqsm.pipeline import QsmMaps
 from dlqsm.pipeline.strength import COLUMNS, require_curve, strength_table
 from dlqsm.pipeline.uncertainty import ChiNoise
 from dlqsm.qsm.inversion.strength import NEAR
+from dlqsm.report.strength_figure import strength_picture
 
 CURVE = "strength_curve"
 
@@ -148,9 +149,6 @@ def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig
 
 def _save_curve(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig, device: torch.device) -> None:
     """Write the table and the picture of what other strengths would fit and foretell."""
-    # matplotlib takes long to load, and only this option needs it.
-    from dlqsm.report.strength_figure import strength_picture
-
     magnitude = source.sums.power.to(device).sum(0).sqrt()
     table = strength_table(maps, magnitude, source.scan, config)
     chosen = "strength_ppm" in maps.summary["convergence"]["inversion"]["chosen"]
