@@ -8,6 +8,7 @@ decision, the seconds of each step and how the solvers converged.
 from __future__ import annotations
 
 import argparse
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +26,13 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.images import PHASE_UNITS
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
-from dlqsm.io.outputs import output_folder, whole_file
+from dlqsm.io.outputs import output_folder
 from dlqsm.io.scan_json import ScanFile, read_scan
-from dlqsm.io.tables import write_table
 from dlqsm.pipeline import QsmMaps
-from dlqsm.pipeline.strength import COLUMNS, require_curve, strength_table
 from dlqsm.pipeline.uncertainty import ChiNoise
-from dlqsm.qsm.inversion.strength import NEAR
-from dlqsm.report.strength_figure import strength_picture
 
 CURVE = "strength_curve"
+"""Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -99,8 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     if arguments.uncertainty is not None:
         require_realisations(arguments.uncertainty)
-    if arguments.strength_curve:
-        require_curve(config)
+    if arguments.strength_curve and config.inversion.method != "l1":
+        raise InputError(f"--strength-curve is for l1 only; got --inversion {config.inversion.method}")
     source = _read(arguments)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
@@ -119,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             _save_noise(folder, arguments, maps, source, config, region, talk, device)
         if arguments.strength_curve:
             with talk.working("strength curve"):
-                _save_curve(folder, maps, source, config, device)
+                importlib.import_module("dlqsm.cli.strength_curve").save_curve(folder, maps, source, config, device)
         save_maps(folder, maps, source, config)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
@@ -145,17 +143,6 @@ def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig
     grid = source.scan.grid
     write_maps(folder, volumes_of(maps), grid, sidecars_of(maps, source.scan, config))
     write_summary(folder, account_of(maps, source))
-
-
-def _save_curve(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig, device: torch.device) -> None:
-    """Write the table and the picture of what other strengths would fit and foretell."""
-    magnitude = source.sums.power.to(device).sum(0).sqrt()
-    table = strength_table(maps, magnitude, source.scan, config)
-    chosen = "strength_ppm" in maps.summary["convergence"]["inversion"]["chosen"]
-    about: dict[str, object] = {"Strength": "chosen from the data" if chosen else "given"}
-    write_table(folder / f"{CURVE}.tsv", table, about, columns=COLUMNS)
-    with whole_file(folder / f"{CURVE}.png") as partial:
-        partial.write_bytes(strength_picture(table, chosen=chosen, near=NEAR))
 
 
 def _save_noise(

@@ -27,12 +27,6 @@ COLUMNS = {
 }
 
 
-def require_curve(config: QsmConfig) -> None:
-    """Raise `InputError` unless the inversion is one whose strength can be chosen from the data."""
-    if config.inversion.method != "l1":
-        raise InputError(f"a strength curve is drawn for l1 only; got the inversion '{config.inversion.method}'")
-
-
 def strength_table(maps: QsmMaps, magnitude: torch.Tensor, scan: Scan, config: QsmConfig | None = None) -> pd.DataFrame:
     """One row a strength around that of the map, columns as in `COLUMNS`.
 
@@ -51,7 +45,8 @@ def strength_table(maps: QsmMaps, magnitude: torch.Tensor, scan: Scan, config: Q
         If the inversion is another than `l1`.
     """
     config = config or QsmConfig()
-    require_curve(config)
+    if config.inversion.method != "l1":
+        raise InputError(f"a strength curve is drawn for l1 only; got the inversion '{config.inversion.method}'")
     options = config.with_chosen(maps.summary["convergence"]["inversion"]).inversion.resolved("inversion")["parameters"]
     more: dict[str, Any] = {name: options[name] for name in OPTIONS}
     more |= csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid)
