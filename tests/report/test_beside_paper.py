@@ -155,6 +155,10 @@ def test_the_checklist_names_all_that_the_consensus_demands():
     assert hardware | sequence | processing <= names
 
 
+def test_maps_are_one_step_away(reader):
+    assert f"{PEOPLE[0]}.html#differences" in [link["href"] for link in reader.of("a")]
+
+
 def test_the_page_works_offline(group):
     page = group_page(group)
     assert loads_from_outside(page, Reader(page)) == []
