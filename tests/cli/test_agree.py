@@ -96,6 +96,13 @@ class TestWhatIsWritten:
         assert said.startswith("Up to an acceleration of AF 3 (DL3), every nucleus stays within ±5 ppb of PI2")
         assert "…" not in said.replace("…+", "").replace("…−", "")  # nothing was cut off
 
+    def test_the_repeat_of_one_reconstruction_among_several(self, tmp_path):
+        names = {"PI2": "PI2_sense", "PI2rep": "PI2rep_sense", "DL3": "DL3_joint"}
+        table = _save(_cohort().replace({"arm": names}), tmp_path / "t.tsv")
+        _run("agree", table, tmp_path / "out", "--reference", "PI2_sense")
+        about = json.loads((tmp_path / "out" / "agreement.json").read_text())
+        assert about["Repeat"] == "PI2rep_sense" and "AF 3 (DL3_joint)" in about["Answer"][0]
+
     def test_not_over_results_that_exist(self, written, refused: Refused):
         assert "--overwrite" in refused("agree", written.parent / "table.tsv", written, "--reference", "PI2")
 

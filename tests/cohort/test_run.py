@@ -296,6 +296,8 @@ class TestGroup:
         own = pd.read_csv(out / "sub-001" / "sub-001_desc-similaritydefinitions_qsmstats.tsv", sep="\t")
         assert set(own["arm"]) == {"DL3"} and set(own["measure"]) == {"ssim", "psnr_db"} and own["value"].notna().all()
         both = pd.read_csv(out / "group" / "similarity_definitions.tsv", sep="\t")
+        described = json.loads((out / "group" / "similarity_definitions.json").read_text())["columns"]
+        assert list(described) == list(both.columns)
         assert set(both["n"]) == {2} and {"xsim", "rmse_ppb", "sharpness_ratio"} < set(both["measure"])
         primary = both.query("measure == 'ssim' and scale == 'window' and domain == 'brain' and dimension == '3d'")
         assert float(primary["mean"].iloc[0]) == pytest.approx(float(similarity["ssim"].mean()), abs=1e-4)

@@ -124,7 +124,10 @@ def _write_study(out: Path, study: Agreement, about: dict[str, Any], pictures: d
 
 def _repeat_arm(arms: list[str], reference: str, named: str | None) -> str | None:
     if named is None:
-        return f"{reference}{REPEAT_ENDING}" if f"{reference}{REPEAT_ENDING}" in arms else None
+        # PI2 has the repeat PI2rep, and PI2_sense, of several reconstructions of each scan, PI2rep_sense.
+        scan, mark, method = reference.partition("_")
+        usual = (f"{reference}{REPEAT_ENDING}", f"{scan}{REPEAT_ENDING}{mark}{method}")
+        return next((name for name in usual if name in arms), None)
     if named not in arms or named == reference:
         raise InputError(
             f"the repeat arm '{named}' is not an arm beside the reference {reference}; the table has {', '.join(arms)}"

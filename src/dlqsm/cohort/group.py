@@ -15,18 +15,25 @@ from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
-from dlqsm.cohort.similarity_stage import DEFINITIONS, SIMILARITY
+from dlqsm.cohort.similarity_stage import DEFINITION_COLUMNS, DEFINITIONS, SIMILARITY, SIMILARITY_COLUMNS
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import PARTICIPANTS, ParticipantSource, read_people
 from dlqsm.io.derivatives import table_path
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import arm_file, read_manifest
 from dlqsm.io.outputs import read_json
-from dlqsm.io.tables import read_table, write_table
+from dlqsm.io.tables import COLUMNS, read_table, write_table
 
 GROUP: Final = "group"
 VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
 DEFINITIONS_NAME: Final = "similarity_definitions"
+_OVER_PEOPLE: Final = {
+    "n": "Participants",
+    "mean": "Mean over the participants",
+    "sd": "Standard deviation, divisor n - 1",
+    "lowest": "Lowest of the participants",
+    "highest": "Highest of the participants",
+}
 FEW: Final = 5
 """Fewer participants than this allow no statement on agreement."""
 
@@ -111,14 +118,15 @@ def write_group_tables(gathered: Gathered, out: Path) -> dict[str, str]:
         if table.empty:
             path.unlink(missing_ok=True)
             continue
-        write_table(path, table, about)
+        write_table(path, table, about, columns=COLUMNS | SIMILARITY_COLUMNS)
         written[what] = path.name
     path = out / GROUP / f"{DEFINITIONS_NAME}.tsv"
     if gathered.definitions.empty:
         path.unlink(missing_ok=True)
         return written
     path.parent.mkdir(exist_ok=True)
-    write_table(path, summary_table(gathered.definitions, gathered.similarity), about)
+    summary = summary_table(gathered.definitions, gathered.similarity)
+    write_table(path, summary, about, columns=DEFINITION_COLUMNS | _OVER_PEOPLE)
     return {**written, DEFINITIONS_NAME: path.relative_to(out).as_posix()}
 
 

@@ -12,15 +12,27 @@ import pandas as pd
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.agreement.similarity_definitions import all_definitions
 from dlqsm.io.derivatives import sidecar_of, table_path
-from dlqsm.io.tables import write_table
+from dlqsm.io.tables import COLUMNS, write_table
 from dlqsm.pipeline.nuclei import ArmNuclei
 
 SIMILARITY: Final = "similarity"
 DEFINITIONS: Final = "similaritydefinitions"
 """Labels of the two tables of a participant."""
 _KEYS: Final = ("participant_id", "arm", "reference")
-_ABOUT_DEFINITIONS: Final = {
-    "measure": "ssim, or psnr_db [dB]",
+_WHOSE: Final = {name: COLUMNS[name] for name in ("participant_id", "arm")} | {"reference": "Arm it is compared with"}
+SIMILARITY_COLUMNS: Final = {
+    **_WHOSE,
+    "rmse_ppb": "Root mean square difference inside the mask that all arms share [ppb]",
+    "nrmse_percent": "The same relative to the reference [percent]",
+    "ssim": "Structural similarity, 3-D, window 0.5 ppm, mean over the mask",
+    "xsim": "Structural similarity with the constants made for susceptibility",
+    "psnr_db": "20 log10(0.5 ppm / RMSE) [dB]",
+    "hfen_percent": "High-frequency error relative to the reference [percent]",
+    "sharpness_ratio": "Slope across the edges of the reference, over that of the reference; below 1 is blur",
+}
+DEFINITION_COLUMNS: Final = {
+    **_WHOSE,
+    "measure": "ssim, or psnr_db [dB]; in the group's table also xsim, rmse_ppb [ppb] and sharpness_ratio",
     "scale": "Peak of PSNR and data range of SSIM: window 0.5 ppm; one 1 ppm; max, range: of the reference arm's map",
     "domain": "volume: the whole array, zero outside the brain; brain: the mask; box: the smallest box round the mask",
     "dimension": "2d: slice by slice along the last axis; 3d: the volume at once",
@@ -44,8 +56,8 @@ def write_similarity(out: Path, label: str, reference: str, aligned: Sequence[Ar
     """
     figures, definitions = similarity_tables(label, reference, aligned)
     paths = [table_path(out, label, SIMILARITY), table_path(out, label, DEFINITIONS)]
-    write_table(paths[0], figures, {"Reference": reference})
-    write_table(paths[1], definitions, {"Reference": reference, "Meaning": dict(_ABOUT_DEFINITIONS)})
+    write_table(paths[0], figures, {"Reference": reference}, columns=SIMILARITY_COLUMNS)
+    write_table(paths[1], definitions, {"Reference": reference}, columns=DEFINITION_COLUMNS)
     return [*paths, *map(sidecar_of, paths)]
 
 
@@ -63,5 +75,5 @@ def similarity_tables(label: str, reference: str, aligned: Sequence[ArmNuclei]) 
     named = list(_KEYS)
     return (
         pd.DataFrame(figures, columns=None if figures else named),
-        pd.DataFrame(definitions, columns=None if definitions else [*named, *_ABOUT_DEFINITIONS]),
+        pd.DataFrame(definitions, columns=None if definitions else list(DEFINITION_COLUMNS)),
     )
