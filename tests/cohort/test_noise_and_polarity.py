@@ -75,6 +75,10 @@ class TestUncertainty:
         assert (out / "logs" / "strength.json").stat().st_mtime_ns == kept
         before, after = (_nuclei(o, "sub-003") for o in (finished, out))
         pd.testing.assert_frame_equal(after.drop(columns="noise_sd_ppb"), before)
+        assert run(study, out, "group") == 0
+        group = pd.read_csv(out / "group_desc-nuclei_qsmstats.tsv", sep="\t", na_values="n/a")
+        known = group.groupby("participant_id")["noise_sd_ppb"].apply(lambda sds: sds.notna().all())
+        assert known.to_dict() == {"sub-001": False, "sub-002": False, "sub-003": True}
 
     def test_one_realisation_is_refused(
         self, study: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
