@@ -29,6 +29,10 @@ HOMES = {
     "numba": ("core", "acquisition", "reconstruction", "qsm", "cli"),
     "skimage": ("agreement", "report"),
     "PIL": ("report",),
+    "dask": ("cohort",),
+    "distributed": ("cohort",),
+    "dask_jobqueue": ("cohort",),
+    "psutil": ("cohort",),
 }
 NUMERIC_ONLY = ("core", "acquisition", "reconstruction")
 NUMERIC = {"torch", "numpy", "scipy", "numba", "dlqsm"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,25 +81,25 @@ class QsmConfig:
         return {**{name: getattr(self, name).resolved(name) for name in STEPS}, "reference": self.reference}
 
 
+CLUSTER: Final = "cluster"
+"""Table of the configuration file about jobs of a queue."""
 STEPS: Final = tuple(f.name for f in fields(QsmConfig) if f.name != "reference")
 
 
 def read_qsm_config(path: Path) -> QsmConfig:
     """Read a `QsmConfig` from TOML: one table a step with ``method`` and its options, and ``reference``.
 
+    The table ``[cluster]`` may stand beside them; `read_cluster_config` reads it.
+
     Raises
     ------
     InputError
         If the file is no TOML, or names a step, method or option that does not exist.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected TOML, but it cannot be read ({error})") from None
     config = QsmConfig()
-    for key, value in content.items():
+    for key, value in _read_toml(path).items():
+        if key == CLUSTER:
+            continue
         try:
             config = _with_entry(config, key, value)
         except InputError as error:
@@ -111,6 +111,95 @@ def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
     if key == "reference" and isinstance(value, str):
         return replace(config, reference=value)
     if key not in STEPS or not isinstance(value, dict):
-        raise InputError(f"unknown entry '{key}'; expected reference = \"...\" or a table [{'], ['.join(STEPS)}]")
+        known = "], [".join((*STEPS, CLUSTER))
+        raise InputError(f"unknown entry '{key}'; expected reference = \"...\" or a table [{known}]")
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "method"}
     return config.with_step(key, value.get("method"), options)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected TOML, but it cannot be read ({error})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Jobs of a queue that run the stages of a study, and how they are asked for.
+
+    Parameters
+    ----------
+    cores, memory
+        Of one job; memory with its unit, as in ``"32 GB"``.
+    walltime
+        Of one job, as the queue writes it: ``"08:00:00"``.
+    n_jobs
+        Jobs at most; fewer where the study has fewer arms.
+    processes
+        Stages that one job runs side by side; as many as its memory allows where None.
+    queue, account
+        Partition or queue, and who pays; what the queue does by itself where None.
+    interface
+        Network interface of the nodes, such as ``ib0``.
+    extra_directives
+        Further lines for the head of the job script, without the queue's prefix.
+    prologue
+        Lines of shell that make Python and dlqsm available on a node.
+    """
+
+    cores: int
+    memory: str
+    walltime: str
+    n_jobs: int
+    processes: int | None = None
+    queue: str | None = None
+    account: str | None = None
+    interface: str | None = None
+    extra_directives: tuple[str, ...] = ()
+    prologue: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("cores", "n_jobs", "processes"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InputError(f"{name} must be a whole number above zero; got {value!r}")
+        for name in ("memory", "walltime", "queue", "account", "interface"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise InputError(f'{name} must be text in quotes, such as memory = "32 GB"; got {value!r}')
+        for name in ("extra_directives", "prologue"):
+            if not isinstance(getattr(self, name), tuple) or not all(isinstance(v, str) for v in getattr(self, name)):
+                raise InputError(
+                    f'{name} must be a list of texts, such as ["--exclusive"]; got {getattr(self, name)!r}'
+                )
+        if self.processes is not None and self.processes > self.cores:
+            raise InputError(f"processes = {self.processes} is more than cores = {self.cores}")
+
+
+def read_cluster_config(path: Path) -> ClusterConfig:
+    """Read the table ``[cluster]`` of a configuration file.
+
+    Raises
+    ------
+    InputError
+        If there is none, an entry is unknown or of the wrong kind, or one that is needed is missing.
+    """
+    table = _read_toml(path).get(CLUSTER)
+    known = {f.name: f for f in fields(ClusterConfig)}
+    needed = [name for name, f in known.items() if f.default is MISSING]
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: has no table [{CLUSTER}]; expected one with {', '.join(needed)}")
+    unknown = [name for name in table if name not in known]
+    if unknown:
+        raise InputError(f"{path}: [{CLUSTER}] has an unknown entry '{unknown[0]}'; expected {', '.join(known)}")
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise InputError(f"{path}: [{CLUSTER}] lacks {', '.join(missing)}")
+    try:
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
+        return ClusterConfig(**values)
+    except InputError as error:
+        raise InputError(f"{path}: [{CLUSTER}] {error}") from None

@@ -40,7 +40,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("words", "said"),
         [
-            (("participant", "--scheduler", "slurm"), "--scheduler slurm is not there yet"),
+            (
+                ("participant", "--scheduler", "slurm"),
+                "--scheduler slurm: needs --config F.toml with a table [cluster]",
+            ),
             (
                 ("participant", "--participant-label", "07"),
                 "data of participant sub-07; it has sub-01",

@@ -56,3 +56,10 @@ def write_images(study: Path, bids: Path, recon: Path, *, even_echoes_rad: float
             write_json(anat / f"{stem}.json", {"EchoTime": time_s})
     write_json(bids / "part-phase_MEGRE.json", {"Units": "rad", "MagneticFieldStrength": 3.0})
     write_json(bids / "dataset_description.json", {"Name": "images", "BIDSVersion": "1.11.0"})
+
+
+def quick_words(study: Path, out: Path, config: Path, *more: str) -> list[str]:
+    """A run of two participants, three arms in all, by reconstructions and maps that take a second each."""
+    people = ("--participant-label", "001", "003")
+    how = ("--method", "zero", "--config", str(config), *THREADS, "--quiet")
+    return ["run", str(study), str(out), "participant", *people, *how, *more]

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cohort_study import THREADS, Run, copy_participant
+from cohort_study import THREADS, Run, copy_participant, quick_words
 from standin import put_in_place
 
 from dlqsm.cli import main
@@ -59,4 +59,22 @@ def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         put_in_place(patch.setattr)
         assert main(["run", str(study), str(out), "participant", *THREADS, "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration of methods that take no time; none has a strength that must be chosen."""
+    path = tmp_path_factory.mktemp("quick") / "quick.toml"
+    path.write_text('[inversion]\nmethod = "tkd"\n[background]\nmethod = "vsharp"\n')
+    return path
+
+
+@pytest.fixture(scope="session")
+def calm(study: Path, quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Derivatives of `quick_words`, made in one process without disturbance."""
+    out = tmp_path_factory.mktemp("calm") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        put_in_place(patch.setattr)
+        assert main(quick_words(study, out, quick)) == 0
     return out

@@ -213,7 +213,7 @@ class TestFailures:
                 raise ZeroDivisionError("seven")
             raise MemoryError
 
-        monkeypatch.setattr("dlqsm.cohort.participant.measure_family", fails)
+        monkeypatch.setattr("dlqsm.cohort.stages.measure_family", fails)
         assert run(study, out, "participant") == 1
         log = (out / "logs" / "sub-002.log").read_text()
         assert "ZeroDivisionError: seven (a defect of dlqsm" in log

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numba
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dlqsm.core.checks import InputError
+from dlqsm.core.threads import use_threads
 from dlqsm.io.memory import peak_memory_mb
 
 __all__ = ["Advance", "Talk", "peak_memory_mb", "start"]
@@ -62,8 +62,7 @@ def start(arguments: argparse.Namespace) -> tuple[Talk, torch.device]:
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise InputError(f"--threads must be at least 1; got {arguments.threads}")
-        torch.set_num_threads(arguments.threads)
-        numba.set_num_threads(min(arguments.threads, numba.get_num_threads()))
+        use_threads(arguments.threads)
     cuda = torch.cuda.is_available()
     if arguments.device == "cuda" and not cuda:
         raise InputError("--device cuda was asked for, but PyTorch finds no CUDA device here; use --device cpu")

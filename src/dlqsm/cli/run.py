@@ -1,4 +1,4 @@
-"""Run a whole BIDS dataset on this machine: maps, nuclei and a page of every participant, then the group.
+"""Run a whole BIDS dataset: maps, nuclei and a page of every participant, then the group.
 
 `participant` works on the scans, `group` compares the arms over all participants that are complete.
 
@@ -12,22 +12,24 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import sys
 import time
+import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
 from dlqsm.cli.arguments import path, positive
-from dlqsm.cli.console import Talk, start
+from dlqsm.cli.console import Talk
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_group_page, build_page
+from dlqsm.cli.workers import add_machine_arguments, choose_workers, open_scheduler, start_for
 from dlqsm.cohort.group import DEFINITIONS_NAME, GROUP, Gathered, gather, reference_among, write_group_tables
 from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
-from dlqsm.cohort.schedule import run_all
+from dlqsm.cohort.schedule import Scheduler
 from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError
@@ -40,7 +42,6 @@ from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 from dlqsm.reconstruction import RECONSTRUCTIONS
 
 LEVELS = ("participant", "group")
-SCHEDULER = "local"
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -90,45 +91,31 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "--margin-ppb", "--margin_ppb", type=positive(float), default=3.0, metavar="X",
         help="group: mean difference that does not matter [ppb]; set it before you see the data (default: 3)",
     )  # fmt: skip
-    _add_machine_arguments(parser)
-
-
-def _add_machine_arguments(parser: argparse.ArgumentParser) -> None:
-    how = parser.add_argument_group("how it runs")
-    how.add_argument(
-        "--workers", type=positive(int), default=1, metavar="N",
-        help="participants side by side; the threads are split among them, each takes memory of its own (default: 1)",
-    )  # fmt: skip
-    how.add_argument("--scheduler", default=SCHEDULER, metavar="S", help="only local: this machine (default: local)")
-    how.add_argument(
-        "-w", "--work", "--work-dir", type=path, metavar="DIR", help="files between the stages (default: OUT/work)"
-    )
-    how.add_argument(
-        "--keep-work", "--keep_work", action="store_true", help="keep these files of participants that are complete"
-    )
-    how.add_argument("--seed", type=int, default=0, help="of noise replica and registration (default: 0)")
+    add_machine_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    if arguments.scheduler != SCHEDULER:
-        raise InputError(
-            f"--scheduler {arguments.scheduler} is not there yet; participants run on this machine (local)"
-        )
-    talk, device = start(arguments)
+    talk, device = start_for(arguments)
     _require_apart(arguments.bids, arguments.out)
-    dataset = read_dataset(arguments.bids, needs_data=arguments.level == "participant")
+    # Workers may be elsewhere in the file system: paths are whole from here on.
+    dataset = read_dataset(arguments.bids.absolute(), needs_data=arguments.level == "participant")
     people = choose_participants(dataset, arguments.participant_label)
     for note in dataset.notes:
         talk.say(f"note: {note}")
     if arguments.level == "group":
         return _group(arguments, dataset, people, talk)
     plan = _plan(arguments, dataset, str(device), talk)
-    with output_folder(arguments.out, overwrite=True, produces=()) as out:
+    workers = choose_workers(arguments, people, plan, talk)
+    plan = replace(plan, threads=workers.threads)
+    with (
+        output_folder(arguments.out, overwrite=True, produces=()) as out,
+        open_scheduler(workers, plan) as scheduler,
+    ):
         remove_partial_files(out)
         describe(out, arguments.bids, dataset.name, plan.atlas)
-        plan = with_study_strength(dataset.participants, people, plan, talk.say)
-        return _participants(people, plan, arguments, talk)
+        plan = with_study_strength(dataset.participants, people, plan, talk.say, scheduler.each)
+        return _participants(people, plan, scheduler, arguments, talk)
 
 
 def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Talk) -> Plan:
@@ -145,9 +132,9 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
     reference = choose_reference(dataset, arguments.reference, arguments.method)
     talk.say(f"reference arm: {reference}")
     return Plan(
-        bids=arguments.bids,
-        out=arguments.out,
-        work=arguments.work or arguments.out / "work",
+        bids=arguments.bids.absolute(),
+        out=arguments.out.absolute(),
+        work=(arguments.work or arguments.out / "work").absolute(),
         methods=tuple(dict.fromkeys(arguments.method)) if arguments.method else None,
         config=QsmConfig() if arguments.config is None else read_qsm_config(arguments.config),
         atlas=atlas,
@@ -157,24 +144,20 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         bipolar=arguments.bipolar,
         uncertainty=arguments.uncertainty,
         device=device,
-        threads=_threads_of_one(arguments),
+        threads=arguments.threads,
         seed=arguments.seed,
         keep_work=arguments.keep_work,
         overwrite=arguments.overwrite,
+        retries=arguments.retries,
+        run=uuid.uuid4().hex[:12],
     )
 
 
-def _threads_of_one(arguments: argparse.Namespace) -> int | None:
-    """Threads of one participant: all that may be used, split among the workers."""
-    if arguments.workers == 1:
-        return arguments.threads
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, (arguments.threads or usable) // arguments.workers)
-
-
-def _participants(people: Sequence[ParticipantSource], plan: Plan, arguments: argparse.Namespace, talk: Talk) -> int:
+def _participants(
+    people: Sequence[ParticipantSource], plan: Plan, scheduler: Scheduler, arguments: argparse.Namespace, talk: Talk
+) -> int:
     begun = time.perf_counter()
-    hooks = Hooks(build_page, one_sentence, functools.partial(listen, quiet=arguments.quiet))
+    hooks = Hooks(build_page, one_sentence)
     n_done = 0
 
     def ended(outcome: Outcome) -> None:
@@ -182,7 +165,7 @@ def _participants(people: Sequence[ParticipantSource], plan: Plan, arguments: ar
         n_done += 1
         talk.say(f"{outcome.label:<10} {_state(outcome)} ({n_done} of {len(people)} participants)")
 
-    outcomes = run_all(people, plan, hooks, workers=min(arguments.workers, len(people)), ended=ended)
+    outcomes = scheduler.run_all(people, plan, hooks, functools.partial(listen, quiet=arguments.quiet), ended)
     if plan.work.is_dir() and not any(plan.work.iterdir()):
         plan.work.rmdir()
     print(summary_text(outcomes, time.perf_counter() - begun))

@@ -23,9 +23,11 @@ from dlqsm.cli.report import build_page
 from dlqsm.cli.run import listen, summary_text
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
 from dlqsm.cohort.nuclei_stage import settings_hash
-from dlqsm.cohort.participant import RECORDS, Hooks, Outcome, fingerprints_of, run_participant
+from dlqsm.cohort.participant import RECORDS, Hooks, Outcome
 from dlqsm.cohort.plan import VIRTUAL_ATLAS, Plan, choose_reference
 from dlqsm.cohort.records import content_hash, read_record
+from dlqsm.cohort.schedule import run_in_turn
+from dlqsm.cohort.stages import fingerprints_of
 from dlqsm.cohort.study_strength import N_PARTICIPANTS, with_study_strength
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
@@ -97,7 +99,7 @@ def do_participant(job: Job) -> Outcome:
         describe_dataset(scratch, [job.participant], job.cohort)
         hear(f"{label:<10} {'all arms':<12} {'simulate':<14}{time.perf_counter() - begun:8.1f} s")
         (person,) = read_dataset(scratch).participants
-        outcome = run_participant(person, plan, Hooks(build_page, one_sentence, hear))
+        (outcome,) = run_in_turn([person], plan, Hooks(build_page, one_sentence), hear, lambda ended: None)
     except Exception as error:
         sentence = one_sentence(error)
         if sentence is None:

@@ -1,32 +1,95 @@
-"""One participant: every arm to its maps, all arms to nuclei, and a page. Finished stages are not run again."""
+"""One participant as a graph of tasks, one for each stage of each arm; a scheduler runs them, wherever it does."""
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import torch
-
-from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.journal import Journal, Listener
-from dlqsm.cohort.nuclei_stage import Family, measure_family, nuclei_key, settings_hash
-from dlqsm.cohort.plan import Arm, Plan, arms_of
-from dlqsm.cohort.records import Fingerprints, code_state, is_current, key_of, read_record, write_record
-from dlqsm.core.checks import InputError
-from dlqsm.io.bids import ParticipantSource
+from dlqsm.cohort.plan import Arm, Plan, arm_names
+from dlqsm.io.bids import ArmSource, ParticipantSource
 from dlqsm.io.outputs import write_json
 
 STAGES: Final = ("recon", "qsm", "nuclei", "page")
 RECORDS: Final = Path("logs") / "records"
+ALL: Final = "all"
+"""Stands for the arm where a stage is about all of them."""
 
 MakePage = Callable[[Path], Path]
 """Makes the page of the folder that holds a manifest; returns where it is."""
 Explain = Callable[[Exception], str | None]
 """The sentence for an error that is not dlqsm's; None for a defect."""
+Key = tuple[str, str]
+"""Stage and arm, which tell the tasks of a participant apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What comes from above: who makes the page, and who words errors; functions of modules."""
+
+    page: MakePage
+    explain: Explain
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A stage of one arm, or of all arms together.
+
+    Parameters
+    ----------
+    stage, name
+        One of `STAGES`; the arm, or `ALL`.
+    source
+        Where the arm's data lie; None for all arms.
+    needs
+        Keys of the tasks whose results it takes.
+    """
+
+    stage: str
+    name: str
+    source: ArmSource | None = None
+    needs: tuple[Key, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What tells it apart from the participant's other tasks."""
+        return self.stage, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a task ended: small, since it travels between processes.
+
+    Parameters
+    ----------
+    stage, name
+        Of the task.
+    state
+        ``run``, ``kept`` (its results were there already), ``skipped`` (nothing needs it, or what it needs is not
+        there), ``failed``.
+    seconds
+        Of a stage that ran.
+    failure
+        Sentence of a task that failed.
+    arm
+        The arm that has maps now, of the stage that makes them.
+    record_key
+        Key of the record of what was done.
+    told
+        Lines for whoever watches the run.
+    """
+
+    stage: str
+    name: str
+    state: str
+    seconds: float = 0.0
+    failure: str | None = None
+    arm: Arm | None = None
+    record_key: str = ""
+    told: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,141 +115,49 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What comes from above: who makes the page, who words errors, and who listens; functions of modules."""
+def tasks_of(person: ParticipantSource, plan: Plan) -> list[Task]:
+    """The tasks of a participant, each after those that it needs: every arm to maps, then nuclei, then the page.
 
-    page: MakePage
-    explain: Explain
-    listen: Listener
-
-
-def run_participant(person: ParticipantSource, plan: Plan, hooks: Hooks) -> Outcome:
-    """Run all stages of one participant that are not done; failures are told, never raised.
-
-    An arm that fails leaves the others as they are: nuclei are found in the arms that have maps.
+    Nothing is read for them, so that the graph of a large study is made at once.
     """
+    tasks: list[Task] = []
+    for source in person.arms:
+        for name in arm_names(source, plan):
+            recon = [Task("recon", name, source)] if source.raw is not None and source.problem is None else []
+            tasks += [*recon, Task("qsm", name, source, tuple(task.key for task in recon))]
+    nuclei = Task("nuclei", ALL, needs=tuple(task.key for task in tasks if task.stage == "qsm"))
+    return [*tasks, nuclei, Task("page", ALL, needs=(nuclei.key,))]
+
+
+def journal_of(person: ParticipantSource, plan: Plan, listen: Listener) -> Journal:
+    """The participant's log."""
+    return Journal(plan.out / "logs" / f"{person.label}.log", person.label, listen)
+
+
+def announce(person: ParticipantSource, plan: Plan, listen: Listener) -> None:
+    """Tell what is remarkable of a participant's data, before anything is done with them."""
+    journal = journal_of(person, plan, listen)
+    for note in person.notes:
+        journal.tell(f"note: {note}")
+
+
+def failed(task: Task, sentence: str, told: Sequence[str] = ()) -> Result:
+    """The result of a task that failed."""
+    return Result(task.stage, task.name, "failed", failure=sentence, told=tuple(told))
+
+
+def conclude(person: ParticipantSource, plan: Plan, results: Mapping[Key, Result]) -> Outcome:
+    """Sum up the tasks of a participant, keep the failures for the group, and clear the files between the stages."""
     outcome = Outcome(person.label)
-    journal = Journal(plan.out / "logs" / f"{person.label}.log", person.label, hooks.listen)
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
-    with journal.hearing_warnings():
-        try:
-            _run_stages(person, plan, hooks, journal, outcome)
-        except Exception as error:
-            _fail(person.label, error, journal, hooks, outcome)
+    for task in tasks_of(person, plan):
+        result = results[task.key]
+        outcome.n_run += result.state == "run"
+        outcome.n_kept += result.state == "kept"
+        if result.state == "run":
+            outcome.seconds[task.stage] = outcome.seconds.get(task.stage, 0.0) + result.seconds
+        if result.failure is not None:
+            outcome.failures.append(result.failure if task.name == ALL else f"{task.name}: {result.failure}")
     write_json(plan.out / RECORDS / person.label / "outcome.json", {"failures": outcome.failures})
     if not outcome.failures and not plan.keep_work:
         shutil.rmtree(plan.work / person.label, ignore_errors=True)
     return outcome
-
-
-def record_path(plan: Plan, label: str, name: str, stage: str) -> Path:
-    """The record of one stage; ``name`` is the arm, or ``all``."""
-    return plan.out / RECORDS / label / f"{name}_{stage}.json"
-
-
-def fingerprints_of(plan: Plan, label: str) -> Fingerprints:
-    """Known hashes of the participant's input files."""
-    return Fingerprints(plan.out / RECORDS / label / "sources.json")
-
-
-def _run_stages(person: ParticipantSource, plan: Plan, hooks: Hooks, journal: Journal, outcome: Outcome) -> None:
-    for note in person.notes:
-        journal.tell(f"note: {note}")
-    prints = fingerprints_of(plan, person.label)
-    done: list[Arm] = []
-    for source in person.arms:
-        try:
-            arms = arms_of(source, person.label, plan, prints)
-        except Exception as error:
-            _fail(source.name, error, journal, hooks, outcome)
-            continue
-        done += [arm for arm in arms if _arm_is_done(arm, plan, prints, journal, hooks, outcome)]
-    if not done:
-        raise InputError(f"{person.label} has no arm that could be mapped")
-    reference = _reference_among(done, plan, journal)
-    family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
-    key = nuclei_key(family, plan, prints)
-    step = _Stages(plan, journal, outcome)
-    about = {"settings": settings_hash(plan, prints), "code": code_state()}
-    step.run("nuclei", person.label, "all", key, lambda: measure_family(family, plan, journal), **about)
-    page_key = key_of("page", {"nuclei": key})
-    step.run("page", person.label, "all", page_key, lambda: [hooks.page(plan.out / person.label)])
-
-
-def _arm_is_done(arm: Arm, plan: Plan, prints: Fingerprints, journal: Journal, hooks: Hooks, outcome: Outcome) -> bool:
-    """Make the maps of an arm unless they are there; whether it has maps now."""
-    step = _Stages(plan, journal, outcome)
-
-    def make() -> list[Path]:
-        if arm.method is not None:
-            key = recon_key(arm, plan, prints)
-            work = lambda: reconstruct_arm(arm, plan)  # noqa: E731
-            step.run("recon", arm.label, arm.name, key, work, what=f"recon {arm.method}")
-        return map_arm(arm, plan)
-
-    try:
-        step.run("qsm", arm.label, arm.name, qsm_key(arm, plan, prints), make)
-    except Exception as error:
-        _fail(arm.name, error, journal, hooks, outcome)
-        return False
-    return True
-
-
-@dataclass(slots=True)
-class _Stages:
-    """Runs stages that are not done, and keeps account of them."""
-
-    plan: Plan
-    journal: Journal
-    outcome: Outcome
-
-    def run(
-        self,
-        stage: str,
-        label: str,
-        name: str,
-        key: str,
-        work: Callable[[], list[Path]],
-        *,
-        what: str | None = None,
-        **about: Any,
-    ) -> None:
-        """Run one stage unless its record says that it is done; the record is removed first and written last."""
-        path = record_path(self.plan, label, name, stage)
-        if not self.plan.overwrite and is_current(read_record(path), key, self.plan.out):
-            self.outcome.n_kept += 1
-            self.journal.log(f"{name} {stage}: done before")
-            return
-        path.unlink(missing_ok=True)
-        before = sum(self.outcome.seconds.values())
-        start = time.perf_counter()
-        outputs = work()
-        # A stage may have run another one first, whose seconds are its own.
-        seconds = time.perf_counter() - start - (sum(self.outcome.seconds.values()) - before)
-        about |= {"device": self.plan.device, "threads": torch.get_num_threads()}
-        write_record(path, key, self.plan.out, outputs, seconds, **about)
-        self.outcome.n_run += 1
-        self.outcome.seconds[stage] = self.outcome.seconds.get(stage, 0.0) + seconds
-        self.journal.stage(name, what or stage, seconds)
-
-
-def _reference_among(arms: list[Arm], plan: Plan, journal: Journal) -> str:
-    """The reference arm where the participant has it; else the first, which serves registration only."""
-    names = [arm.name for arm in arms]
-    if plan.reference in names:
-        return plan.reference
-    journal.tell(f"note: has no arm {plan.reference}; its arms are registered to {names[0]} and enter no comparison")
-    return names[0]
-
-
-def _order(name: str, reference: str) -> tuple[bool, bool, str]:
-    """The reference first, its repeat last, the others by name."""
-    return name != reference, name == f"{reference}rep", name
-
-
-def _fail(what: str, error: Exception, journal: Journal, hooks: Hooks, outcome: Outcome) -> None:
-    sentence = hooks.explain(error) or f"{type(error).__name__}: {error} (a defect of dlqsm; the log has the traceback)"
-    journal.failure(what, error, sentence)
-    outcome.failures.append(sentence if what == outcome.label else f"{what}: {sentence}")

@@ -57,6 +57,10 @@ class Plan:
         Whether files between the stages stay once a participant is complete.
     overwrite
         Whether every stage runs, whatever its record says.
+    retries
+        How often a stage is tried again whose process was killed.
+    run
+        What tells this run from others: it does no stage twice, and counts its own tries only.
     """
 
     bids: Path
@@ -75,6 +79,8 @@ class Plan:
     seed: int = 0
     keep_work: bool = False
     overwrite: bool = False
+    retries: int = 1
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +107,15 @@ def default_method(*, uniform: bool) -> str:
     return FOR_UNIFORM if uniform else FOR_RANDOM
 
 
+def arm_names(source: ArmSource, plan: Plan) -> tuple[str, ...]:
+    """Names of the maps that one acquisition gives, one a method; nothing is read for them."""
+    if source.problem is None and source.raw is not None and plan.methods is not None and len(plan.methods) > 1:
+        return _with_methods(source.name, plan.methods)
+    return (source.name,)
+
+
 def arms_of(source: ArmSource, label: str, plan: Plan, prints: Fingerprints) -> tuple[Arm, ...]:
-    """The maps that one acquisition gives: one a method.
+    """The maps that one acquisition gives, in the order of `arm_names`.
 
     Raises
     ------
@@ -111,13 +124,12 @@ def arms_of(source: ArmSource, label: str, plan: Plan, prints: Fingerprints) -> 
     """
     if source.problem:
         raise InputError(source.problem)
-    if source.raw is None:
-        return (Arm(source.name, label, source, None),)
-    if plan.methods is None:
-        return (Arm(source.name, label, source, default_method(uniform=_sampled_uniformly(source.raw, prints))),)
-    if len(plan.methods) == 1:
-        return (Arm(source.name, label, source, plan.methods[0]),)
-    return tuple(Arm(f"{source.name}_{method}", label, source, method) for method in plan.methods)
+    methods: tuple[str | None, ...] = (None,)
+    if source.raw is not None:
+        methods = plan.methods or (default_method(uniform=_sampled_uniformly(source.raw, prints)),)
+    return tuple(
+        Arm(name, label, source, method) for name, method in zip(arm_names(source, plan), methods, strict=True)
+    )
 
 
 def choose_reference(dataset: Dataset, wanted: str | None, methods: Sequence[str] | None) -> str:

@@ -20,13 +20,27 @@ import dlqsm
 from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import read_json, write_json
 
+_ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py")
 CODE: Final = {
-    "recon": ("core", "io", "reconstruction"),
-    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", "cohort"),
-    "nuclei": ("core", "io", "acquisition", "nuclei", "agreement", "pipeline", "cohort"),
+    "recon": ("core", "io", "reconstruction", *_ARMS),
+    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", *_ARMS),
+    "nuclei": (
+        "core",
+        "io",
+        "acquisition",
+        "nuclei",
+        "agreement",
+        "pipeline",
+        "cohort/accounts.py",
+        "cohort/nuclei_stage.py",
+        "cohort/similarity_stage.py",
+    ),
     "page": ("",),
 }
-"""Parts of the package whose code a stage runs; a change in them is a reason to run it again."""
+"""Parts of the package whose code a stage runs; a change in them is a reason to run it again.
+
+What schedules the stages is not among them: it moves results about, and makes none.
+"""
 PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "antspyx"), "page": ()}
 """Other packages whose version is part of a stage's key."""
 _BLOCK: Final = 2**22
@@ -119,7 +133,7 @@ class Fingerprints:
     def note(self, path: Path, name: str, value: Any) -> None:
         """Keep something known of a file's content."""
         self._entry(path)[name] = value
-        write_json(self._store, self._known)
+        self._keep(path)
 
     def _entry(self, path: Path) -> dict[str, Any]:
         try:
@@ -129,10 +143,15 @@ class Fingerprints:
             if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
                 entry = {**stamp, "sha256": file_hash(path)}
                 self._known[str(path)] = entry
-                write_json(self._store, self._known)
+                self._keep(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         return entry
+
+    def _keep(self, path: Path) -> None:
+        """Write what is known of a file, beside what other processes have written since."""
+        self._known = {**self._known, **_read_or_empty(self._store), str(path): self._known[str(path)]}
+        write_json(self._store, self._known)
 
 
 def read_record(path: Path) -> Record | None:

@@ -1,103 +1,54 @@
-"""All participants of a run, one after another or in processes side by side."""
+"""All participants of a run, one after another in this process."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Sequence
-from multiprocessing import connection
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from dlqsm.cohort.participant import Hooks, Outcome, run_participant
+from dlqsm.cohort.journal import Listener
+from dlqsm.cohort.participant import Hooks, Key, Outcome, Result, announce, conclude, tasks_of
 from dlqsm.cohort.plan import Plan
+from dlqsm.cohort.stages import run_task
 from dlqsm.io.bids import ParticipantSource
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+Ended = Callable[[Outcome], None]
+RunAll = Callable[[Sequence[ParticipantSource], Plan, Hooks, Listener, Ended], list[Outcome]]
+"""Runs all participants of a plan, and returns their outcomes in the order of the participants.
+
+The listener is called with each line that is told, the last function with each outcome as it comes.
+"""
+Each = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
+"""Calls a function of a module with each tuple of arguments; returns its values, or the error's sentence, in order."""
 
 
-def run_all(
-    people: Sequence[ParticipantSource], plan: Plan, hooks: Hooks, *, workers: int, ended: Callable[[Outcome], None]
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """Who runs the work of a plan: in this process, in others, or on other machines."""
+
+    run_all: RunAll
+    each: Each
+
+
+def run_in_turn(
+    people: Sequence[ParticipantSource], plan: Plan, hooks: Hooks, listen: Listener, ended: Ended
 ) -> list[Outcome]:
-    """Run all participants; ``ended`` is called with each outcome as it comes.
-
-    With several workers each participant has a process of its own, so that one that the system kills (for memory, say)
-    takes no other with it.
-
-    Returns
-    -------
-    Outcomes in the order of ``people``.
-    """
-    if workers == 1:
-        outcomes = []
-        for person in people:
-            outcomes.append(run_participant(person, plan, hooks))
-            ended(outcomes[-1])
-        return outcomes
-    found: dict[str, Outcome] = {}
-    waiting = list(people)
-    running: dict[Any, tuple[Any, ParticipantSource]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                person = waiting.pop(0)
-                process, receiver = _start(person, plan, hooks)
-                running[receiver] = process, person
-            for ready in connection.wait(list(running)):
-                process, person = running.pop(ready)
-                found[person.label] = _outcome(ready, process, person)  # type: ignore[arg-type]
-                ended(found[person.label])
-    finally:
-        for process, _ in running.values():
-            process.terminate()
-    return [found[person.label] for person in people]
+    """Run one participant after another, the tasks of each in their order."""
+    outcomes = []
+    for person in people:
+        announce(person, plan, listen)
+        results: dict[Key, Result] = {}
+        for task in tasks_of(person, plan):
+            before = [results[key] for key in task.needs]
+            results[task.key] = run_task(task, before, person, plan, hooks, listen)
+        outcomes.append(conclude(person, plan, results))
+        ended(outcomes[-1])
+    return outcomes
 
 
-def _start(person: ParticipantSource, plan: Plan, hooks: Hooks) -> tuple[Any, connection.Connection]:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(sender, person, plan, hooks), name=person.label)
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(plan.threads or 1)))
-    try:
-        process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-    sender.close()
-    return process, receiver
+def each_in_turn(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Call the function with one tuple of arguments after another."""
+    return [function(*item) for item in items]
 
 
-def _outcome(receiver: connection.Connection, process: Any, person: ParticipantSource) -> Outcome:
-    """What a process sent; a failure where it ended without a word."""
-    try:
-        outcome: Outcome = receiver.recv()
-    except EOFError:
-        process.join()
-        why = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
-        remedy = "too little memory is the usual cause: use fewer --workers, and run again to go on where it stopped"
-        outcome = Outcome(person.label, failures=[f"its process ended by {why}; {remedy}"])
-    process.join()
-    return outcome
-
-
-def _work(sender: connection.Connection, person: ParticipantSource, plan: Plan, hooks: Hooks) -> None:
-    """Body of a participant's process."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
-    sender.send(run_participant(person, plan, hooks))
-    sender.close()
-
-
-def _die_with_parent() -> None:
-    """End this process when the one that started it is gone: a killed run must not go on writing unseen."""
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        connection.wait([parent.sentinel], timeout=5.0)
-    os._exit(1)
+IN_THIS_PROCESS = Scheduler(run_in_turn, each_in_turn)

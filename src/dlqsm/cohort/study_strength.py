@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from dlqsm.cohort.arm_stages import chosen_strength, qsm_key, recon_key, reconstruct_arm
-from dlqsm.cohort.participant import fingerprints_of, record_path
+from dlqsm.cohort.attempts import MARKER, attempt
+from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.plan import Arm, Plan, arms_of
-from dlqsm.cohort.records import Fingerprints, is_current, read_record, write_record
+from dlqsm.cohort.records import Fingerprints
+from dlqsm.cohort.schedule import Each, each_in_turn
+from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path
 from dlqsm.config import TABLES
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import options_of
@@ -28,7 +28,11 @@ N_PARTICIPANTS: Final = 3
 
 
 def with_study_strength(
-    everyone: Sequence[ParticipantSource], asked: Sequence[ParticipantSource], plan: Plan, tell: Callable[[str], None]
+    everyone: Sequence[ParticipantSource],
+    asked: Sequence[ParticipantSource],
+    plan: Plan,
+    tell: Callable[[str], None],
+    each: Each = each_in_turn,
 ) -> Plan:
     """Freeze the strength of an inversion that would choose it scan by scan.
 
@@ -44,6 +48,8 @@ def with_study_strength(
         Its configuration is left as it is where it gives a strength or its method chooses none.
     tell
         Called with a sentence.
+    each
+        Runs the choices of the arms, which take as long as their maps do.
 
     Returns
     -------
@@ -58,7 +64,7 @@ def with_study_strength(
     keys = {arm.label: qsm_key(arm, quiet, prints) for arm, prints in arms}
     found = _known(plan, keys)
     if found is None:
-        found = _choose(arms, {person.label for person in asked}, plan, tell)
+        found = _choose(arms, {person.label for person in asked}, plan, tell, each)
         if not found:
             return plan
         write_json(plan.out / FILE, {"keys": keys, "arm": plan.reference, "strengths_ppm": found})
@@ -91,32 +97,35 @@ def _known(plan: Plan, keys: dict[str, str]) -> dict[str, float] | None:
 
 
 def _choose(
-    arms: Sequence[tuple[Arm, Fingerprints]], asked: set[str], plan: Plan, tell: Callable[[str], None]
+    arms: Sequence[tuple[Arm, Fingerprints]], asked: set[str], plan: Plan, tell: Callable[[str], None], each: Each
 ) -> dict[str, float]:
     """Strength by participant; one whose data cannot be used is left out, and its own run tells why."""
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
+    tell(f"strength: asked of {', '.join(f'{arm.label} {arm.name}' for arm, _ in arms)}")
     found: dict[str, float] = {}
-    for arm, prints in arms:
-        tell(f"{arm.label:<10} {arm.name}: strength of the penalty")
-        try:
-            _reconstruct_once(arm, plan, prints)
-            found[arm.label] = chosen_strength(arm, plan)
-        except Exception as error:
-            tell(f"note: {arm.label} says nothing of the strength: {error}")
+    for (arm, _), strength in zip(arms, each(strength_of, [(arm, plan) for arm, _ in arms]), strict=True):
+        if isinstance(strength, float):
+            found[arm.label] = strength
+        else:
+            tell(f"note: {arm.label} says nothing of the strength: {strength}")
         if arm.label not in asked:
             shutil.rmtree(plan.work / arm.label, ignore_errors=True)
     return found
 
 
-def _reconstruct_once(arm: Arm, plan: Plan, prints: Fingerprints) -> None:
-    """Reconstruct raw data unless that is done; the participant's own run finds it."""
-    if arm.method is None:
-        return
-    path, key = record_path(plan, arm.label, arm.name, "recon"), recon_key(arm, plan, prints)
-    if plan.overwrite or not is_current(read_record(path), key, plan.out):
-        path.unlink(missing_ok=True)
-        begun = time.perf_counter()
-        outputs = reconstruct_arm(arm, plan)
-        seconds = time.perf_counter() - begun
-        write_record(path, key, plan.out, outputs, seconds, device=plan.device, threads=torch.get_num_threads())
+def strength_of(arm: Arm, plan: Plan) -> float | str:
+    """Strength [ppm] that an arm chooses, reconstructed first where it is raw; a sentence where it fails.
+
+    The participant's own run finds the reconstruction.
+    """
+    journal = Journal(plan.out / "logs" / f"{arm.label}.log", arm.label, lambda line: None)
+    prints = fingerprints_of(plan, arm.label)
+    with alone(plan):
+        try:
+            if arm.method is not None:
+                key = recon_key(arm, plan, prints)
+                once(plan, arm.label, arm.name, "recon", key, lambda: reconstruct_arm(arm, plan), journal=journal)
+            marker = record_path(plan, arm.label, arm.name, "strength").with_suffix(MARKER)
+            with attempt(marker, plan.run, plan.retries):
+                return chosen_strength(arm, plan)
+        except Exception as error:
+            return str(error) or type(error).__name__

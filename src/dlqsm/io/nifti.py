@@ -70,6 +70,20 @@ def read_image(path: Path) -> Image:
     return Image(values, grid, float(getattr(data, "slope", 1.0)), float(getattr(data, "inter", 0.0)), path)
 
 
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Shape of the array in a NIfTI file, from its header alone.
+
+    Raises
+    ------
+    InputError
+        If the file is no NIfTI.
+    """
+    try:
+        return tuple(int(n) for n in nib.load(path).shape)
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: expected a NIfTI file, but its header cannot be read ({error})") from None
+
+
 def read_volume(path: Path) -> tuple[torch.Tensor, Grid]:
     """Read a 3-D NIfTI file as a tensor ``(x, y, z)`` and its grid; trailing axes of length one are dropped."""
     image = read_image(path)

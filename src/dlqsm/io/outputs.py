@@ -22,7 +22,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffixes, which writers use to choose a format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{path.name}")
     try:
         yield partial
         with partial.open("rb") as written:

@@ -1,0 +1,220 @@
+"""What a task does, in whatever process it runs. Finished stages are not run again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
+from dlqsm.cohort.attempts import MARKER, LostProcessError, attempt
+from dlqsm.cohort.journal import Journal, Listener
+from dlqsm.cohort.nuclei_stage import Family, measure_family, nuclei_key, settings_hash
+from dlqsm.cohort.participant import ALL, RECORDS, Hooks, Result, Task, failed, journal_of
+from dlqsm.cohort.plan import Arm, Plan, arms_of
+from dlqsm.cohort.records import Fingerprints, Record, code_state, is_current, key_of, read_record, write_record
+from dlqsm.core.checks import InputError
+from dlqsm.core.threads import use_threads
+from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.memory import peak_memory_mb
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Threads, warnings and names of unfinished files belong to the process: it runs one stage at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A task with all that it is about."""
+
+    task: Task
+    before: Sequence[Result]
+    person: ParticipantSource
+    plan: Plan
+    hooks: Hooks
+    prints: Fingerprints
+    journal: Journal
+
+    @property
+    def result(self) -> Result:
+        return Result(self.task.stage, self.task.name, "skipped")
+
+    def once(self, key: str, work: Callable[[], list[Path]], *, what: str | None = None, **about: str) -> Result:
+        """Run the stage unless it is done; see `once`."""
+        task = self.task
+        state, seconds = once(
+            self.plan, self.person.label, task.name, task.stage, key, work, journal=self.journal, what=what, **about
+        )
+        return replace(self.result, state=state, seconds=seconds, record_key=key)
+
+
+def run_task(
+    task: Task, before: Sequence[Result], person: ParticipantSource, plan: Plan, hooks: Hooks, listen: Listener
+) -> Result:
+    """Run one task; failures are told, never raised, so that other arms and participants go on.
+
+    Parameters
+    ----------
+    task, before
+        The task, and the results of those that it needs.
+    listen
+        Called with each line that is told, as it comes; the result has them all.
+    """
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        listen(line)
+
+    with alone(plan):
+        journal = journal_of(person, plan, tell)
+        prints = fingerprints_of(plan, person.label)
+        with journal.hearing_warnings():
+            try:
+                result = _WORK[task.stage](_Job(task, before, person, plan, hooks, prints, journal))
+            except Exception as error:
+                sentence = str(error) if isinstance(error, LostProcessError) else hooks.explain(error)
+                sentence = sentence or f"{type(error).__name__}: {error} (a defect of dlqsm; the log has the traceback)"
+                journal.failure(person.label if task.name == ALL else task.name, error, sentence)
+                result = failed(task, sentence)
+        return replace(result, told=tuple(told))
+
+
+@contextmanager
+def alone(plan: Plan) -> Iterator[None]:
+    """Be the only stage in this process, with the plan's threads."""
+    with _ONE_AT_A_TIME:
+        if plan.threads is not None:
+            use_threads(plan.threads)
+        yield
+
+
+def record_path(plan: Plan, label: str, name: str, stage: str) -> Path:
+    """The record of one stage; ``name`` is the arm, or ``all``."""
+    return plan.out / RECORDS / label / f"{name}_{stage}.json"
+
+
+def fingerprints_of(plan: Plan, label: str) -> Fingerprints:
+    """Known hashes of the participant's input files."""
+    return Fingerprints(plan.out / RECORDS / label / "sources.json")
+
+
+def once(
+    plan: Plan,
+    label: str,
+    name: str,
+    stage: str,
+    key: str,
+    work: Callable[[], list[Path]],
+    *,
+    journal: Journal,
+    what: str | None = None,
+    **about: str,
+) -> tuple[str, float]:
+    """Run a stage unless its record says that it is done; the record is removed first and written last.
+
+    Returns
+    -------
+    ``run`` and the seconds, also where this run has done it before (a scheduler may ask twice); else ``kept`` and 0.
+
+    Raises
+    ------
+    LostProcessError
+        If the processes that began it in this run were killed, more than ``plan.retries`` of them.
+    """
+    path = record_path(plan, label, name, stage)
+    with attempt(path.with_suffix(MARKER), plan.run, plan.retries):
+        record = read_record(path)
+        if record is not None and is_done(record, key, plan):
+            if _is_of_this_run(record, plan):
+                return "run", record.seconds
+            journal.log(f"{name} {stage}: done before")
+            return "kept", 0.0
+        path.unlink(missing_ok=True)
+        start = time.perf_counter()
+        outputs = work()
+        seconds = time.perf_counter() - start
+        about |= {"device": plan.device, "run": plan.run}
+        memory = round(peak_memory_mb())
+        write_record(
+            path, key, plan.out, outputs, seconds, threads=torch.get_num_threads(), peak_memory_mb=memory, **about
+        )
+        journal.stage(name, what or stage, seconds)
+    return "run", seconds
+
+
+def is_done(record: Record | None, key: str, plan: Plan) -> bool:
+    """Whether a stage need not run: its record is current, and with ``--overwrite`` it is of this run."""
+    if record is None or not is_current(record, key, plan.out):
+        return False
+    return not plan.overwrite or _is_of_this_run(record, plan)
+
+
+def _is_of_this_run(record: Record, plan: Plan) -> bool:
+    return plan.run != "" and record.about.get("run") == plan.run
+
+
+def _arm(job: _Job) -> Arm:
+    assert job.task.source is not None
+    arms = arms_of(job.task.source, job.person.label, job.plan, job.prints)
+    return next(arm for arm in arms if arm.name == job.task.name)
+
+
+def _recon(job: _Job) -> Result:
+    """Raw data to lag sums; not where the maps are there, since nothing needs the files between the stages then."""
+    arm, plan = _arm(job), job.plan
+    maps = read_record(record_path(plan, arm.label, arm.name, "qsm"))
+    if is_done(maps, qsm_key(arm, plan, job.prints), plan):
+        return job.result
+    key = recon_key(arm, plan, job.prints)
+    return job.once(key, lambda: reconstruct_arm(arm, plan), what=f"recon {arm.method}")
+
+
+def _qsm(job: _Job) -> Result:
+    if any(result.state == "failed" for result in job.before):
+        return job.result
+    arm = _arm(job)
+    return replace(job.once(qsm_key(arm, job.plan, job.prints), lambda: map_arm(arm, job.plan)), arm=arm)
+
+
+def _nuclei(job: _Job) -> Result:
+    """Nuclei of the arms that have maps: one that failed leaves the others as they are."""
+    person, plan = job.person, job.plan
+    done = [result.arm for result in job.before if result.arm is not None]
+    if not done:
+        raise InputError(f"{person.label} has no arm that could be mapped")
+    reference = _reference_among(done, plan, job.journal)
+    family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
+    key = nuclei_key(family, plan, job.prints)
+    about = {"settings": settings_hash(plan, job.prints), "code": code_state()}
+    return job.once(key, lambda: measure_family(family, plan, job.journal), **about)
+
+
+def _page(job: _Job) -> Result:
+    (nuclei,) = job.before
+    if nuclei.state == "failed":
+        return job.result
+    key = key_of("page", {"nuclei": nuclei.record_key})
+    return job.once(key, lambda: [job.hooks.page(job.plan.out / job.person.label)])
+
+
+_WORK: Final[dict[str, Callable[[_Job], Result]]] = {"recon": _recon, "qsm": _qsm, "nuclei": _nuclei, "page": _page}
+
+
+def _reference_among(arms: list[Arm], plan: Plan, journal: Journal) -> str:
+    """The reference arm where the participant has it; else the first, which serves registration only."""
+    names = [arm.name for arm in arms]
+    if plan.reference in names:
+        return plan.reference
+    journal.tell(f"note: has no arm {plan.reference}; its arms are registered to {names[0]} and enter no comparison")
+    return names[0]
+
+
+def _order(name: str, reference: str) -> tuple[bool, bool, str]:
+    """The reference first, its repeat last, the others by name."""
+    return name != reference, name == f"{reference}rep", name
