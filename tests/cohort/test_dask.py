@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from distributed import LocalCluster
 
 from dlqsm.cli import main
 from dlqsm.cohort import dask_clusters
-from dlqsm.cohort.dask_clusters import SETTINGS
+from dlqsm.cohort.dask_clusters import SETTINGS, Healer
 
 PRELOAD = {"distributed.worker.preload": ["dask_preload"]}
 
@@ -73,25 +74,6 @@ class TestWorkersOfAnAddress:
         assert main(words) == 0
         assert records(out) == before
 
-    def test_a_scheduler_that_allows_no_retries_blames_nobody_else(
-        self, study: Path, quick: Path, cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """What waits on a worker that is killed is given up by such a scheduler, with what killed it."""
-        bids, out = _poisoned(study, tmp_path, **{"sub001_DL3_recon": 99}), tmp_path / "out"
-        cluster.scheduler.allowed_failures = 0
-        try:
-            assert main(quick_words(bids, out, quick, "--scheduler", cluster.scheduler_address, "--retries", "2")) == 1
-        finally:
-            cluster.scheduler.allowed_failures = SETTINGS["distributed.scheduler.allowed-failures"]
-        assert (bids / "poison" / "sub-001_DL3_recon").read_text() == "96"  # three tries
-        said = capsys.readouterr().err
-        assert "dlqsm run: sub-001: DL3: its process was killed each time" in said
-        assert (out / "sub-001.html").is_file()
-        assert "sub-003:" not in said
-        table = (out / "sub-001" / "sub-001_desc-nuclei_qsmstats.tsv").read_text()
-        assert "PI2" in table
-        assert "DL3" not in table
-
     def test_an_unusable_file_is_not_tried_again(
         self, study: Path, quick: Path, cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -116,6 +98,31 @@ class TestWorkersOfAnAddress:
         one, two = ((tmp_path / name / "logs" / "strength.json").read_text() for name in ("one", "two"))
         assert one == two
         assert tables(tmp_path / "one") == tables(tmp_path / "two")
+
+    @pytest.mark.slow
+    def test_a_scheduler_that_allows_no_retries_blames_nobody_else(
+        self, study: Path, quick: Path, cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What waits on a worker that is killed is given up by such a scheduler, with what killed it."""
+        bids, out = _poisoned(study, tmp_path, **{"sub001_DL3_recon": 99}), tmp_path / "out"
+        cluster.scheduler.allowed_failures = 0
+        healer, ended = Healer(cluster, 2), threading.Event()
+        watch = threading.Thread(target=lambda: [healer() for _ in iter(lambda: ended.wait(3.0), True)])
+        watch.start()
+        try:
+            assert main(quick_words(bids, out, quick, "--scheduler", cluster.scheduler_address, "--retries", "2")) == 1
+        finally:
+            ended.set()
+            watch.join()
+            cluster.scheduler.allowed_failures = SETTINGS["distributed.scheduler.allowed-failures"]
+        assert (bids / "poison" / "sub-001_DL3_recon").read_text() == "96"  # three tries
+        said = capsys.readouterr().err
+        assert "dlqsm run: sub-001: DL3: its process was killed each time" in said
+        assert (out / "sub-001.html").is_file()
+        assert "sub-003:" not in said
+        table = (out / "sub-001" / "sub-001_desc-nuclei_qsmstats.tsv").read_text()
+        assert "PI2" in table
+        assert "DL3" not in table
 
 
 def test_processes_of_this_machine_are_tried_again_when_they_are_killed(
@@ -198,7 +205,12 @@ class TestSchedulersThatCannotBeUsed:
         assert said in self.refusal(study, tmp_path / "out", capsys, "--scheduler", scheduler)
 
     def test_workers(self, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        keywords = {"dashboard_address": ":0", "processes": False, "silence_logs": logging.CRITICAL}
+        keywords = {
+            "dashboard_address": ":0",
+            "processes": False,
+            "protocol": "tcp://",
+            "silence_logs": logging.CRITICAL,
+        }
         with LocalCluster(n_workers=0, **keywords) as nobody:
             words = ("--scheduler", nobody.scheduler_address)
             assert "has no workers" in self.refusal(study, tmp_path / "out", capsys, *words)
