@@ -211,13 +211,16 @@ class TestSchedulersThatCannotBeUsed:
             "protocol": "tcp://",
             "silence_logs": logging.CRITICAL,
         }
-        with LocalCluster(n_workers=0, **keywords) as nobody:
-            words = ("--scheduler", nobody.scheduler_address)
-            assert "has no workers" in self.refusal(study, tmp_path / "out", capsys, *words)
-            assert "--workers is of no use" in self.refusal(study, tmp_path / "out", capsys, *words, "--workers", "2")
-        with LocalCluster(n_workers=1, threads_per_worker=3, **keywords) as wide:
-            said = self.refusal(study, tmp_path / "out", capsys, "--scheduler", wide.scheduler_address)
-            assert "runs 3 tasks in one process; start workers with --nthreads 1" in said
+        out = tmp_path / "out"
+        # These workers are threads of this process, where the stand-in would stay.
+        with dask.config.set({"distributed.worker.preload": []}):
+            with LocalCluster(n_workers=0, **keywords) as nobody:
+                words = ("--scheduler", nobody.scheduler_address)
+                assert "has no workers" in self.refusal(study, out, capsys, *words)
+                assert "--workers is of no use" in self.refusal(study, out, capsys, *words, "--workers", "2")
+            with LocalCluster(n_workers=1, threads_per_worker=3, **keywords) as wide:
+                said = self.refusal(study, out, capsys, "--scheduler", wide.scheduler_address)
+                assert "runs 3 tasks in one process; start workers with --nthreads 1" in said
 
     def test_a_worker_tells_what_it_lacks(self, tmp_path: Path) -> None:
         code = dask_clusters.code_hash(("",))

@@ -19,9 +19,9 @@ from dlqsm.io.raw import read_raw
 from dlqsm.reconstruction.slabs import plan_slabs
 
 PROCESS_BYTES: Final = int(0.9e9)
-"""A process with its libraries and an atlas, before it has read a scan; measured."""
+"""A process with its libraries and an atlas, before it has read a scan: peaks of benchmarks, rounded up."""
 MAP_BYTES_A_VOXEL: Final = 900
-"""From lag sums to susceptibility, with eight echoes; measured."""
+"""From lag sums to susceptibility, with eight echoes: peaks of benchmarks, rounded up."""
 UNKNOWN_BYTES: Final = 4 * 2**30
 """Assumed where no scan can be read."""
 
