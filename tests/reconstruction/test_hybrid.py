@@ -5,7 +5,7 @@ from coil_phantom import SHAPE, every_second_row, make_phantom
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import ifftc
-from dlqsm.reconstruction.hybrid import calibrate, noise_covariance, to_hybrid, whitening_matrix
+from dlqsm.reconstruction.hybrid import aligned, calibrate, noise_covariance, to_hybrid, whitening_matrix
 
 
 def random_covariance(n: int) -> np.ndarray:
@@ -97,3 +97,15 @@ def test_without_a_noise_scan_the_edge_of_kspace_stands_in():
     assert "no noise scan" in calibration.noise_source
     level = np.sqrt(np.linalg.eigvalsh(np.linalg.inv(calibration.matrix.conj().T @ calibration.matrix)))
     assert np.allclose(level, 0.2, rtol=0.1)
+
+
+@pytest.mark.parametrize("offset", [8, 16, 24, 40])
+def test_noise_covariance_does_not_depend_on_where_memory_starts(offset):
+    rng = np.random.default_rng(0)
+    noise = (rng.standard_normal((7, 1003)) + 1j * rng.standard_normal((7, 1003))).astype(np.complex64)
+    elsewhere = np.empty(noise.nbytes + 64, np.uint8)[offset : offset + noise.nbytes].view(np.complex64)
+    elsewhere = elsewhere.reshape(noise.shape)
+    elsewhere[:] = noise
+    np.testing.assert_array_equal(noise_covariance(elsewhere), noise_covariance(noise))
+    assert aligned(elsewhere).data_ptr() % 64 == 0
+    np.testing.assert_array_equal(aligned(elsewhere[:, ::2]).numpy(), noise[:, ::2])

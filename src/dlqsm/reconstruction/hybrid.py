@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +83,7 @@ class HybridData:
     def slab(self, first: int, last: int, echoes: slice = slice(None)) -> torch.Tensor:
         """Zero-filled planes ``first`` to ``last - 1``: ``(echo, coil, x, ky, kz)``."""
         ny, nz = self.plane_shape
-        compact = torch.from_numpy(np.ascontiguousarray(self.samples[first:last, echoes].transpose(1, 2, 0, 3)))
+        compact = aligned(self.samples[first:last, echoes].transpose(1, 2, 0, 3))
         full = torch.zeros((*compact.shape[:3], ny * nz), dtype=compact.dtype)
         full[..., torch.from_numpy(self.lines[:, 0].astype(np.int64) * nz + self.lines[:, 1])] = compact
         return full.unflatten(-1, (ny, nz))
@@ -112,8 +113,8 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
 
 def noise_covariance(noise: NDArray[np.complex64]) -> Matrix:
     """Covariance of one component of noise samples ``(coil, n)``: E[n n^H] / 2."""
-    samples = noise.astype(np.complex128)
-    covariance: Matrix = samples @ samples.conj().T / (2 * samples.shape[1])
+    samples = aligned(noise.astype(np.complex128))
+    covariance: Matrix = (samples @ samples.mH / (2 * samples.shape[1])).numpy()
     return covariance
 
 
@@ -180,13 +181,22 @@ def to_hybrid(
     `HybridData`, scaled so that the noise keeps its standard deviation of 1 per component.
     """
     header = raw.header
-    matrix = torch.from_numpy(calibration.matrix.astype(np.complex64))
+    matrix = aligned(calibration.matrix.astype(np.complex64))
     shape = (header.grid.shape[0], header.n_echoes, len(matrix), len(header.lines))
     samples = _scratch(shape, scratch_folder, memory_bytes)
     for first, block in iterate_readouts(raw, block_bytes):
-        images = _transform_readout(torch.matmul(matrix, torch.from_numpy(block)), shape[0])
+        images = _transform_readout(torch.matmul(matrix, aligned(block)), shape[0])
         samples[..., first : first + len(block)] = images.permute(3, 1, 2, 0).numpy()
     return HybridData(samples, header.lines, header.grid.shape[1:])
+
+
+def aligned(array: NDArray[Any]) -> torch.Tensor:
+    """Copy an array into memory that starts where PyTorch has it start.
+
+    Sums by BLAS and FFT depend in their last digits on where memory starts, which NumPy leaves to chance: one run in
+    eight differed from the others.
+    """
+    return torch.empty(array.shape, dtype=torch.from_numpy(array[:0]).dtype).copy_(torch.from_numpy(array))
 
 
 def _transform_readout(readouts: torch.Tensor, n_planes: int) -> torch.Tensor:
@@ -217,9 +227,9 @@ def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.com
         samples = read_lines(raw, some)
         middle = header.n_readout // 2
         centre = samples[..., max(middle - extent // 2, 0) : middle + extent // 2 + 1]
-        flat = np.moveaxis(centre, 2, 0).reshape(header.n_coils, -1)
-        covariance += flat @ flat.conj().T
-        planes = _transform_readout(torch.from_numpy(np.ascontiguousarray(samples[:, 0])), header.grid.shape[0])
+        flat = aligned(np.moveaxis(centre, 2, 0)).reshape(header.n_coils, -1)
+        covariance += (flat @ flat.mH).numpy()
+        planes = _transform_readout(aligned(samples[:, 0]), header.grid.shape[0])
         parts.append(crop_kspace(fftc(planes, (-1,)), [min(extent, planes.shape[-1])]).permute(1, 2, 0).numpy())
     return covariance, np.concatenate(parts, axis=2), header.lines[chosen]
 
