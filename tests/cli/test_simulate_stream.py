@@ -44,6 +44,9 @@ def test_a_stream_keeps_tables_only_and_goes_on_where_it_stopped(
     assert left == {".tsv", ".json"}
     assert not list(bids.rglob("*.h5"))
     assert not list(bids.rglob("*.nii.gz"))
+    records = {path.name for path in (out / "logs" / "records" / "sub-002").iterdir()}
+    assert records == {"all_nuclei.json", "outcome.json"}
+    assert not any(str(tmp_path) in path.read_text() for path in (out / "sub-002").rglob("*.json"))
     table = out / "sub-002" / "sub-002_desc-nuclei_qsmstats.tsv"
     values = pd.read_csv(table, sep="\t")
     assert set(values["roi"]) == set(NUCLEI)

@@ -39,6 +39,8 @@ from dlqsm.io.outputs import output_folder, read_json, remove_partial_files, wri
 STREAM: Final = Path("logs") / "stream.json"
 KEPT: Final = (TABLE_SUFFIX, ACCOUNT_SUFFIX)
 """Suffixes of what stays of a participant."""
+KEPT_RECORDS: Final = ("all_nuclei.json", "outcome.json")
+"""The others tell of files that are gone, and where they lay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def do_participant(job: Job) -> Outcome:
         shutil.rmtree(scratch, ignore_errors=True)
     if not outcome.failures:
         _drop_images(plan.out, label)
+        _drop_records(plan.out, label)
     return outcome
 
 
@@ -217,6 +220,12 @@ def _drop_images(out: Path, label: str) -> None:
         if path.is_dir():
             _remove_if_empty(path)
         elif path.name.split(".")[0].rpartition("_")[2] not in KEPT:
+            path.unlink()
+
+
+def _drop_records(out: Path, label: str) -> None:
+    for path in (out / RECORDS / label).iterdir():
+        if path.name not in KEPT_RECORDS:
             path.unlink()
 
 
