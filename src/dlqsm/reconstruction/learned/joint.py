@@ -12,6 +12,7 @@ from torch import nn
 
 from dlqsm.core.checks import InputError, require_choice, require_positive
 from dlqsm.core.fourier import fftc, ifftc
+from dlqsm.core.threads import one_thread
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.learned.consistency import PLANE
 from dlqsm.reconstruction.learned.echoes import EchoBlock, echo_positions
@@ -135,7 +136,7 @@ class JointNetwork(nn.Module):
         groups = samples.split(PLANES_TOGETHER, 2), maps.split(PLANES_TOGETHER, 1)
         # On a CPU a group keeps one thread busy, and no more.
         workers = torch.get_num_threads() if samples.device.type == "cpu" else 1
-        with ThreadPoolExecutor(workers) as pool:
+        with one_thread(), ThreadPoolExecutor(workers) as pool:
             return torch.cat(list(pool.map(solve, *groups)), 1)
 
     def _correct(self, images: torch.Tensor, problem: _Problem) -> torch.Tensor:
