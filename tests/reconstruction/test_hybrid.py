@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +114,22 @@ def test_noise_covariance_does_not_depend_on_where_memory_starts(offset):
     np.testing.assert_array_equal(noise_covariance(elsewhere), noise_covariance(noise))
     assert aligned(elsewhere).data_ptr() % 64 == 0
     np.testing.assert_array_equal(aligned(elsewhere[:, ::2]).numpy(), noise[:, ::2])
+
+
+def test_virtual_coils_do_not_depend_on_the_threads_of_numpy():
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from coil_phantom import make_phantom\n"
+        "from dlqsm.reconstruction.hybrid import calibrate\n"
+        "print(calibrate(make_phantom(n_coils=4, shape=(52, 52, 36)).raw).kspace.tobytes().hex())"
+    )
+    sums = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(Path(__file__).parent)],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": n_threads},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for n_threads in ("1", "2")
+    }
+    assert len(sums) == 1

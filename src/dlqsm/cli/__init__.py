@@ -34,8 +34,10 @@ COMMANDS = {
 """Command to what it does; the module of the same name in this package runs it."""
 
 
-# Threads that wait by spinning slow a shared machine tenfold; the policy must stand before PyTorch is loaded.
+# Both must stand before NumPy and PyTorch are loaded. Threads that wait by spinning slow a shared machine tenfold;
+# NumPy's products of matrices, small here, depend in their last digits on the number of threads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

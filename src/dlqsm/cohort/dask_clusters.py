@@ -30,7 +30,7 @@ LOCAL: Final = "local"
 QUEUES: Final = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}
 """Queue to the class of dask-jobqueue that submits to it."""
 SUBMIT: Final = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub"}
-THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 SETTINGS: Final = {
     # `attempts` counts what a stage itself has lost; Dask blames all that waits on a worker, and comes second.
     "distributed.scheduler.allowed-failures": 20,
@@ -47,6 +47,11 @@ _PER_WORKER: Final = 2
 """Participants under way: the next ones stand ready while the last stages of others run on one worker alone."""
 
 
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment of a worker: NumPy's products keep to one thread, as in ``dlqsm`` itself."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"OPENBLAS_NUM_THREADS": "1"}
+
+
 def require_known(scheduler: str) -> None:
     """Raise `InputError` unless a scheduler is local, an address or a queue."""
     if scheduler != LOCAL and scheduler not in QUEUES and not re.fullmatch(r"(tcp|tls|ucx)://\S+:\d+", scheduler):
@@ -59,7 +64,7 @@ def require_known(scheduler: str) -> None:
 @contextmanager
 def local_workers(n_workers: int, threads: int) -> Iterator[Scheduler]:
     """Give processes of this machine, each with so many threads; they end with the block, and with this process."""
-    environment = dict.fromkeys(THREAD_VARIABLES, str(threads))
+    environment = thread_environment(threads)
     with dask.config.set(SETTINGS), _quiet_logs():
         cluster = LocalCluster(
             n_workers=n_workers,
@@ -162,7 +167,7 @@ def queue_cluster(queue: str, config: ClusterConfig, *, processes: int, out: Pat
 def _job_keywords(queue: str, config: ClusterConfig, processes: int, logs: Path) -> dict[str, Any]:
     """The configuration by the names of dask-jobqueue."""
     threads = max(1, config.cores // processes)
-    exports = [f"export {name}={threads}" for name in THREAD_VARIABLES]
+    exports = [f"export {name}={value}" for name, value in thread_environment(threads).items()]
     exports += [f"export {_variable(name)}={value}" for name, value in SETTINGS.items() if ".worker." in name]
     # The queue gives the job its cores; Dask would take a process's share of them for tasks to run at once in it.
     workers = {"worker_extra_args": ["--nthreads", "1"]}

@@ -149,8 +149,9 @@ def calibrate(raw: RawData, *, virtual_coils: int | None = None, extent: int = 2
     rotation = vectors[:, ::-1][:, :wanted].conj().T
     kept = float(energies[::-1][:wanted].sum() / energies.sum())
     matrix = rotation @ whitening
-    compressed = np.tensordot(matrix.astype(np.complex64), kspace, axes=(1, 0))
-    return Calibration(matrix, kept, source, compressed, lines)
+    # By PyTorch, whose threads are settled; NumPy's product depended on threads that an environment variable sets.
+    compressed = aligned(matrix.astype(np.complex64)) @ aligned(kspace).flatten(1)
+    return Calibration(matrix, kept, source, compressed.unflatten(1, kspace.shape[1:]).numpy(), lines)
 
 
 def to_hybrid(
