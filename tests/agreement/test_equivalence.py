@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import ttost_paired
-from worked_examples import MINI, WRIGHT, pairs_of
+from worked_examples import FIRST_DRUG, MINI, SECOND_DRUG, WRIGHT, pairs_of
 
 from dlqsm.agreement.bland_altman import bland_altman
 from dlqsm.agreement.equivalence import tost_paired
@@ -15,6 +15,13 @@ from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
 
 
 class TestTost:
+    def test_the_example_of_toster(self):
+        # R's TOSTER, vignette "An Introduction to t_TOST": t_TOST(extra ~ group, data = sleep, paired = TRUE, eqb = 0.5)
+        # prints t-test -4.062, p 0.003; lower -2.777, p 0.989; upper -5.348, p below 0.001, 9 degrees of freedom each.
+        found = tost_paired(FIRST_DRUG, SECOND_DRUG, 0.5)
+        assert round(found.p, 3) == 0.989 == round(stats.t.sf(-2.777, 9), 3)
+        assert round(bland_altman(FIRST_DRUG, SECOND_DRUG).p, 3) == 0.003
+
     @pytest.mark.parametrize("margin", [5.0, 20.0, 60.0])
     def test_it_is_statsmodels(self, margin):
         assert tost_paired(WRIGHT, MINI, margin).p == pytest.approx(ttost_paired(WRIGHT, MINI, -margin, margin)[0])

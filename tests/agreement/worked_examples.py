@@ -22,6 +22,11 @@ JUDGES = np.array(
     [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], dtype=np.float64
 )
 
+# Hours of sleep that ten people gained by each of two drugs.
+# Student, Biometrika 6:1 (1908), doi:10.1093/biomet/6.1.1, the table of section IX; `sleep` in R.
+FIRST_DRUG = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], dtype=np.float64)
+SECOND_DRUG = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4], dtype=np.float64)
+
 
 def pairs_of(rng, n, *, bias=0.0, between=15.0, within=4.0, mean=60.0):
     """Values and reference of n people who differ by ``between``, each measured with the error ``within``."""
