@@ -16,7 +16,7 @@ from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
 
 class TestTost:
     def test_the_example_of_toster(self):
-        # R's TOSTER, vignette "An Introduction to t_TOST": t_TOST(extra ~ group, data = sleep, paired = TRUE, eqb = 0.5)
+        # R: TOSTER, "An Introduction to t_TOST": t_TOST(extra ~ group, data = sleep, paired = TRUE, eqb = 0.5)
         # prints t-test -4.062, p 0.003; lower -2.777, p 0.989; upper -5.348, p below 0.001, 9 degrees of freedom each.
         found = tost_paired(FIRST_DRUG, SECOND_DRUG, 0.5)
         assert round(found.p, 3) == 0.989 == round(stats.t.sf(-2.777, 9), 3)
