@@ -6,9 +6,10 @@ import tomllib
 import numpy as np
 import pytest
 
-from dlqsm.acquisition.conditions import ARMS, draw_conditions, parse_arm
+from dlqsm.acquisition.conditions import ARMS, draw_conditions, lines_of, parse_arm
 from dlqsm.acquisition.participants import Pose
 from dlqsm.acquisition.protocols import PROTOCOLS, protocol_from
+from dlqsm.acquisition.sampling import poisson
 from dlqsm.acquisition.scan_times import scan_times
 from dlqsm.core.checks import InputError
 
@@ -114,7 +115,7 @@ def test_a_scale_that_leaves_nothing_is_refused():
 def test_time_matched_arms_take_the_published_time_on_the_papers_matrix():
     published = {"PI2": 6 * 60 + 46, "DL3": 4 * 60 + 35, "DL4": 3 * 60 + 15, "DL5": 2 * 60 + 11}
     times = {(t.arm, t.af_mode): t for t in scan_times(PROTOCOLS["small"], [*published, "DL8"])}
-    assert len(times) == 10
+    assert len(times) == 15
     for arm, seconds in published.items():
         matched, nominal = times[arm, "time-matched"], times[arm, "nominal"]
         assert matched.paper_matrix_scan_time_s == pytest.approx(seconds, abs=0.05)
@@ -126,6 +127,26 @@ def test_time_matched_arms_take_the_published_time_on_the_papers_matrix():
     assert times["DL3", "time-matched"].acceleration == pytest.approx(2.95, abs=0.01)
     assert times["DL8", "time-matched"].acceleration == 8.0
     assert times["DL8", "nominal"].published_s is None
+
+
+def test_central_arms_hold_the_middle_of_the_samples_at_the_papers_voxels():
+    small, arm = PROTOCOLS["small"], parse_arm("DL5", "central")
+    held, whole = lines_of(arm, small, 3, "central"), poisson((256, 72), 5.0, 3)
+    np.testing.assert_array_equal(held.mask, whole.mask[64:192, 18:54])
+    np.testing.assert_array_equal(held.calibration, whole.calibration[64:192, 18:54])
+    assert held.calibration.sum() == whole.calibration.sum()
+    assert held.mask[tuple(held.lines.T)].all() and len(held.lines) == held.mask.sum()
+    times = {(t.arm, t.af_mode): t for t in scan_times(small, ["PI2", "DL5"])}
+    assert 2.0 < times["DL5", "central"].acceleration < 3.0 < times["DL5", "nominal"].acceleration
+    assert times["DL5", "central"].paper_matrix_scan_time_s == times["DL5", "nominal"].paper_matrix_scan_time_s
+    # The paper's own matrix is its own centre; finer voxels have none.
+    np.testing.assert_array_equal(
+        lines_of(arm, PROTOCOLS["paper"], 3, "central").mask, lines_of(arm, PROTOCOLS["paper"], 3).mask
+    )
+    finer = PROTOCOLS["paper"].scaled(1.5)
+    assert {t.af_mode for t in scan_times(finer, ["DL5"])} == {"nominal", "time-matched"}
+    with pytest.raises(InputError, match="expected a protocol of no smaller ones"):
+        lines_of(arm, finer, 3, "central")
 
 
 def test_conditions_have_the_spreads_of_the_protocol():

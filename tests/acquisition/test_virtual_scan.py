@@ -253,6 +253,12 @@ def test_time_matched_arms_acquire_the_lines_of_the_published_time():
         scan_tissue(HEAD, STILL, "DL5", (1, 2), af_mode="real")
 
 
+def test_central_arms_acquire_more_of_a_coarse_matrix():
+    central, nominal = (scan_tissue(HEAD, STILL, "DL5", (1, 2), af_mode=mode) for mode in ("central", "nominal"))
+    assert len(central.raw.header.lines) > 1.3 * len(nominal.raw.header.lines)
+    assert central.truth.conditions["acceleration"] < 0.75 * nominal.truth.conditions["acceleration"]
+
+
 def test_arms_are_separate_scans_and_seeds_repeat_them():
     noisy = dataclasses.replace(PROTOCOL, snr=20.0)
     first, again = scanned(noisy, "DL4"), scan_tissue(HEAD, noisy, "DL4", (1, 2))

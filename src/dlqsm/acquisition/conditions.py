@@ -11,7 +11,7 @@ import numpy as np
 from dlqsm.acquisition.participants import Pose
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol
 from dlqsm.acquisition.sampling import Sampling, full, poisson, uniform
-from dlqsm.core.checks import require_choice
+from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.scan import Vector
 from dlqsm.core.units import hz_per_ppm
 
@@ -59,7 +59,11 @@ ARMS: Final = {
 """FULL is fully sampled; PI is parallel imaging, PI2rep its repetition; DL is Poisson-disk sampling."""
 
 
-AF_MODES: Final = ("nominal", "time-matched")
+AF_MODES: Final = ("nominal", "time-matched", "central")
+"""``nominal``: the acceleration that the arm's name says; ``time-matched``: the one that gives the paper's scan time
+on the paper's matrix, where it tells one; ``central``: that of the name at the paper's voxel size, of whose matrix the
+scan holds the central part. A low resolution needs that part alone, which a density that falls towards the edge samples
+far better than the whole."""
 PAPER_TIMES_S: Final = {"PI2": 406.0, "PI2rep": 406.0, "DL3": 275.0, "DL4": 195.0, "DL5": 131.0}
 """Scan times of Zhou et al., Front Neurosci 19:1522227 (2025), doi:10.3389/fnins.2025.1522227."""
 
@@ -72,15 +76,54 @@ def parse_arm(name: str, af_mode: str = "nominal") -> Arm:
     name
         One of `ARMS`.
     af_mode
-        ``nominal``: the acceleration that the name says; ``time-matched``: the one that gives the paper's scan time on
-        the paper's matrix, where it tells one.
+        One of `AF_MODES`.
     """
     require_choice("arm", name, ARMS)
     require_choice("af_mode", af_mode, AF_MODES)
     arm = ARMS[name]
-    if af_mode == "nominal" or name not in PAPER_TIMES_S:
+    if af_mode != "time-matched" or name not in PAPER_TIMES_S:
         return arm
     return replace(arm, acceleration=time_matched(name))
+
+
+def lines_of(arm: Arm, protocol: Protocol, seed: int, af_mode: str = "nominal") -> Sampling:
+    """Lines that an arm acquires of a protocol's matrix.
+
+    Parameters
+    ----------
+    arm, protocol
+        From `parse_arm` with the same mode; and what is scanned.
+    seed
+        Of the mask.
+    af_mode
+        One of `AF_MODES`.
+
+    Raises
+    ------
+    InputError
+        If the mode is central and the protocol's voxels are smaller than the paper's.
+    """
+    if af_mode != "central":
+        return arm.sampling(protocol.shape[1:], seed)
+    if not is_coarse(protocol):
+        raise InputError(
+            f"central samples are those of the paper's voxels, {PROTOCOLS['paper'].voxel_size_mm} mm; expected a "
+            f"protocol of no smaller ones, got {protocol.voxel_size_mm} mm"
+        )
+    return arm.sampling(_matrix_of_paper_voxels(protocol), seed).centre(protocol.shape[1:])
+
+
+def is_coarse(protocol: Protocol) -> bool:
+    """Whether no voxel edge across the readout is smaller than the paper's, so that there are central samples."""
+    return all(n >= own for n, own in zip(_matrix_of_paper_voxels(protocol), protocol.shape[1:], strict=True))
+
+
+def _matrix_of_paper_voxels(protocol: Protocol) -> tuple[int, int]:
+    _, ny, nz = (
+        round(n * own / paper)
+        for n, own, paper in zip(protocol.shape, protocol.voxel_size_mm, PROTOCOLS["paper"].voxel_size_mm, strict=True)
+    )
+    return ny, nz
 
 
 def time_matched(name: str) -> float:

@@ -42,6 +42,14 @@ class Sampling:
         """Net acceleration factor: all cells over acquired cells."""
         return self.mask.size / len(self.lines)
 
+    def centre(self, shape: tuple[int, int]) -> Sampling:
+        """Return what a smaller matrix ``(ny, nz)`` of the same field of view holds: the central part, in its order."""
+        corner = [n // 2 - m // 2 for n, m in zip(self.mask.shape, shape, strict=True)]
+        window = tuple(slice(c, c + m) for c, m in zip(corner, shape, strict=True))
+        lines = self.lines - np.array(corner, dtype=np.int32)
+        inside = ((lines >= 0) & (lines < np.array(shape))).all(axis=1)
+        return Sampling(self.mask[window], self.calibration[window], lines[inside])
+
     def describe(self) -> dict[str, float]:
         """Return count, acceleration over all cells and inside the inscribed ellipse, and the PSF's peak side lobe."""
         inside = _ellipse(self.mask.shape)

@@ -21,7 +21,7 @@ from dlqsm.acquisition.coils import (
     sensitivities_at,
     sensitivity_map,
 )
-from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
+from dlqsm.acquisition.conditions import Conditions, draw_conditions, lines_of, parse_arm
 from dlqsm.acquisition.head import Head, Pose, tissue_maps
 from dlqsm.acquisition.placement import SignalSource, TissueSource, Truth, place
 from dlqsm.acquisition.protocols import Protocol
@@ -113,7 +113,7 @@ def acquire(
     pose
         Position of the head; by default none for FULL and PI2, drawn for the others.
     af_mode
-        ``nominal`` or ``time-matched``: see `conditions.parse_arm`.
+        One of `conditions.AF_MODES`.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def scan_tissue(
     chosen = parse_arm(arm, af_mode)
     draws, lines, noise, phase = np.random.default_rng([*seeds, *chosen.name.encode()]).spawn(4)
     conditions = draw_conditions(protocol, chosen, draws, pose)
-    sampling = chosen.sampling(protocol.shape[1:], int(lines.integers(2**31)))
+    sampling = lines_of(chosen, protocol, int(lines.integers(2**31)), af_mode)
     coils = helmet(protocol.n_coils, np.random.default_rng(seeds[0]))
     clean = scan_clean(tissue, protocol, conditions, sampling, coils, (draws, phase))
     _apply_drift(clean.samples, conditions, protocol)

@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("--coils", type=positive(int), metavar="N", help="number of coils (default: by --scale)")
     parser.add_argument(
         "--af-mode", choices=AF_MODES, default=AF_MODES[0],
-        help="acceleration of each arm: of its name, or that of the paper's scan time (default: nominal)",
+        help="acceleration of each arm: of its name; that of the paper's scan time; or of its name at the paper's "
+        "voxel size, of which a coarser scan holds the central part (default: nominal)",
     )  # fmt: skip
     stream = parser.add_argument_group("stream")
     stream.add_argument(

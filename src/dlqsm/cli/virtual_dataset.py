@@ -28,11 +28,12 @@ SCAN_TIMES = "scan_times.tsv"
 _TRUTH_NOTE = "Made by simulation on a finer grid and cropped in k-space to the acquired grid"
 _SCAN_TIME_COLUMNS = {
     "arm": "Arm",
-    "af_mode": "nominal: the acceleration of the arm's name; time-matched: the one that gives the published time",
+    "af_mode": "nominal: the acceleration of the arm's name; time-matched: the one that gives the published time; "
+    "central: the arm's samples at the published voxel size, of which the scan holds the central part",
     "acceleration": "Net acceleration factor over the whole matrix",
     "n_samples": "Lines acquired of the simulated matrix, one a TR",
     "scan_time_s": "n_samples times TR [s]",
-    "paper_matrix_scan_time_s": "Time of the same acceleration on the paper's matrix of 280 x 96 lines [s]",
+    "paper_matrix_scan_time_s": "Time of that acceleration (central: of the name's) on the paper's 280 x 96 lines [s]",
     "published_s": "Scan time published for the arm, doi:10.3389/fnins.2025.1522227 [s]",
 }
 
@@ -52,7 +53,9 @@ class Cohort:
         protocol = self.protocol
         nx, ny, nz = protocol.shape
         matrix = f"{nx} x {ny} x {nz}, {protocol.n_coils} coils"
-        mode = "" if self.af_mode == AF_MODES[0] else f", {self.af_mode} accelerations"
+        mode = {"nominal": "", "central": ", central samples of the published voxel size"}.get(
+            self.af_mode, f", {self.af_mode} accelerations"
+        )
         return f"dlqsm virtual cohort, protocol {protocol.name} ({matrix}){mode}, seed {self.seed}"
 
 
