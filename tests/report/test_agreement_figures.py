@@ -87,6 +87,26 @@ def test_the_same_bytes_again(values, agreement, age):
         assert svg_bytes(first) == svg_bytes(again)
 
 
+def test_points_at_the_end_of_an_axis_are_whole():
+    """Panels of a row share their axes: a point at the end of a wide axis needs more room than its own panel gives."""
+    shifts = {"PI2": (0.0, 0.0), "DL3": (-14.0, -4.0), "PI2rep": (2.0, 1.9)}
+    rows = [
+        (f"sub-{i}", 30.0 + i, arm, "Pu", "both", 50.0 + i + shift[i]) for arm, shift in shifts.items() for i in (0, 1)
+    ]
+    values = pd.DataFrame(rows, columns=["participant_id", "age", "arm", "roi", "side", "mean_ppb"])
+    agreement = pd.DataFrame([{"arm": arm, "roi": "Pu", "side": "both", "n": 2} for arm in ("DL3", "PI2rep")])
+    age = pd.DataFrame([{"arm": arm, "roi": "Pu", "n": 2} for arm in shifts])
+    radius = 3.0 / 2 / 72  # inches: the area of a point is 9 square points
+    drawn = [make(values, table, reference="PI2", repeat="PI2rep") for make, table in
+             ((bland_altman_figure, agreement), (correlation_figure, agreement), (age_figure, age))]  # fmt: skip
+    for figure in drawn:
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            at = axes.transData.transform(axes.collections[-1].get_offsets())
+            room = min((at - box.min).min(), (box.max - at).min()) / figure.dpi
+            assert room > radius, (figure, axes)
+
+
 def test_every_person_is_a_point(values, agreement, age):
     values = values[~((values["participant_id"] == "sub-3") & (values["arm"] == "PI2"))]
     for figure in _drawn(values, agreement, age)[:2]:

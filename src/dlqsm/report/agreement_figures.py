@@ -45,6 +45,8 @@ LEFT_INCHES, RIGHT_INCHES, TOP_INCHES, BOTTOM_INCHES = 0.95, 0.2, 0.4, 0.5
 LETTER_INCHES, LINE_INCHES = 0.046, 0.1
 """Size of a letter and a line of the legend."""
 BOTH: Final = "both"
+ROOM: Final = 0.04
+"""Share of an axis left free at each end."""
 
 
 def bland_altman_figure(
@@ -68,9 +70,9 @@ def bland_altman_figure(
         _level(axes, row, "bias_ppb", "bias_low_ppb", "bias_high_ppb", "-", bar_at=1.045)
         _level(axes, row, "loa_low_ppb", "loa_low_low_ppb", "loa_low_high_ppb", "--", bar_at=1.025)
         _level(axes, row, "loa_high_ppb", "loa_high_low_ppb", "loa_high_high_ppb", "--", bar_at=1.065)
-        limits = f"  [{signed(number(row, 'loa_low_ppb'))} … {signed(number(row, 'loa_high_ppb'))}]"
+        limits = f" [{signed(number(row, 'loa_low_ppb'))} … {signed(number(row, 'loa_high_ppb'))}]"
         has_limits = math.isfinite(number(row, "loa_low_ppb"))
-        note(axes, f"n = {x.size}   {signed(number(row, 'bias_ppb'))}{limits if has_limits else ''}")
+        note(axes, f"n = {x.size} · {signed(number(row, 'bias_ppb'))}{limits if has_limits else ''}")
 
     legend = "line: bias · dashes: limits of agreement · bars at the right: their 95 % CI · above: bias [limits]"
     legend += _floor_text(agreement, repeat, "limits of agreement")
@@ -104,7 +106,7 @@ def correlation_figure(
             axes.plot(ends, x.mean() + slope * (ends - y.mean()), color=INK, linewidth=0.9, linestyle="--", zorder=4)
         axes.set(xlim=(low, high), ylim=(low, high))
         coefficients = ", ".join(f"{text} {plain(number(row, key), 3)}" for text, key in _COEFFICIENTS)
-        note(axes, f"n = {x.size}   {coefficients}")
+        note(axes, f"n = {x.size} · {coefficients}")
 
     legend = "solid: identity · dashes: Deming regression · above: Pearson r, ICC(A,1)"
     legend += _floor_text(agreement, repeat, "repeatability coefficient about identity")
@@ -130,7 +132,7 @@ def age_figure(values: pd.DataFrame, age: pd.DataFrame, *, reference: str, repea
             _age_line(axes, years, row_of(age, reference, roi), ":", FAINT)
         _age_line(axes, years, row, "-", INK)
         _age_band(axes, years, ppb, row)
-        text = f"n = {years.size}   r = {plain(number(row, 'pearson_r'))}, {p_text(number(row, 'p'))}"
+        text = f"n = {years.size} · r = {plain(number(row, 'pearson_r'))}, {p_text(number(row, 'p'))}"
         if arm != reference:
             text = f"{text}\n{p_text(number(row, 'p_against_reference'), f'against {reference}: p')}"
         note(axes, text)
@@ -187,9 +189,11 @@ def _share_limits(row: list[Axes]) -> None:
     for axis in ("x", "y"):
         limits = [getattr(axes, f"get_{axis}lim")() for axes in row if axes.collections]
         if limits:
-            both = min(low for low, _ in limits), max(high for _, high in limits)
+            low, high = min(low for low, _ in limits), max(high for _, high in limits)
+            # The room that a panel gave its own points may be less than a point's size on the axis of all.
+            room = ROOM * (high - low)
             for axes in row:
-                getattr(axes, f"set_{axis}lim")(both)
+                getattr(axes, f"set_{axis}lim")(low - room, high + room)
 
 
 def _of(values: pd.DataFrame, roi: str, arm: str) -> pd.DataFrame:
