@@ -55,6 +55,7 @@ def make_arm(name="PI2", acceleration=2.0, seed=0, **changes):
         "phase_rad": torch.from_numpy(rng.uniform(-3.1, 3.1, SHAPE)),
         "total_field_hz": torch.from_numpy(30 * x + 5 * z) * mask,
         "local_field_hz": torch.from_numpy(rng.normal(0, 2, SHAPE)) * mask,
+        "noise_hz": torch.full(SHAPE, 0.25 * acceleration if acceleration else 0.5),
         "chi_ppm": chi,
         "labels": labels,
         "truth_chi_ppm": truth,

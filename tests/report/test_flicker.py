@@ -77,7 +77,7 @@ def test_maps_that_were_moved_are_shown_inside_the_common_mask():
     """The aligned map lies on the reference's grid, whatever the arm's own grid is."""
     reference = make_arm("a", common_mask=ball(0.5), truth_chi_ppm=None)
     other_grid = Grid.centred((30, 30, 10), (2.0, 2.0, 5.0), np.eye(3))
-    small = {name: None for name in ("magnitude", "phase_rad", "total_field_hz", "local_field_hz", "labels")}
+    small = dict.fromkeys(("magnitude", "phase_rad", "total_field_hz", "noise_hz", "local_field_hz", "labels"))
     mask = torch.ones(other_grid.shape, dtype=torch.bool)
     arm = replace(
         reference,

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -85,9 +86,9 @@ def test_voxel_counts_that_differ_between_arms_are_a_range():
 
 def test_images_decode_carry_content_and_say_what_they_are(reader):
     pictures = reader.of("img")
-    # Five quantities and two kinds of differences (7 arms) in three planes, three zooms and the viewer's stacks; the
+    # Six quantities and two kinds of differences (7 arms) in three planes, three zooms and the viewer's stacks; the
     # registration's head and zooms; three planes of four arms and the truth to flicker between.
-    assert len(pictures) == 3 * (5 * 4 + 4 + 3) + 3 * 4 + 4 + 4 * 4 + 3 * 5
+    assert len(pictures) == 3 * (6 * 4 + 4 + 3) + 3 * 4 + 4 + 4 * 4 + 3 * 5
     for picture in pictures:
         pixels = decode(picture["src"])
         assert pixels.std() > 1, picture["alt"]
@@ -166,6 +167,16 @@ def test_echo_of_the_phase_is_told():
     assert "Wrapped, as measured. Echo time 9.5 ms." in Reader(participant_page(make_report(arms=arms))).words
 
 
+def test_noise_of_the_field_stands_beside_it_with_its_medians(report, reader):
+    noise = "Noise of the field"
+    assert reader.words.index("Total field") < reader.words.index(noise) < reader.words.index("Local field")
+    assert "Median in the mask [Hz]: PI2 0.5, DL3 0.75, DL4 1, DL5 1.2." in reader.words
+    shown = [decode(p["src"]) for p in reader.of("img") if p["alt"].startswith(f"{noise} of ") and "axial" in p["alt"]]
+    assert len(shown) == len(report.arms) and all(np.unique(pixels).size == 2 for pixels in shown), "black outside"
+    without = Reader(participant_page(make_report(arms=(make_arm("PI2", noise_hz=None),)))).words
+    assert "Median in the mask" not in without and "PI2: not shown (not among the data of this arm)" in without
+
+
 def test_scales_are_stated(reader):
     for scale in ("−0.1 +0.2 ppm", "−0.05 +0.05 ppm", "−π π rad", "−50 +50 Hz", "−6 +6 Hz"):
         assert scale in reader.words
@@ -187,7 +198,7 @@ def test_one_arm_without_labels_truth_or_magnitude_says_what_is_missing():
         "The data carry no record of the methods.",
     ):
         assert sentence in found.words, sentence
-    assert len(found.of("img")) == 1 + 3 * 4
+    assert len(found.of("img")) == 1 + 3 * 5
     assert "None" not in found.words and "nan" not in found.words.lower().split()
 
 

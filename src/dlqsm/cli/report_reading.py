@@ -73,6 +73,7 @@ def _arm(folder: Path, arm: ArmFolders, account: object) -> ArmMaps:
         phase_rad=phase_rad,
         total_field_hz=volume("fieldmap_desc-total"),
         local_field_hz=volume("fieldmap_desc-local"),
+        noise_hz=volume("fieldmap_desc-noise"),
         chi_ppm=chi_ppm,
         mask=chi_ppm != 0 if eroded is None else eroded > 0,
         labels=None if arm.labels is None or is_elsewhere else read_labels(folder / arm.labels),

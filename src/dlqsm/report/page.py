@@ -20,7 +20,7 @@ from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.planes import tilt_deg
 from dlqsm.report.summary import methods_of, scan_of, scan_time_s, seconds_of
 
-QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "local_field_hz")
+QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "noise_hz", "local_field_hz")
 MEASURES: Final = {
     "rmse_ppb": ("RMSE", "ppb", 1),
     "nrmse_percent": ("NRMSE", "%", 1),

@@ -29,8 +29,15 @@ _CAPTIONS: Final = {
     "magnitude": ("Magnitude", "One scale for all arms, up to the 99.5th percentile of the leading arm's brain."),
     "phase_rad": ("Phase", "Wrapped, as measured."),
     "total_field_hz": ("Total field", "Unwrapped, before background removal; positive where the frequency is higher."),
+    "noise_hz": (
+        "Noise of the field",
+        "Standard deviation of the total field, as the noise of the data makes it; one scale for all arms, up to the "
+        "95th percentile of the leading arm's brain.",
+    ),
     "local_field_hz": ("Local field", "After background removal."),
 }
+_PERCENTILES: Final = {"magnitude": (99.5, "a.u."), "noise_hz": (95.0, "Hz")}
+"""Where the window of a quantity ends that has no fixed one, and its unit."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,13 @@ class Viewer:
 
 
 def quantity_gallery(report: ParticipantReport, quantity: str) -> Gallery:
-    """Planes of one of the five quantities of every arm."""
+    """Planes of one of the six quantities of every arm."""
     title, note = _CAPTIONS[quantity]
     echo_s = report.leading.shown_echo_s
     if echo_s is not None and quantity == "phase_rad":
         note = f"{note} Echo time {1e3 * echo_s:.4g} ms."
+    if quantity == "noise_hz":
+        note = f"{note}{_medians(report)}"
     volumes = [(arm, shown(arm, quantity)) for arm in report.arms]
     return _gallery(report, title, note, quantity_scale(report, quantity), volumes)
 
@@ -224,12 +233,20 @@ def _size_mm(pixels: images.Pixels, grid: Grid, plane: str) -> tuple[float, floa
     return pixels.shape[1] * width, pixels.shape[0] * height
 
 
+def _medians(report: ParticipantReport) -> str:
+    """Median over the mask of each arm, which tells more of noise than grey does."""
+    told = [f"{a.name} {float(a.noise_hz[a.mask].median()):.2g}" for a in report.arms if a.noise_hz is not None]
+    return f" Median in the mask [Hz]: {', '.join(told)}." if told else ""
+
+
 def quantity_scale(report: ParticipantReport, quantity: str) -> Scale:
-    """Fixed window of a quantity; the magnitude's ends at the 99.5th percentile of the leading arm's brain."""
-    if quantity == "magnitude":
-        arm = next((a for a in (report.leading, *report.arms) if a.magnitude is not None), None)
-        top = 1.0 if arm is None or arm.magnitude is None else float(np.percentile(arm.magnitude[arm.mask].cpu(), 99.5))
-        return Scale(0.0, top or 1.0, "a.u.")
+    """Fixed window of a quantity; those of magnitude and noise end at a percentile of the leading arm's brain."""
+    if quantity in _PERCENTILES:
+        percentile, unit = _PERCENTILES[quantity]
+        arms = [arm for arm in (report.leading, *report.arms) if getattr(arm, quantity) is not None]
+        inside = getattr(arms[0], quantity)[arms[0].mask].cpu() if arms else None
+        top = 1.0 if inside is None else float(np.percentile(inside, percentile))
+        return Scale(0.0, top or 1.0, unit)
     return {
         "phase_rad": images.PHASE_RAD,
         "total_field_hz": images.TOTAL_FIELD_HZ,

@@ -78,6 +78,8 @@ class ArmMaps:
         Susceptibility moved rigidly onto the leading arm's grid [ppm]; None where no registration was made.
     registration
         How the arm was registered; None where it was not.
+    noise_hz
+        Standard deviation of the total field by noise [Hz].
     """
 
     name: str
@@ -96,6 +98,7 @@ class ArmMaps:
     common_mask: torch.Tensor | None = None
     aligned_chi_ppm: torch.Tensor | None = None
     registration: Registration | None = None
+    noise_hz: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in (*VOLUMES, "mask", "labels", "truth_chi_ppm", "common_mask"):
@@ -159,4 +162,4 @@ class ParticipantReport:
         return self.reference or self.arms[0]
 
 
-VOLUMES = ("magnitude", "phase_rad", "total_field_hz", "local_field_hz", "chi_ppm")
+VOLUMES = ("magnitude", "phase_rad", "total_field_hz", "noise_hz", "local_field_hz", "chi_ppm")
