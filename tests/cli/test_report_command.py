@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dlqsm.cli import main
-from dlqsm.cli.report import build_page
+from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cli.report_reading import read_labels, read_registration, read_report
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid
@@ -19,6 +19,7 @@ from dlqsm.io.manifest import (
     ArmFolders,
     GroupManifest,
     Manifest,
+    read_group_manifest,
     read_manifest,
     write_group_manifest,
     write_manifest,
@@ -126,6 +127,57 @@ def test_group_page_names_who_is_missing_and_takes_methods_of_the_participants(d
     assert "thresholded k-space division (threshold 0.2)" in page
     assert page.count("data:image/svg+xml;base64,") == 1 and "data:image/png" not in page, "each figure once, as SVG"
     assert 'href="sub-02.html"' in page
+
+
+def picture_of(out: Path, label: str) -> Path:
+    return out / label / "figures" / f"{label}_desc-arms_qsmfigure.webp"
+
+
+def with_similarity(derivatives: Path, out: Path, errors_ppb: dict[str, float]) -> Path:
+    """The derivatives with an error of each participant's maps."""
+    shutil.copytree(derivatives, out)
+    rows = [(label, "DL3", rmse) for label, rmse in errors_ppb.items()]
+    write_table(out / "similarity.tsv", pd.DataFrame(rows, columns=["participant_id", "arm", "rmse_ppb"]))
+    write_group_manifest(out, replace(read_group_manifest(out), similarity="similarity.tsv"))
+    return out
+
+
+def test_the_participant_in_the_middle_is_shown(derivatives: Path, tmp_path: Path) -> None:
+    for i, (errors, shown) in enumerate((({"sub-01": 9.0, "sub-02": 5.0}, "sub-02"), ({"sub-01": 3.0}, "sub-01"))):
+        out = with_similarity(derivatives, tmp_path / str(i), errors)
+        assert main(["report", str(out), "--quiet"]) == 0
+        assert all(picture_of(out, label).is_file() for label in PEOPLE)
+        page = (out / "group.html").read_text()
+        assert f"{shown} in all arms" in page and page.count("data:image/webp") == 1
+        assert "the middle of 2 participants whose maps or picture are kept, by the mean RMSE of its arms" in page
+        assert f"{shown}: susceptibility in axial planes" in page
+
+
+def test_a_picture_is_shown_where_maps_are_gone(derivatives: Path, tmp_path: Path) -> None:
+    """A stream keeps pictures of those that were made since it does: of the others there is nothing to show."""
+    out = with_similarity(derivatives, tmp_path / "out", {"sub-01": 9.0, "sub-02": 5.0})
+    assert main(["report", str(out), "--quiet"]) == 0
+    shutil.rmtree(out / "sub-02")
+    for folder in ("anat", "report.json"):
+        path = out / "sub-01" / folder
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert main(["report", str(out), "--quiet"]) == 0
+    page = (out / "group.html").read_text()
+    assert "sub-01 in all arms" in page and "chosen by rule" not in page, "there was no choice"
+    picture_of(out, "sub-01").unlink()
+    assert main(["report", str(out), "--quiet"]) == 0
+    assert "of no participant are maps kept" in (out / "group.html").read_text()
+
+
+def test_maps_that_are_gone_give_way_to_a_picture(derivatives: Path, tmp_path: Path) -> None:
+    """The middle one has a manifest, but its maps were removed: the other's picture is shown."""
+    out = with_similarity(derivatives, tmp_path / "out", {"sub-01": 9.0, "sub-02": 5.0})
+    assert main(["report", str(out), "--quiet"]) == 0
+    shutil.rmtree(out / "sub-02" / "figures")
+    for path in (out / "sub-02" / "anat").glob("*_Chimap.nii.gz"):
+        path.unlink()
+    build_group_page(out)
+    assert "sub-01 in all arms" in (out / "group.html").read_text()
 
 
 def test_an_arm_is_read_file_by_file(derivatives: Path) -> None:

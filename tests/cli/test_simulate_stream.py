@@ -33,7 +33,7 @@ def words(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_stream_keeps_tables_only_and_goes_on_where_it_stopped(
+def test_a_stream_keeps_tables_and_a_picture_and_goes_on_where_it_stopped(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
 ) -> None:
     bids, out = tmp_path / "bids", tmp_path / "out"
@@ -41,7 +41,9 @@ def test_a_stream_keeps_tables_only_and_goes_on_where_it_stopped(
     assert main([*both, "--participant-label", "002"]) == 0
     assert "1 of 1 participants complete" in capsys.readouterr().out
     left = {path.suffix for path in (out / "sub-002").rglob("*") if path.is_file()}
-    assert left == {".tsv", ".json"}
+    assert left == {".tsv", ".json", ".webp"}
+    (picture,) = out.rglob("*.webp")
+    assert picture.name == "sub-002_desc-arms_qsmfigure.webp" and picture.stat().st_size < 60_000
     assert not list(bids.rglob("*.h5"))
     assert not list(bids.rglob("*.nii.gz"))
     records = {path.name for path in (out / "logs" / "records" / "sub-002").iterdir()}
@@ -59,7 +61,12 @@ def test_a_stream_keeps_tables_only_and_goes_on_where_it_stopped(
     told = json.loads((out / "group.json").read_text())
     assert set(told["problems"]) == {"sub-001"}
     assert "4 coils" in told["dataset"]
-    assert "total variation" in (out / "group.html").read_text()
+    page = (out / "group.html").read_text()
+    assert "total variation" in page and "sub-002 in all arms" in page and "data:image/webp" in page
+    # A participant streamed before pictures were kept has none, and the page says so.
+    picture.unlink()
+    assert main(["report", str(out), "--quiet"]) == 0
+    assert "of no participant are maps kept, nor a picture" in (out / "group.html").read_text()
     assert "holds another study (2 participants" in refused(*words, "--participants", "3")
     assert "has no participant sub-009" in refused(*both, "--participant-label", "009")
 

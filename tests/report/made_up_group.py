@@ -9,6 +9,8 @@ from dlqsm.report.group import GroupFigure, GroupReport
 ARMS = ("PI2", "DL3", "DL4", "PI2rep")
 PEOPLE = tuple(f"sub-{i:02d}" for i in range(1, 9))
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 300 80"><circle cx="40" cy="40" r="20"/></svg>'
+WEBP = b"RIFF\x0c\x00\x00\x00WEBPVP8L"
+EXAMPLE = GroupFigure("sub-04 in all arms", "Chosen by rule.", "Maps of sub-04.", WEBP, topic="maps")
 SUMMARY_METHODS = {"inversion": {"method": "l1", "parameters": {}}, "reference": "brain"}
 
 
@@ -167,6 +169,7 @@ def make_group(**changes):
         "mixed_account": MIXED_ACCOUNT,
         "answer": ANSWER,
         "figures": (GroupFigure("Equivalence", "Within the margin or not.", "A picture of equivalence.", SVG),),
+        "example": EXAMPLE,
         "pages": {person: f"{person}.html" for person in PEOPLE},
         "problems": {"sub-03": "DL4: the raw data end early"},
         "methods": SUMMARY_METHODS,

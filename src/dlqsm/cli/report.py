@@ -1,7 +1,8 @@
 """Rebuild the HTML pages of a folder that dlqsm demo, dlqsm qsm or dlqsm run wrote.
 
-Folders of demo and qsm get OUT/report.html; a folder of run gets the page of every participant, OUT/sub-XX.html, and
-OUT/group.html where the group stage has been run. Each page is one self-contained file.
+Folders of demo and qsm get OUT/report.html; a folder of run gets the page of every participant, OUT/sub-XX.html, a
+small picture of all its arms in sub-XX/figures, and OUT/group.html where the group stage has been run. Each page is one
+self-contained file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import start
+from dlqsm.cli.report_example import write_picture
 from dlqsm.cli.report_group import read_group
 from dlqsm.cli.report_reading import read_report
 from dlqsm.core.checks import InputError
@@ -68,8 +70,10 @@ def build_page(folder: Path) -> Path:
         raise InputError(
             f"{folder}: expected a folder written by dlqsm demo, qsm or run; it has no {manifest.NAME} and no {SUMMARY}"
         )
-    page = _beside(folder, content.page)
-    write_text(page, participant_page(read_report(folder, content)))
+    page, report = _beside(folder, content.page), read_report(folder, content)
+    if page.parent != folder:
+        write_picture(folder, report)
+    write_text(page, participant_page(report))
     return page
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.cli.report_example import example_of
 from dlqsm.cli.report_reading import software
 from dlqsm.io import manifest
 from dlqsm.io.derivatives import ACCOUNT_SUFFIX
@@ -55,6 +56,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
     def table(name: str | None, required: tuple[str, ...]) -> pd.DataFrame | None:
         return None if name is None else read_table(folder / name, required)
 
+    similarity = table(content.similarity, ("participant_id", "arm"))
     return GroupReport(
         dataset=content.dataset,
         participants=_participants(values, content),
@@ -67,10 +69,11 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         mixed=table(content.mixed, MIXED),
         mixed_account=_about(folder, content.mixed),
         answer=tuple(map(str, about.get("Answer") or ())),
-        similarity=table(content.similarity, ("participant_id", "arm")),
+        similarity=similarity,
         registration=table(content.registration, ("participant_id", "arm")),
         definitions=table(content.definitions, DEFINITIONS),
         figures=_figures(folder, content.figures),
+        example=example_of(folder, _most_complete(values), similarity),
         pages=content.pages,
         problems=content.problems,
         notes=content.notes,
@@ -79,6 +82,12 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         software=software(),
         repeat=repeat,
     )
+
+
+def _most_complete(values: pd.DataFrame) -> list[str]:
+    """Participants who have as many arms as anyone has."""
+    n_arms = values.groupby("participant_id")["arm"].nunique()
+    return sorted(str(label) for label in n_arms[n_arms == n_arms.max()].index)
 
 
 def _in_order(arms: tuple[str, ...], reference: str, repeat: str | None) -> tuple[str, ...]:
@@ -109,7 +118,7 @@ def _figure(stem: str, path: Path) -> GroupFigure:
     title, note = _FIGURES.get(stem, (stem.replace("_", " ").capitalize(), ""))
     alt = f"{title}. {note} The numbers stand in the tables of this page." if note else title
     topic = "age" if stem.startswith("age") else "agreement"
-    return GroupFigure(title, note, alt, path.read_bytes(), topic, is_folded=stem in _FOLDED)
+    return GroupFigure(title, note, alt, path.read_bytes(), topic, is_folded=stem in _FOLDED, name=stem)
 
 
 def _accounts(folder: Path, content: GroupManifest) -> dict[str, Mapping[str, Any]]:

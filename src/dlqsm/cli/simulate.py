@@ -46,7 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     )  # fmt: skip
     stream = parser.add_argument_group("stream")
     stream.add_argument(
-        "--stream", type=path, metavar="FOLDER", help="map, measure and drop each participant; FOLDER keeps the tables"
+        "--stream",
+        type=path,
+        metavar="FOLDER",
+        help="map, measure and drop each participant; FOLDER keeps tables, pages and a small picture of each",
     )
     stream.add_argument(
         "--workers", type=positive(int), default=1, metavar="N",

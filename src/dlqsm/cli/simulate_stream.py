@@ -20,6 +20,7 @@ from dlqsm.acquisition.head import Participant
 from dlqsm.cli.console import Talk
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_page
+from dlqsm.cli.report_example import PICTURE_SUFFIX
 from dlqsm.cli.run import listen, summary_text
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
 from dlqsm.cohort.nuclei_stage import settings_hash
@@ -37,7 +38,7 @@ from dlqsm.io.derivatives import ACCOUNT_SUFFIX, TABLE_SUFFIX, describe, table_p
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files, write_json
 
 STREAM: Final = Path("logs") / "stream.json"
-KEPT: Final = (TABLE_SUFFIX, ACCOUNT_SUFFIX)
+KEPT: Final = (TABLE_SUFFIX, ACCOUNT_SUFFIX, PICTURE_SUFFIX)
 """Suffixes of what stays of a participant."""
 KEPT_RECORDS: Final = ("all_nuclei.json", "outcome.json")
 """The others tell of files that are gone, and where they lay."""
@@ -91,7 +92,7 @@ def is_done(plan: Plan, label: str) -> bool:
 
 
 def do_participant(job: Job) -> Outcome:
-    """Simulate, map and measure one participant, and keep the tables."""
+    """Simulate, map and measure one participant, and keep the tables and a small picture."""
     label, scratch = job.participant.label, job.plan.bids / "work" / job.participant.label
     plan, hear = replace(job.plan, bids=scratch, work=scratch / "work"), functools.partial(listen, quiet=job.quiet)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -215,7 +216,7 @@ def _chosen(participants: Sequence[Participant], labels: Sequence[str] | None) -
 
 
 def _drop_images(out: Path, label: str) -> None:
-    """Remove everything of a participant but tables, accounts and the page, which has its pictures in it."""
+    """Remove everything of a participant but tables, accounts, the small picture, and the page, which has its own."""
     for path in sorted((out / label).rglob("*"), reverse=True):
         if path.is_dir():
             _remove_if_empty(path)

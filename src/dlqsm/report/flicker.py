@@ -1,7 +1,6 @@
 """Planes of all arms at one place, to be alternated in the browser: what moves or changes between arms is what blinks.
 
-Maps are shown on the reference arm's grid: as acquired where they lie on it, else as they were moved there by the
-rigid registration. Only this display is resampled; values of nuclei are measured on each arm's own grid.
+Maps are shown on the reference arm's grid, as `report.aligned` brings them there.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from dlqsm.report import images
+from dlqsm.report.aligned import MOVED, demeaned, inside, on_reference
 from dlqsm.report.images import Scale
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.places import has_labels, whole_view
@@ -92,54 +92,26 @@ class Flicker:
         return any(layer.how == MOVED for layer in self.layers)
 
 
-MOVED: Final = "moved rigidly onto the reference"
-AS_ACQUIRED: Final = "as acquired, not registered"
-REFERENCE: Final = "as acquired"
-
-
 def flicker(report: ParticipantReport) -> Flicker | None:
     """Planes of every arm and of the truth on the reference arm's grid; None where fewer than two can be shown.
 
     All maps lose their mean inside the mask that they share, so that a shift of the reference does not blink.
     """
     leading = report.leading
-    found = [(arm, *_on_reference(arm, leading)) for arm in report.arms]
+    found = [(arm, *on_reference(arm, leading)) for arm in report.arms]
     drawn = [(Layer(arm.name, how), volume) for arm, volume, how in found if volume is not None]
     missing = tuple(f"{arm.name}: not shown ({how})" for arm, volume, how in found if volume is None)
     if leading.truth_chi_ppm is not None:
-        drawn.append((Layer(TRUTH, f"of {leading.name}"), _inside(leading.truth_chi_ppm, leading.mask)))
+        drawn.append((Layer(TRUTH, f"of {leading.name}"), inside(leading.truth_chi_ppm, leading.mask)))
     if len(drawn) < 2:
         return None
-    volumes = _demeaned([volume for _, volume in drawn])
+    volumes = demeaned([volume for _, volume in drawn])
     view, reach = whole_view(report), _reach(report)
     planes = tuple(_plane(leading, volumes, plane, view, reach) for plane in PLANES)
     colours = "".join(images.hex_colour(images.DIVERGING(i / (N_COLOURS - 1)))[1:] for i in range(N_COLOURS))
     layers = tuple(layer for layer, _ in drawn)
     resampled = any(arm.registration is not None and "resampled" in arm.registration.told for arm in report.arms)
     return Flicker(layers, planes, images.CHI_PPM, images.DIFFERENCE_PPM, colours, missing, resampled)
-
-
-def _on_reference(arm: ArmMaps, leading: ArmMaps) -> tuple[torch.Tensor | None, str]:
-    """Susceptibility of an arm on the leading arm's grid, NaN outside; and how it came there or why it did not."""
-    if arm.chi_ppm is None:
-        return None, "no susceptibility"
-    if arm is leading:
-        return _inside(arm.chi_ppm, arm.mask), REFERENCE
-    if arm.aligned_chi_ppm is not None:
-        valid = leading.mask if leading.common_mask is None else leading.common_mask
-        return _inside(arm.aligned_chi_ppm, valid & (arm.aligned_chi_ppm != 0)), MOVED
-    if arm.grid == leading.grid:
-        return _inside(arm.chi_ppm, arm.mask), AS_ACQUIRED
-    return None, f"another grid than {leading.name}, and not registered"
-
-
-def _inside(volume: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    return torch.where(mask, volume, torch.full_like(volume, torch.nan))
-
-
-def _demeaned(volumes: list[torch.Tensor]) -> list[torch.Tensor]:
-    shared = torch.isfinite(torch.stack(volumes)).all(dim=0)
-    return [volume - volume[shared].mean() for volume in volumes] if bool(shared.any()) else volumes
 
 
 def _reach(report: ParticipantReport) -> View:

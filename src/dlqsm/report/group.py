@@ -17,6 +17,7 @@ VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
 """Columns that the table of values must have."""
 PX_PER_PT: Final = 1.9
 """Size of a figure on the page: text of 6.5 points has the height of the small text of the page."""
+_STARTS: Final = {"png": b"\x89PNG", "webp": b"RIFF"}
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class GroupFigure:
     alt
         What the picture shows, for those who do not see it.
     image
-        Content of an SVG or PNG file.
+        Content of an SVG, PNG or WebP file.
     topic
-        Section it stands in: ``agreement`` or ``age``.
+        Section it stands in: ``agreement``, ``age`` or ``maps``.
     is_folded
         Whether it is shown only when asked for.
+    name
+        By which links find it; empty where none leads to it.
     """
 
     title: str
@@ -43,11 +46,12 @@ class GroupFigure:
     image: bytes
     topic: str = "agreement"
     is_folded: bool = False
+    name: str = ""
 
     @property
     def uri(self) -> str:
         """The picture as a ``data:`` address; scripts inside an SVG do not run there."""
-        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
+        kind = next((kind for kind, start in _STARTS.items() if self.image.startswith(start)), "svg+xml")
         return f"data:image/{kind};base64," + base64.b64encode(self.image).decode("ascii")
 
     @property
@@ -93,6 +97,8 @@ class GroupReport:
         participants; None where they were not computed.
     figures
         Pictures in the order shown.
+    example
+        One participant's maps in all arms; None where nobody's are kept.
     pages
         Participant to the relative address of their own page.
     problems
@@ -131,6 +137,7 @@ class GroupReport:
     registration: pd.DataFrame | None = None
     definitions: pd.DataFrame | None = None
     figures: tuple[GroupFigure, ...] = ()
+    example: GroupFigure | None = None
     pages: Mapping[str, str] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
