@@ -6,6 +6,7 @@ import pytest
 from made_up_group import (
     ARMS,
     PEOPLE,
+    SVG,
     make_accounts,
     make_age,
     make_agreement,
@@ -18,6 +19,7 @@ from made_up_group import (
 from page_reader import Reader, loads_from_outside
 
 from dlqsm.report.checklist import account_checklist
+from dlqsm.report.group import GroupFigure
 from dlqsm.report.group_page import group_page
 from dlqsm.report.paper import FILE, matching_arms, published
 from dlqsm.report.paper_figure import paper_figure
@@ -70,6 +72,23 @@ def test_similarity_agreement_and_age_are_those_of_the_tables(group, reader):
     assert lines["putamen, r"][0][1:] == [f"{ours[(a, 'Pu')]:.3f}".replace("-", "−") for a in ("PI2", "DL3", "DL4")]
     assert lines["putamen, r"][1][1:] == ["0.631", "0.644", "0.653"]
     assert lines["caudate nucleus, r"][1][1:] == ["–", "0.284", "0.224"]
+
+
+def test_the_sequence_stands_beside_the_published_one(reader):
+    lines = lines_of(reader, "Field strength", "Voxel size")
+    assert lines["Repetition time [ms]"] == (["this study", "30"], ["published", "30.2"])
+    assert lines["Voxel size [mm]"] == (["this study", "0.8 × 0.8 × 2"], ["published", "0.8 × 0.8 × 2"])
+    assert "Receive channels" not in lines, "what our accounts do not tell is no line"
+
+
+def test_nuclei_without_a_shown_correlation_with_age_stand_beside(group, reader):
+    lines = lines_of(reader, "putamen", "No correlation")
+    (name,) = [name for name in lines if name.startswith("No correlation")]
+    ours, theirs = lines[name]
+    for arm, text in zip(("PI2", "DL3", "DL4"), ours[1:], strict=True):
+        own = group.age[(group.age.arm == arm) & (group.age.p >= 0.05)].roi
+        assert text == (", ".join(own) or "none")
+    assert theirs == ["published", "GPe, GPi, SNr; of Ca see below"]
 
 
 def test_the_picture_draws_ours_filled_and_the_published_open(group):
@@ -134,6 +153,16 @@ def test_the_consensus_tables_have_an_arm_a_column(reader):
     assert rows["Unit of susceptibility"] == ["ppm in maps, ppb in tables of nuclei"]
 
 
+def test_raw_data_tell_sequence_and_dimension():
+    """Raw data of other kinds are refused, so that lines of k-space alone tell both."""
+    raw = {"scan": {"decisions": {"n_lines": 4032}}}
+    told = {item.name: item.value for item in account_checklist(raw, {})}
+    assert told["Sequence"] == "multi-echo gradient echo, Cartesian" and told["2-D or 3-D"] == "3-D"
+    assert {item.name: item.value for item in account_checklist({}, {})}["Sequence"] is None
+    scan = {**raw["scan"], "PulseSequenceType": "MEGRE of a vendor"}
+    assert {item.name: item.value for item in account_checklist({"scan": scan}, {})}["Sequence"] == "MEGRE of a vendor"
+
+
 def test_the_checklist_names_all_that_the_consensus_demands():
     names = {item.name for item in account_checklist({}, {})}
     hardware = {
@@ -153,6 +182,21 @@ def test_the_checklist_names_all_that_the_consensus_demands():
                   "Phase unwrapping", "Background field removal", "Dipole inversion", "Further processing",
                   "Unit of susceptibility", "Reference region"}  # fmt: skip
     assert hardware | sequence | processing <= names
+
+
+def test_every_part_of_the_paper_is_led_to():
+    figures = tuple(
+        GroupFigure(name, "", "a", SVG, name=name, is_folded=name == "correlation")
+        for name in ("bland_altman", "correlation", "age")
+    )
+    found = Reader(group_page(make_group(accounts=make_accounts(), figures=figures)))
+    ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    places = {link["href"] for link in found.of("a") if link["href"].startswith("#")}
+    assert {"#maps", "#agreement", "#age", "#figure-bland_altman", "#figure-correlation", "#figure-age"} <= places
+    assert places <= {f"#{name}" for name in ids}, "no link leads nowhere"
+    bare = Reader(group_page(make_group(accounts=make_accounts(), example=None, figures=())))
+    assert "figure-" not in "".join(link["href"] for link in bare.of("a"))
 
 
 def test_maps_are_one_step_away(reader):

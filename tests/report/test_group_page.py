@@ -11,6 +11,8 @@ from made_up_group import (
     MIXED_ACCOUNT,
     PEOPLE,
     SVG,
+    make_accounts,
+    make_age,
     make_agreement,
     make_definitions,
     make_group,
@@ -123,6 +125,62 @@ def test_overview_shows_bias_spread_and_verdict_in_words(group, reader):
     assert seen == {"equivalent", "shifted", "differs", "undecided"}, "every verdict is tried"
 
 
+def test_means_of_the_nuclei_are_those_of_the_values(group, reader):
+    table = next(t for t in reader.tables if t[0] == ["Nucleus", *ARMS])
+    both = group.values[group.values.side == "both"]
+    assert [row[0] for row in table[1:]] == list(NUCLEI)
+    for row in table[1:]:
+        for arm, text in zip(ARMS, row[1:], strict=True):
+            own = both[(both.roi == row[0]) & (both.arm == arm)].mean_ppb
+            assert text == f"{own.mean():.1f} ± {own.std():.1f}"
+
+
+def test_the_floor_is_the_repeat_alone():
+    """What is not known of another arm must not read as the floor."""
+    agreement = make_agreement()
+    agreement.loc[agreement.arm == "DL3", ["sd_ppb", "sd_over_repeat_low", "sd_over_repeat_high"]] = np.nan
+    found = Reader(group_page(make_group(agreement=agreement)))
+    rows = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))
+    assert rows[("Pu", "DL3")][5] == "–" and rows[("Pu", "PI2rep")][5] == "floor"
+
+
+def few_people():
+    """Two of sixty measured: counts and means, no test of anything."""
+    values = make_values()
+    agreement = make_agreement().assign(n=2)
+    agreement.loc[
+        :, [c for c in agreement if c not in ("arm", "roi", "side", "n", "bias_ppb", "percent_difference")]
+    ] = np.nan
+    age = make_age().assign(n=2)
+    age.loc[:, [c for c in age if c not in ("arm", "roi", "n", "slope_margin")]] = np.nan
+    people = pd.DataFrame({"participant_id": [f"sub-{i:02d}" for i in range(1, 61)]})
+    return make_group(
+        participants=people.assign(sex=["M", "F", *[None] * 58], age=[20.0, 22.0, *[np.nan] * 58]),
+        values=values[values.participant_id.isin(("sub-01", "sub-02"))], agreement=agreement, age=age, mixed=None,
+        answer=(), pages={}, accounts=make_accounts(), methods={},
+        problems={f"sub-{i:02d}": "has no table" for i in range(3, 61)},
+    )  # fmt: skip
+
+
+def test_where_few_are_done_the_others_are_one_line():
+    found = Reader(group_page(few_people()))
+    assert "58 participants without any arm : each has no table" in found.words
+    assert [row[0] for row in table_with(found, "Participant", "Sex")[1:]] == ["sub-01", "sub-02"]
+    assert table_with(found, "Measured")[1] == ["PI2 reference", "2 of 60", "none"]
+    assert "2 of 60 (1 man, 1 woman), 20–22 years, mean 21" in found.words
+
+
+def test_statistics_that_no_table_holds_are_neither_told_nor_set_beside():
+    found = Reader(group_page(few_people()))
+    methods = found.words.split("Methods")[-1]
+    assert "registered rigidly" in methods and "L1 penalty" in methods
+    for word in ("Pearson", "TOST", "Holm", "Williams", "Pitman"):
+        assert word not in methods, word
+    assert "No association with age is told" in found.words
+    largest = next(row for t in found.tables for row in t if row[0].startswith("Largest difference"))
+    assert largest[1:] == ["this study", "–", "–"], "two people tell nothing beside 59"
+
+
 def test_every_number_of_age_equals_the_table(group, reader):
     shown = by_nucleus(table_with(reader, "Slope", "p against PI2"))
     assert len(shown) == len(group.age)
@@ -163,6 +221,22 @@ def test_registrations_are_told_and_outliers_flagged_in_words(group, reader):
         assert cells[(row.participant_id, row.arm)].startswith(
             f"{row.score:.3f} {row.shift_mm:.2f} mm, {row.rotation_deg:.2f}°"
         )
+
+
+def test_warnings_stand_in_the_column_of_their_arm_and_their_remark_once():
+    """The table joins all sentences of a cell; that of the repeat is told in its own column."""
+    table = make_registration()
+    small = "fewer than 10 voxels: SNc left {}; such a mean depends on the grid"
+    told = {
+        "PI2": f"arm PI2: {small.format(2)}; arm PI2rep: {small.format(7)}",
+        "PI2rep": f"arm PI2rep: {small.format(7)}",
+    }
+    table["warnings"] = table.arm.map(told).where(table.participant_id == "sub-01")
+    found = Reader(group_page(make_group(registration=table)))
+    row = next(t for t in found.tables if t[0] == ["Participant", *ARMS] and t[1][0] == "sub-01" and "°" in t[1][1])[1]
+    assert row[1].endswith("° fewer than 10 voxels: SNc left 2") and row[4].endswith("SNc left 7")
+    assert found.words.count("such a mean depends on the grid") == 1
+    assert "fewer than 10 voxels: such a mean depends on the grid" in found.words
 
 
 def test_few_scores_are_no_ground_for_flags():
@@ -232,13 +306,14 @@ def test_without_the_published_arms_there_is_nothing_to_compare_definitions_with
 
 
 def test_figures_are_embedded_and_described(reader):
-    picture, beside = reader.of("img")
+    example, picture, beside = reader.of("img")
+    assert example["alt"] == "Maps of sub-04." and example["src"].startswith("data:image/webp;base64,")
     assert beside["alt"].startswith("Filled: this study; open: Zhou et al. 2025.")
     assert picture["alt"] == "A picture of equivalence."
     kind, content = picture["src"].split(";base64,")
     assert kind == "data:image/svg+xml" and base64.b64decode(content) == SVG
     sized = GroupFigure("t", "n", "a", b'<?xml version="1.0"?><svg height="9pt" width="100pt"></svg>')
-    assert sized.width_px == 190 and "max-width: min(100%, 190px)" in group_page(make_group(figures=(sized,)))
+    assert sized.width_px == 190 and "--wide: 190px" in group_page(make_group(figures=(sized,)))
     png = GroupFigure("t", "n", "a", b"\x89PNG\r\n")
     assert png.width_px is None
     assert png.uri.startswith("data:image/png;base64,")
@@ -285,12 +360,13 @@ def test_hostile_names_are_text():
 
 def test_tables_that_do_not_exist_are_named():
     absent = dict.fromkeys(("agreement", "age", "mixed", "similarity", "registration", "definitions"))
-    bare = make_group(**absent, figures=(), methods={}, software={}, problems={})
+    bare = make_group(**absent, figures=(), example=None, methods={}, software={}, problems={})
     words = Reader(group_page(bare)).words
     for sentence in (
         "The agreement study was not made",
         "No association with age",
         "There are no figures.",
+        "No maps are shown: of no participant are maps kept, nor a picture of them.",
         "The data carry no record of registrations.",
         "No maps were compared.",
         "The data carry no record of the methods.",

@@ -35,6 +35,16 @@ def test_reconstruction_joins_the_methods_the_seconds_and_the_scan():
     assert scan_of(SUMMARY)["n_coils"] == 8
 
 
+def test_a_network_is_named_by_its_hash():
+    """The option is empty where the shipped weights are taken: the record of what ran tells which they were."""
+    told = {"method": "joint", "options": {"weights": None}, "network": {"sha256": 32 * "ab", "shipped": True}}
+    assert methods_of({"scan": {"decisions": told}})["reconstruction"]["parameters"] == {
+        "weights": "shipped with dlqsm, SHA-256 abababababab"
+    }
+    told["network"]["shipped"] = False
+    assert "given, SHA-256" in methods_of({"scan": {"decisions": told}})["reconstruction"]["parameters"]["weights"]
+
+
 def test_bids_names_are_understood():
     found = scan_of({"scan": {"EchoTime": [0.0023, 0.0046], "MagneticFieldStrength": 3.0, "B0_dir": [0.0, 0.0, 1.0]}})
     assert found == {"echo_times_s": [0.0023, 0.0046], "field_strength_t": 3.0, "b0_direction": [0.0, 0.0, 1.0]}

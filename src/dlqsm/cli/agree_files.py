@@ -89,6 +89,8 @@ def write_agreement(
     mixed = mixed_model(table, reference=reference, repeat=repeat, accelerations=accelerations)
     found = answers(agreement, reference=reference, margin_ppb=margin_ppb, repeat=repeat, accelerations=accelerations)
     answer = tuple(sentence for one in found for sentence in one.sentences)
+    if (agreement["n"] < MIN_PAIRS).all():
+        answer = (_no_answer(table),)
     remarks = (
         *_remarks(table, agreement),
         *([f"{AGE} was not made: {reason}"] if reason else _age_remarks(age)),
@@ -133,6 +135,12 @@ def _repeat_arm(arms: list[str], reference: str, named: str | None) -> str | Non
             f"the repeat arm '{named}' is not an arm beside the reference {reference}; the table has {', '.join(arms)}"
         )
     return named
+
+
+def _no_answer(table: pd.DataFrame) -> str:
+    """Said instead of an answer where nothing could be tested: that is no finding on any arm."""
+    people = table["participant_id"].nunique()
+    return f"No answer yet: {people} participants were measured, and a test needs at least {MIN_PAIRS} with both arms."
 
 
 def _remarks(table: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:

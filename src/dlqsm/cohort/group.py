@@ -18,7 +18,7 @@ from dlqsm.cohort.records import read_record
 from dlqsm.cohort.similarity_stage import DEFINITION_COLUMNS, DEFINITIONS, SIMILARITY, SIMILARITY_COLUMNS
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import PARTICIPANTS, ParticipantSource, read_people
-from dlqsm.io.derivatives import table_path
+from dlqsm.io.derivatives import ACCOUNT_SUFFIX, table_path
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import arm_file, read_manifest
 from dlqsm.io.outputs import read_json
@@ -201,15 +201,21 @@ def _accelerations(out: Path, labels: Sequence[str]) -> dict[str, float]:
     """Arm to the median of the acceleration factors that the accounts of its scans tell."""
     found: dict[str, list[float]] = {}
     for label in labels:
-        if not (out / label / MANIFEST).is_file():
-            continue
-        for arm in read_manifest(out / label).arms:
-            path = arm_file(out / label, arm, "summary")
-            scan = read_json(path).get("scan") if path is not None and path.is_file() else None
+        for arm, path in _account_paths(out / label).items():
+            scan = read_json(path).get("scan") if path.is_file() else None
             factor = scan.get("acceleration") if isinstance(scan, dict) else None
             if isinstance(factor, int | float):
-                found.setdefault(arm.name, []).append(float(factor))
+                found.setdefault(arm, []).append(float(factor))
     return {arm: median(factors) for arm, factors in found.items()}
+
+
+def _account_paths(folder: Path) -> dict[str, Path]:
+    """Arm to its account; participants of a stream keep their accounts without a manifest that names them."""
+    if (folder / MANIFEST).is_file():
+        named = {arm.name: arm_file(folder, arm, "summary") for arm in read_manifest(folder).arms}
+        return {arm: path for arm, path in named.items() if path is not None}
+    paths = sorted(folder.glob(f"**/{folder.name}_acq-*_{ACCOUNT_SUFFIX}.json"))
+    return {path.name.partition("_acq-")[2].partition("_")[0]: path for path in paths}
 
 
 def _add_failures(out: Path, label: str, gathered: Gathered) -> None:

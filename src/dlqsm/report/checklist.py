@@ -127,6 +127,16 @@ def _acceleration(arm: Described, scan: Known) -> str | None:
     return f"net factor {arm.acceleration:.4g}" + (f", {value_text(kind)} sampling" if kind else "")
 
 
+def _of_raw_data(key: str, implied: str) -> Look:
+    """What the sidecar tells; else what raw data imply, of which no other kind can be reconstructed."""
+    told = _plain(key)
+
+    def look(arm: Described, scan: Known) -> str | None:
+        return told(arm, scan) or (implied if scan.get("n_lines") else None)
+
+    return look
+
+
 def _repetition(arm: Described, scan: Known) -> str | None:
     del arm
     seconds = scan.get("repetition_time_s")
@@ -183,8 +193,8 @@ _ITEMS: Final[tuple[tuple[str, str, Look], ...]] = (
     (_T3, "Gradient system", _plain("gradient_system")),
     (_T3, "Receive coil", _plain("receive_coil")),
     (_T3, "Receive channels", _plain("n_coils")),
-    (_T4, "Sequence", _plain("sequence")),
-    (_T4, "2-D or 3-D", _plain("acquisition_type")),
+    (_T4, "Sequence", _of_raw_data("sequence", "multi-echo gradient echo, Cartesian")),
+    (_T4, "2-D or 3-D", _of_raw_data("acquisition_type", "3-D")),
     (_T4, "Echoes, TE1 : spacing : TEmax", lambda arm, scan: echo_times_text(scan)),
     (_T4, "Repetition time", _repetition),
     (_T4, "Flip angle", _plain("flip_angle_deg", "degrees")),

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlqsm.report.numbers import UNKNOWN, number
 from dlqsm.report.participant import ParticipantReport, Registration
+from dlqsm.report.registration_warnings import warnings_of
 from dlqsm.report.summary import decisions_of, seconds_of
 
 
@@ -67,7 +68,8 @@ def registration_rows(report: ParticipantReport) -> Comparison | None:
     for fact in dict.fromkeys(name for one in found for name in one.told):
         rows.append((fact, _once([one.told.get(fact, UNKNOWN) for one in found])))
     if any(one.warnings for one in found):
-        rows.append(("warnings", ["; ".join(one.warnings) or "none" for one in found]))
+        told = [warnings_of(arm.name, one.warnings) for arm, one in zip(report.arms, found, strict=True)]
+        rows.append(("warnings", ["; ".join(sentences) or "none" for sentences in told]))
     return Comparison(_names(report), [row for row in rows if set(row[1]) != {UNKNOWN}])
 
 

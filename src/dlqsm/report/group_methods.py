@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+import pandas as pd
+
 from dlqsm.report.checklist import Item, account_checklist
 from dlqsm.report.comparison import Comparison
 from dlqsm.report.group import GroupReport
@@ -52,7 +54,7 @@ _REGISTRATION: Final = (
 )
 _SIMILARITY: Final = (
     "Maps were compared in 3-D inside the mask that all arms share, by RMSE, SSIM and PSNR with a fixed window of "
-    "0.5 ppm, XSIM and the slope across edges",
+    "0.5 ppm, XSIM, the high-frequency error norm (HFEN) and the slope across edges",
     ("10.1109/TIP.2003.819861", "10.1002/mrm.30271"),
 )
 _AGE: Final = (
@@ -61,6 +63,8 @@ _AGE: Final = (
     "slopes were compared by regressing the paired difference on age, and shown to be equal within a margin by TOST",
     ("10.1037/0033-2909.87.2.245",),
 )
+MOST_NAMED: Final = 12
+"""Participants named in one sentence."""
 
 
 def group_sentences(report: GroupReport) -> list[Sentence]:
@@ -70,12 +74,29 @@ def group_sentences(report: GroupReport) -> list[Sentence]:
         found.append(Sentence("registration", *_REGISTRATION))
     if report.similarity is not None:
         found.append(Sentence("similarity", *_SIMILARITY))
-    if report.agreement is not None:
+    if is_tested(report.agreement, "p_holm"):
         has_floor = report.repeat_arm is not None
         found += [Sentence("agreement", *words) for words in _STATISTICS if has_floor or "repeat" not in words[0]]
     if report.mixed is not None:
         found.append(Sentence("mixed", *_MIXED))
-    return [*found, *([Sentence("age", *_AGE)] if report.age is not None else [])]
+    return [*found, *([Sentence("age", *_AGE)] if is_tested(report.age, "pearson_r") else [])]
+
+
+def group_paragraphs(report: GroupReport) -> list[list[Sentence]]:
+    """The sentences in three paragraphs: from data to maps, from maps to values, statistics."""
+    found = group_sentences(report)
+    measured, tested = ("registration", "similarity"), ("agreement", "mixed", "age")
+    parts = [
+        [s for s in found if s.step not in (*measured, *tested)],
+        [s for s in found if s.step in measured],
+        [s for s in found if s.step in tested],
+    ]
+    return [part for part in parts if part]
+
+
+def is_tested(table: pd.DataFrame | None, column: str) -> bool:
+    """Whether a table of statistics holds any: too few people leave counts and means alone."""
+    return table is not None and column in table and bool(table[column].notna().any())
 
 
 def group_checklist(report: GroupReport) -> dict[str, Comparison]:
@@ -119,5 +140,6 @@ def _participants(report: GroupReport) -> str:
     measured = set(map(str, report.values["participant_id"]))
     lacking = [str(label) for label in report.participants["participant_id"] if str(label) not in measured]
     listed = f"{len(report.participants)} participants, {len(measured)} measured"
-    out = f"; not measured: {', '.join(lacking)}" if lacking else ""
+    some = ", ".join(lacking[:MOST_NAMED]) + (f" and {len(lacking) - MOST_NAMED} more" if lacking[MOST_NAMED:] else "")
+    out = f"; not measured: {some}" if lacking else ""
     return f"{listed}{out}; the criteria of the study are not in the data, add them"

@@ -9,13 +9,13 @@ from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import group_quality, group_tables
 from dlqsm.report.definition_table import definition_tables
 from dlqsm.report.group import GroupReport
-from dlqsm.report.group_methods import group_checklist, group_sentences
+from dlqsm.report.group_methods import group_checklist, group_paragraphs
 from dlqsm.report.mixed_table import mixed_summary
 from dlqsm.report.numbers import number
 from dlqsm.report.page import TEMPLATES
 from dlqsm.report.paper import published
 from dlqsm.report.paper_figure import paper_figure
-from dlqsm.report.paper_tables import beside_paper
+from dlqsm.report.paper_tables import beside_paper, parts_of_page
 
 
 def group_page(report: GroupReport) -> str:
@@ -36,20 +36,24 @@ def group_page(report: GroupReport) -> str:
         facts=_facts(report),
         arms=group_quality.arm_rows(report),
         overview=group_tables.overview(report),
+        values=group_tables.value_rows(report),
         agreement=group_tables.agreement_sides(report),
         age=group_tables.age_rows(report),
         slope_margin=group_tables.slope_margin(report),
         participants=group_quality.participant_rows(report),
+        absent=group_quality.absent_groups(report),
         registration=group_quality.registration_rows(report),
+        registration_remarks=group_quality.registration_remarks(report),
         outlier_rule=group_quality.OUTLIER_RULE,
         similarity=group_quality.similarity_rows(report),
         mixed=mixed_summary(report),
         definitions=definition_tables(report),
         paper=published(),
         legend=[(name, FULL_NAMES[name], COLOURS[name]) for name in NUCLEI],
-        sentences=group_sentences(report),
+        paragraphs=group_paragraphs(report),
         checklist=group_checklist(report),
         beside=beside_paper(report),
+        parts=parts_of_page(report),
         beside_figure=paper_figure(report),
         number=number,
     )

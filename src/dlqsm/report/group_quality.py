@@ -14,6 +14,7 @@ from dlqsm.report.group import GroupReport
 from dlqsm.report.group_tables import Row, in_order, known_value, row_of
 from dlqsm.report.numbers import UNKNOWN, number
 from dlqsm.report.page import MEASURES
+from dlqsm.report.registration_warnings import finding_and_remark, split_warnings, warnings_of
 
 SPREADS: Final = 3.0
 FEWEST: Final = 5
@@ -24,6 +25,8 @@ OUTLIER_RULE: Final = (
     "mask; and every warning of the registration."
 )
 LOWEST_COVERAGE: Final = 0.95
+MOST_ALIKE: Final = 3
+"""Up to as many participants without any arm have lines of their own."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,18 @@ class Score:
     flags: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Participants without any arm who lack it for one reason: too many alike for a line each."""
+
+    labels: tuple[str, ...]
+    problem: str
+
+
 def arm_rows(report: GroupReport) -> list[tuple[str, str, int, list[str]]]:
-    """Arm, its part in the study, how many participants have it, and who lacks it."""
-    everyone = [str(name) for name in report.participants["participant_id"]]
+    """Arm, its part in the study, how many participants have it, and who has others but lacks it."""
+    measured = set(map(str, report.values["participant_id"]))
+    everyone = [str(name) for name in report.participants["participant_id"] if str(name) in measured]
     rows = []
     for arm in report.arms:
         has = _who(report, arm)
@@ -65,12 +77,24 @@ def arm_rows(report: GroupReport) -> list[tuple[str, str, int, list[str]]]:
     return rows
 
 
+def absent_groups(report: GroupReport) -> list[Absent]:
+    """Participants without any arm, by what is said of them, where that is the same of more than `MOST_ALIKE`."""
+    measured, reasons = set(map(str, report.values["participant_id"])), dict[str, list[str]]()
+    for label in map(str, report.participants["participant_id"]):
+        if label not in measured:
+            reasons.setdefault(report.problems.get(label, "has no values"), []).append(label)
+    return [Absent(tuple(who), why) for why, who in reasons.items() if len(who) > MOST_ALIKE]
+
+
 def participant_rows(report: GroupReport) -> list[Participant]:
-    """All participants, those that were not measured among them."""
+    """All participants but those of `absent_groups`."""
+    folded = {label for group in absent_groups(report) for label in group.labels}
     has = {arm: _who(report, arm) for arm in report.arms}
     rows = []
     for row in report.participants.to_dict("records"):
         label = str(row["participant_id"])
+        if label in folded:
+            continue
         arms = tuple((arm, label in has[arm]) for arm in report.arms)
         age, sex = row.get("age"), row.get("sex")
         rows.append(
@@ -113,8 +137,25 @@ def registration_rows(report: GroupReport) -> list[tuple[str, list[Score | None]
     rows: list[tuple[str, list[Score | None]]] = []
     for label in dict.fromkeys(str(name) for name in table["participant_id"]):
         own = table[table["participant_id"].astype(str) == label]
-        rows.append((label, [_score(row_of(own, arm), fences[arm]) for arm in report.arms]))
+        rows.append((label, [_score(row_of(own, arm), arm, fences[arm]) for arm in report.arms]))
     return rows
+
+
+def registration_remarks(report: GroupReport) -> list[str]:
+    """What the warnings of all registrations remark, each once: it stands under the table."""
+    if report.registration is None or "warnings" not in report.registration:
+        return []
+    remarks: dict[str, None] = {}
+    for row in report.registration.to_dict("records"):
+        for sentence in _warnings(row, str(row["arm"])):
+            finding, remark = finding_and_remark(sentence)
+            remarks |= {f"{finding.partition(': ')[0]}: {remark}": None} if remark else {}
+    return list(remarks)
+
+
+def _warnings(row: Row, arm: str) -> list[str]:
+    told = row.get("warnings")
+    return warnings_of(arm, split_warnings(told)) if isinstance(told, str) else []
 
 
 def _fence(of_arm: pd.DataFrame) -> float:
@@ -126,16 +167,16 @@ def _fence(of_arm: pd.DataFrame) -> float:
     return middle - SPREADS * 1.4826 * float(np.median(np.abs(scores - middle)))
 
 
-def _score(row: Row, fence: float) -> Score | None:
+def _score(row: Row, arm: str, fence: float) -> Score | None:
     if not row:
         return None
     score, shift, turn = (known_value(row, key) for key in ("score", "shift_mm", "rotation_deg"))
-    coverage, warnings = known_value(row, "coverage"), row.get("warnings")
+    coverage = known_value(row, "coverage")
     flags = ["low score"] if score is not None and score < fence else []
     if coverage is not None and coverage < LOWEST_COVERAGE:
         # Rounded down: what is below the threshold must not read as being at it.
         flags.append(f"coverage {math.floor(100 * coverage)} %")
-    flags += [str(warnings)] if isinstance(warnings, str) and warnings else []
+    flags += [finding_and_remark(sentence)[0] for sentence in _warnings(row, arm)]
     moved = [f"{number(shift, 2)} mm"] * (shift is not None) + [f"{number(turn, 2)}°"] * (turn is not None)
     return Score(number(score, 3), ", ".join(moved), tuple(flags))
 

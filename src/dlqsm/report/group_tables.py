@@ -13,6 +13,8 @@ from dlqsm.report.group import GroupReport
 from dlqsm.report.numbers import UNKNOWN, interval, number, p_value, signed
 
 SIGNIFICANT: Final = 0.05
+OTHER_COLOUR: Final = "#888888"
+"""Of a region that is none of the nuclei."""
 Row = Mapping[Hashable, Any]
 VERDICTS: Final = {
     (True, False): ("equivalent", "good"),
@@ -79,9 +81,20 @@ def overview(report: GroupReport) -> list[Nucleus]:
     return found[0][1] if found else []
 
 
+def value_rows(report: GroupReport) -> list[tuple[str, str, str, list[str]]]:
+    """Nucleus, its full name, its colour, and mean ± SD over the participants in each arm, both sides pooled."""
+    both = report.values[report.values["side"] == "both"]
+    found = []
+    for roi in _order(both["roi"]):
+        of_roi = both[both["roi"] == roi]
+        texts = [_mean_sd(of_roi.loc[of_roi["arm"] == arm, "mean_ppb"].dropna()) for arm in report.arms]
+        found.append((roi, FULL_NAMES.get(roi, roi), COLOURS.get(roi, OTHER_COLOUR), texts))
+    return found
+
+
 def age_rows(report: GroupReport) -> list[tuple[str, str, list[tuple[str, list[str]]]]]:
-    """Nucleus, its full name, and per arm the texts of `_age_texts`."""
-    if report.age is None:
+    """Nucleus, its full name, and per arm the texts of `_age_texts`; empty where no correlation is known."""
+    if report.age is None or report.age["pearson_r"].isna().all():
         return []
     found = []
     for roi in _order(report.age["roi"]):
@@ -97,7 +110,7 @@ def _nuclei(report: GroupReport, of_side: pd.DataFrame) -> list[Nucleus]:
         of_roi = of_side[of_side["roi"] == roi]
         floor = row_of(of_roi, report.repeat_arm)
         rows = [_agreement_row(arm, report, row_of(of_roi, arm), floor) for arm in report.compared_arms]
-        found.append(Nucleus(roi, FULL_NAMES.get(roi, roi), COLOURS.get(roi, "#888888"), tuple(rows)))
+        found.append(Nucleus(roi, FULL_NAMES.get(roi, roi), COLOURS.get(roi, OTHER_COLOUR), tuple(rows)))
     return found
 
 
@@ -129,10 +142,17 @@ def _agreement_row(arm: str, report: GroupReport, row: Row, floor: Row) -> Agree
         p=p_value(known("p")),
         p_holm=p_value(known("p_holm")),
         floor_interval=interval(known("sd_over_repeat_low"), known("sd_over_repeat_high"), 2),
-        times_floor="" if times is None else f"{number(times)} ×",
+        times_floor="floor" if is_repeat else UNKNOWN if times is None else f"{number(times)} ×",
         verdict=verdict,
         look=look,
     )
+
+
+def _mean_sd(values: pd.Series) -> str:
+    if values.empty:
+        return UNKNOWN
+    mean = number(float(values.mean()))
+    return mean if len(values) == 1 else f"{mean} ± {number(float(values.std(ddof=1)))}"
 
 
 def _verdict(tost_p: float | None, p_holm: float | None) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """Figures that Zhou et al., Front Neurosci 19:1522227 (2025), doi:10.3389/fnins.2025.1522227, published.
 
-``paper.json`` holds numbers alone: scan times [s], mean, least and greatest SSIM and PSNR [dB], the range of Pearson's
-r over nuclei and arms, the largest difference of group means [percent], and correlations with age of the two nuclei
-whose values stand in the text; those of the caudate are taken to be of AF 3, 4 and 5 in this order.
+``paper.json`` holds numbers alone: the sequence, scan times [s], mean, least and greatest SSIM and PSNR [dB], the range
+of Pearson's r over nuclei and arms, the largest difference of group means [percent], correlations with age of the two
+nuclei whose values stand in the text (those of the caudate are taken to be of AF 3, 4 and 5 in this order), and the
+nuclei said not to be correlated with it.
 """
 
 from __future__ import annotations

@@ -88,8 +88,9 @@ def _ours_similar(report: GroupReport, arm: str, key: str) -> Spread:
 def _largest(report: GroupReport, arm: str) -> float | None:
     if report.agreement is None:
         return None
-    chosen = (report.agreement["side"] == "both") & (report.agreement["arm"] == arm)
-    values: pd.Series[float] = report.agreement.loc[chosen, "percent_difference"].dropna()
+    # What too few people differ by is beside the point: no correlation is told of them either.
+    rows = report.agreement[(report.agreement["side"] == "both") & (report.agreement["arm"] == arm)]
+    values: pd.Series[float] = rows.dropna(subset=["pearson_r"])["percent_difference"].dropna()
     return float(values.max()) if len(values) else None
 
 

@@ -9,11 +9,12 @@ from typing import Final
 import pandas as pd
 
 from dlqsm.core.labels import FULL_NAMES
+from dlqsm.report.checklist import echo_times_text
 from dlqsm.report.group import GroupReport
-from dlqsm.report.group_tables import known_value, row_of
+from dlqsm.report.group_tables import SIGNIFICANT, known_value, row_of
 from dlqsm.report.numbers import UNKNOWN, number
 from dlqsm.report.paper import matching_arms, published
-from dlqsm.report.summary import scan_time_s
+from dlqsm.report.summary import Known, scan_of, scan_time_s
 
 OURS: Final = "this study"
 THEIRS: Final = "published"
@@ -44,6 +45,23 @@ def beside_paper(report: GroupReport) -> list[BesideTable]:
     return [table for table in tables if table.lines]
 
 
+def parts_of_page(report: GroupReport) -> list[tuple[str, str]]:
+    """What else the paper shows, and the place of the page with the same of this study, as far as it is there."""
+    drawn = {figure.name for figure in report.figures}
+    tables = [
+        (report.example is not None, "one participant in all arms", "maps"),
+        (report.agreement is not None, "values of the nuclei, their differences and paired t tests", "agreement"),
+        (report.age is not None, "correlation of each nucleus with age", "age"),
+    ]
+    figures = [
+        ("correlation", "correlation of the arms"),
+        ("bland_altman", "Bland-Altman plots"),
+        ("age", "plots of values and age"),
+    ]
+    found = [(words, place) for is_there, words, place in tables if is_there]
+    return found + [(words, f"figure-{name}") for name, words in figures if name in drawn]
+
+
 def _scans(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
     told = published()
     people = told["participants"]
@@ -55,17 +73,56 @@ def _scans(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
     return [
         ("Participants", OURS, [_people(report)]),
         ("", THEIRS, [theirs]),
+        *_sequence(report, arms),
         ("Scan time [min:s]", OURS, [_clock(seconds) for seconds in times]),
         ("", THEIRS, [_clock(told["scan_time_s"][arm]) for arm in arms]),
     ]
 
 
+def _sequence(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
+    """Field, coils, echoes, repetition, flip angle and voxel, as far as the accounts of the arms tell them."""
+    scans = [scan_of(report.accounts.get(arm, {})) for arm in arms]
+    lines: list[Line] = []
+    for name, write in _SEQUENCE.items():
+        ours = [write(scan) or UNKNOWN for scan in scans]
+        if set(ours) != {UNKNOWN}:
+            lines.append((name, OURS, ours[:1] if len(set(ours)) == 1 else ours))
+            lines.append(("", THEIRS, [write(published()["sequence"]) or UNKNOWN]))
+    return lines
+
+
+def _voxel(scan: Known) -> str | None:
+    edges = scan.get("voxel_size_mm")
+    return " × ".join(f"{edge:.4g}" for edge in edges) if edges else None
+
+
+def _plain(key: str, factor: float = 1.0) -> Callable[[Known], str | None]:
+    def write(scan: Known) -> str | None:
+        value = scan.get(key)
+        return f"{factor * value:.4g}" if isinstance(value, int | float) else None
+
+    return write
+
+
+_SEQUENCE: Final[dict[str, Callable[[Known], str | None]]] = {
+    "Field strength [T]": _plain("field_strength_t"),
+    "Receive channels": _plain("n_coils"),
+    "Echoes, TE1 : spacing : TEmax": echo_times_text,
+    "Repetition time [ms]": _plain("repetition_time_s", 1e3),
+    "Flip angle [degrees]": _plain("flip_angle_deg"),
+    "Voxel size [mm]": _voxel,
+}
+
+
 def _people(report: GroupReport) -> str:
-    table = report.participants
-    parts = [str(len(table))]
+    """Those who were measured: of the others neither age nor sex enters anything."""
+    listed, measured = report.participants, report.values["participant_id"].unique()
+    table = listed[listed["participant_id"].isin(measured)]
+    parts = [str(len(table)) if len(table) == len(listed) else f"{len(table)} of {len(listed)}"]
     if "sex" in table and table["sex"].notna().any():
         sexes = table["sex"].astype(str).str.upper().str[:1]
-        parts[0] += f" ({(sexes == 'M').sum()} men, {(sexes == 'F').sum()} women)"
+        n_men, n_women = int((sexes == "M").sum()), int((sexes == "F").sum())
+        parts[0] += f" ({n_men} {'man' if n_men == 1 else 'men'}, {n_women} {'woman' if n_women == 1 else 'women'})"
     ages = table["age"].dropna() if "age" in table else pd.Series(dtype=float)
     if not ages.empty:
         parts.append(f"{ages.min():.0f}–{ages.max():.0f} years, mean {ages.mean():.0f}")
@@ -99,7 +156,7 @@ def _told(figures: list[float], decimals: int) -> str:
 def _agreement(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
     if report.agreement is None:
         return []
-    both = report.agreement[report.agreement["side"] == "both"]
+    both = report.agreement[report.agreement["side"] == "both"].dropna(subset=["pearson_r"])
     told = published()
     theirs = f"{told['pearson_r']['lowest']:.3f} to {told['pearson_r']['highest']:.3f} over all arms"
     return [
@@ -128,12 +185,21 @@ def _age(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
     lines: list[Line] = []
     if report.age is None:
         return lines
+    if "p" in report.age and report.age["p"].notna().any():
+        ours = [_not_significant(report.age[report.age["arm"] == arm]) for arm in arms]
+        lines.append((f"No correlation with age shown (p ≥ {SIGNIFICANT:g})", OURS, ours))
+        lines.append(("", THEIRS, [f"{', '.join(published()['age_not_significant'])}; of Ca see below"]))
     for roi, told in published()["age_r"].items():
         of_roi = report.age[report.age["roi"] == roi]
         ours = [number(known_value(row_of(of_roi, arm), "pearson_r"), 3) for arm in arms]
         lines.append((f"{FULL_NAMES[roi]}, r", OURS, ours))
         lines.append(("", THEIRS, [number(told.get(arm), 3) for arm in arms]))
     return lines
+
+
+def _not_significant(rows: pd.DataFrame) -> str:
+    tested = rows.dropna(subset=["p"])
+    return ", ".join(tested.loc[tested["p"] >= SIGNIFICANT, "roi"]) or ("none" if len(tested) else UNKNOWN)
 
 
 def _clock(seconds: float | None) -> str:

@@ -49,8 +49,17 @@ def methods_of(summary: Known) -> dict[str, Any]:
     """Step to its method and parameters, the reconstruction's among them."""
     methods, found = dict(summary.get("methods") or {}), _reconstruction(summary)
     if "method" in found and "reconstruction" not in methods:
-        methods["reconstruction"] = {"method": found["method"], "parameters": found.get("options", {})}
+        parameters = dict(found.get("options", {}))
+        if isinstance(found.get("network"), Mapping):
+            parameters["weights"] = _weights(found["network"])
+        methods["reconstruction"] = {"method": found["method"], "parameters": parameters}
     return methods
+
+
+def _weights(network: Known) -> str:
+    """Which network it was: without a choice of the user the record holds no name, but the hash of what ran."""
+    whose = "shipped with dlqsm" if network.get("shipped") else "given"
+    return f"{whose}, SHA-256 {str(network.get('sha256', 'not told'))[:12]}"
 
 
 def seconds_of(summary: Known) -> dict[str, float]:
