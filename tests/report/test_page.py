@@ -150,6 +150,19 @@ def test_decisions_timings_and_convergence_are_told(reader):
     assert seconds[-1] == ["total", *["10.75"] * 4]
 
 
+def test_methods_and_reporting_tables_tell_every_arm():
+    """An arm that was reconstructed otherwise must not read as the reference does."""
+    other = {**SUMMARY, "methods": {**SUMMARY["methods"], "reconstruction": {"method": "cs", "parameters": {}}}}
+    arms = (make_arm("PI2"), make_arm("DL3", 3.0, summary=other))
+    found = Reader(participant_page(make_report(arms=arms)))
+    assert "ESPIRiT sensitivities (max iterations 30) (arms PI2)" in found.words
+    assert "by compressed sensing (arms DL3)" in found.words and "V-SHARP (radii" in found.words
+    rows = {row[0]: row[1:] for table in found.tables if table[0] == ["", "PI2", "DL3"] for row in table[1:]}
+    assert rows["Acceleration"] == ["net factor 2, poisson sampling", "net factor 3, poisson sampling"]
+    assert rows["Phase reconstruction and coil combination"] == ["sense (max iterations 30)", "cs"]
+    assert rows["Field strength"] == ["3 T"] and rows["Vendor"] == ["–"]
+
+
 def test_similarity_is_told_with_its_infinities(reader):
     table = next(t for t in reader.tables if "RMSE [ppb]" in t[0])
     assert table[0] == ["", "RMSE [ppb]", "SSIM", "PSNR [dB]"]

@@ -159,7 +159,7 @@ def _grid(
         panels = figure.subplots(len(rois), len(arms), squeeze=False)
         figure.subplots_adjust(
             left=LEFT_INCHES / size[0], right=1 - RIGHT_INCHES / size[0], bottom=bottom / size[1],
-            top=1 - (TOP_INCHES + head) / size[1], wspace=0.3, hspace=0.42 + 2 * head,
+            top=1 - (TOP_INCHES + head) / size[1], wspace=0.36, hspace=0.42 + 2 * head,
         )  # fmt: skip
         for i, roi in enumerate(rois):
             for j, arm in enumerate(arms):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
-from dlqsm.report.checklist import Item, account_checklist
+from dlqsm.report.arm_methods import arm_checklist, arm_sentences
+from dlqsm.report.checklist import account_checklist
 from dlqsm.report.comparison import Comparison
 from dlqsm.report.group import GroupReport
-from dlqsm.report.methods_text import STEPS, Sentence, method_sentences
-from dlqsm.report.numbers import UNKNOWN
-from dlqsm.report.summary import methods_of
+from dlqsm.report.methods_text import Sentence, method_sentences
 
 _STATISTICS: Final = (
     (
@@ -60,7 +56,7 @@ _SIMILARITY: Final = (
 _AGE: Final = (
     "Correlations with age are Pearson's; that of each arm was compared with that of the reference by Williams' test "
     "of correlations that share a variable, since one being significant and the other not is no difference; "
-    "slopes were compared by regressing the paired difference on age, and shown to be equal within a margin by TOST",
+    "slopes were compared by regressing the paired difference on age, and tested for equality within a margin by TOST",
     ("10.1037/0033-2909.87.2.245",),
 )
 MOST_NAMED: Final = 12
@@ -69,7 +65,8 @@ MOST_NAMED: Final = 12
 
 def group_sentences(report: GroupReport) -> list[Sentence]:
     """Sentences on what ran and on what the tables of the page were computed by; none for a table that is absent."""
-    found = _arm_sentences(report) if report.accounts else method_sentences(report.methods)
+    accounts = {arm: report.accounts[arm] for arm in report.arms if arm in report.accounts}
+    found = arm_sentences(accounts) if report.accounts else method_sentences(report.methods)
     if report.registration is not None:
         found.append(Sentence("registration", *_REGISTRATION))
     if report.similarity is not None:
@@ -104,35 +101,10 @@ def group_checklist(report: GroupReport) -> dict[str, Comparison]:
     arms = [arm for arm in report.arms if arm in report.accounts]
     if not arms:
         return {}
-    of_arm = [account_checklist(report.accounts[arm], report.software) for arm in arms]
-    rows: dict[str, list[tuple[str, list[str]]]] = {}
-    for same in zip(*of_arm, strict=True):
-        rows.setdefault(same[0].table, []).append((same[0].name, _once(list(same))))
-    rows[same[0].table].append(("Inclusion and exclusion", [_participants(report)]))
-    return {table: Comparison(arms, lines) for table, lines in rows.items()}
-
-
-def _arm_sentences(report: GroupReport) -> list[Sentence]:
-    """Each step once where all arms share it, else once a variant with the arms that it holds for."""
-    methods = {arm: methods_of(report.accounts[arm]) for arm in report.arms if arm in report.accounts}
-    steps = dict.fromkeys([*STEPS, *(step for own in methods.values() for step in own)])
-    found = []
-    for step in steps:
-        variants: dict[str, list[str]] = {}
-        for arm, own in methods.items():
-            if own.get(step):
-                variants.setdefault(json.dumps(own[step], sort_keys=True, default=str), []).append(arm)
-        for arms in variants.values():
-            content: Mapping[str, Any] = {step: methods[arms[0]][step]}
-            (sentence,) = method_sentences(content)
-            where = f"{sentence.text} (arms {', '.join(arms)})"
-            found.append(sentence if len(variants) == 1 else replace(sentence, text=where))
-    return found
-
-
-def _once(items: list[Item]) -> list[str]:
-    texts = [UNKNOWN if item.value is None else item.value for item in items]
-    return texts[:1] if len(set(texts)) == 1 else texts
+    tables = arm_checklist(arms, [account_checklist(report.accounts[arm], report.software) for arm in arms])
+    *_, processing = tables.values()
+    processing.rows.append(("Inclusion and exclusion", [_participants(report)]))
+    return tables
 
 
 def _participants(report: GroupReport) -> str:

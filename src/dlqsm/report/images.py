@@ -49,7 +49,8 @@ class Scale:
     @property
     def ticks(self) -> tuple[str, str, str]:
         """Text at the low end, the middle and the high end."""
-        low, middle, high = (_tick(v) for v in (self.low, (self.low + self.high) / 2, self.high))
+        sign = "+" if self.low < 0 else ""
+        low, middle, high = (_tick(v, sign) for v in (self.low, (self.low + self.high) / 2, self.high))
         return low, middle, high
 
 
@@ -110,10 +111,10 @@ def _path(contour: Pixels) -> str:
     return "M" + "L".join(points) + "Z"
 
 
-def _tick(value: float) -> str:
+def _tick(value: float, sign: str) -> str:
     if math.isclose(abs(value), math.pi):
         return "−π" if value < 0 else "π"
     if abs(value) >= 1e4:
         digits, exponent = f"{value:.1e}".split("e")
         return f"{digits} × 10{str(int(exponent)).translate(_RAISED)}"
-    return "0" if value == 0 else f"{value:+.3g}".replace("-", "−")
+    return "0" if value == 0 else f"{value:{sign}.3g}".replace("-", "−")

@@ -10,10 +10,11 @@ import jinja2
 import dlqsm
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import panels
-from dlqsm.report.checklist import Item, consensus_checklist, echo_times_text, matrix_text, voxel_text
+from dlqsm.report.arm_methods import arm_checklist, arm_sentences
+from dlqsm.report.checklist import consensus_checklist, echo_times_text, matrix_text, voxel_text
 from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, registration_rows, seconds_rows
 from dlqsm.report.flicker import flicker
-from dlqsm.report.methods_text import method_sentences, value_text
+from dlqsm.report.methods_text import value_text
 from dlqsm.report.nucleus_table import MARGIN_PPB, NucleusTable, error_plot, nucleus_tables
 from dlqsm.report.numbers import UNKNOWN, number, signed
 from dlqsm.report.participant import ArmMaps, ParticipantReport
@@ -21,6 +22,8 @@ from dlqsm.report.planes import tilt_deg
 from dlqsm.report.summary import methods_of, scan_of, scan_time_s, seconds_of
 
 QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "noise_hz", "local_field_hz")
+CROWDED: Final = 5
+"""From this number of arms on, differences stand under the values of the nuclei, for lack of room beside them."""
 MEASURES: Final = {
     "rmse_ppb": ("RMSE", "ppb", 1),
     "nrmse_percent": ("NRMSE", "%", 1),
@@ -76,8 +79,11 @@ def participant_page(report: ParticipantReport) -> str:
         seconds=seconds_rows(report),
         convergence=convergence_rows(report),
         decisions=decision_rows(report),
-        sentences=method_sentences(methods_of(report.leading.summary)),
-        checklist=_grouped(consensus_checklist(report.leading, report.software)),
+        sentences=arm_sentences({arm.name: arm.summary for arm in report.arms}),
+        checklist=arm_checklist(
+            [arm.name for arm in report.arms], [consensus_checklist(arm, report.software) for arm in report.arms]
+        ),
+        is_crowded=len(report.arms) >= CROWDED,
         signed=signed,
         number=number,
     )
@@ -137,8 +143,3 @@ def _similarity(report: ParticipantReport) -> Comparison | None:
         for row in report.similarity.to_dict("records")
     ]
     return Comparison(["compared with" for _ in told] + head, rows)
-
-
-def _grouped(items: list[Item]) -> dict[str, list[Item]]:
-    """Lines of the checklist by table, both in their order."""
-    return {table: [item for item in items if item.table == table] for table in dict.fromkeys(i.table for i in items)}

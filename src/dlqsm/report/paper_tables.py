@@ -199,7 +199,10 @@ def _age(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
 
 def _not_significant(rows: pd.DataFrame) -> str:
     tested = rows.dropna(subset=["p"])
-    return ", ".join(tested.loc[tested["p"] >= SIGNIFICANT, "roi"]) or ("none" if len(tested) else UNKNOWN)
+    found = list(tested.loc[tested["p"] >= SIGNIFICANT, "roi"])
+    if len(tested) == 0:
+        return UNKNOWN
+    return f"all {len(found)}" if len(found) == len(tested) else ", ".join(found) or "none"
 
 
 def _clock(seconds: float | None) -> str:
