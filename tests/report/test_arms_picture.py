@@ -83,6 +83,7 @@ def test_there_is_no_picture_without_two_arms_and_a_reference(alike):
     assert arms_picture(make_report(arms=alike.arms, reference_arm=None)) is None
     blank = make_arm("DL3", chi_ppm=None, truth_chi_ppm=None)
     assert arms_picture(make_report(arms=(alike.arms[0], blank), reference_arm="PI2")) is None
+    assert arms_picture(make_report(arms=(blank, replace(blank, name="PI2")), reference_arm="PI2")) is None
 
 
 def test_the_picture_is_small_even_where_maps_are_noise(alike):

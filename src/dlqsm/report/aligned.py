@@ -38,5 +38,7 @@ def inside(volume: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def demeaned(volumes: list[torch.Tensor]) -> list[torch.Tensor]:
     """Each volume less its mean over the voxels that all share, so that a shift of the reference is not seen."""
+    if not volumes:
+        return []
     shared = torch.isfinite(torch.stack(volumes)).all(dim=0)
     return [volume - volume[shared].mean() for volume in volumes] if bool(shared.any()) else volumes
