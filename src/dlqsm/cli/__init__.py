@@ -15,6 +15,7 @@ from dlqsm.cli.arguments import Parser, add_common_arguments
 from dlqsm.cli.failure import EXIT_UNUSABLE, one_sentence
 
 COMMANDS = {
+    "convert": "DICOM to a BIDS dataset; Siemens raw data to ISMRMRD",
     "demo": "one virtual participant through the whole line, with a page",
     "simulate": "a virtual cohort as a BIDS dataset, with raw k-space and truth",
     "sampling": "a (ky, kz) sampling mask with an exact number of samples",

@@ -81,7 +81,7 @@ def read_echo_series(
     for image in images["magnitude"] + images["phase"]:
         require_same_grid(image.path, image.grid, grid, str(phase[0]))
     decisions: dict[str, str] = {}
-    radians = [_to_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
+    radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
     phase_values = _stack_echoes([i.path for i in images["phase"]], radians)
     magnitude_values = _stack_echoes([i.path for i in images["magnitude"]], [i.values for i in images["magnitude"]])
     if magnitude_values.shape != phase_values.shape:
@@ -101,10 +101,16 @@ def read_echo_series(
     return EchoSeries(both[0], both[1], scan, torch.from_numpy(bad), decisions)
 
 
-def _to_radian(
+def phase_in_radian(
     image: Image, sidecar: dict[str, object], option: str | None, decisions: dict[str, str]
 ) -> NDArray[np.floating]:
-    """Phase in radian; says in ``decisions`` what settled the unit."""
+    """Phase in radian; says in ``decisions`` what settled the unit.
+
+    Raises
+    ------
+    InputError
+        If nothing tells the unit, or the values are constant or far from what the unit allows.
+    """
     unit, reason = (option, "the option --phase-unit") if option else _unit_from_headers(image, sidecar)
     values = image.values
     finite = values[np.isfinite(values)]

@@ -84,6 +84,20 @@ def read_shape(path: Path) -> tuple[int, ...]:
         raise InputError(f"{path}: expected a NIfTI file, but its header cannot be read ({error})") from None
 
 
+def read_grid(path: Path) -> Grid:
+    """The voxel grid of a NIfTI file, from its header alone.
+
+    Raises
+    ------
+    InputError
+        If the file is no NIfTI, or has fewer than three axes.
+    """
+    shape = read_shape(path)
+    if len(shape) < 3:
+        raise InputError(f"{path}: expected at least 3 axes (x, y, z); got shape {shape}")
+    return Grid.from_affine((shape[0], shape[1], shape[2]), np.asarray(nib.load(path).affine))
+
+
 def read_volume(path: Path) -> tuple[torch.Tensor, Grid]:
     """Read a 3-D NIfTI file as a tensor ``(x, y, z)`` and its grid; trailing axes of length one are dropped."""
     image = read_image(path)

@@ -1,0 +1,134 @@
+"""DICOM images to a BIDS dataset: read, checked to the end, then written."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlqsm.cli.console import Talk
+from dlqsm.cli.dataset_target import require_new, target_entities
+from dlqsm.core.checks import InputError
+from dlqsm.core.scan import check_echo_times
+from dlqsm.io.bids import SUFFIX
+from dlqsm.io.bids_write import describe_raw_dataset, image_path, images_of_scan, safe_sidecar, write_image
+from dlqsm.io.dicom_files import Study, read_study
+from dlqsm.io.dicom_header import Person, Series
+from dlqsm.io.dicom_volumes import Volume, convert_series
+from dlqsm.io.images import phase_in_radian
+from dlqsm.io.megre import Megre, find_megre
+from dlqsm.io.nifti import read_image, read_volume
+from dlqsm.io.outputs import output_folder
+
+Entities = Mapping[str, str | None]
+
+
+def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
+    """Run the command for DICOM images."""
+    entities = target_entities(arguments, arguments.out)
+    require_new(images_of_scan(arguments.out, entities), overwrite=arguments.overwrite)
+    with tempfile.TemporaryDirectory(prefix="dlqsm-convert-") as folder:
+        scratch = Path(folder)
+        with talk.working("read headers"):
+            study = read_study(arguments.source, scratch)
+        chosen = _chosen(study, arguments, talk)
+        volumes: list[Volume] = []
+        with talk.working("dcm2niix") as advance:
+            for number, series in enumerate(chosen):
+                volumes += convert_series(series, scratch / f"series{number}")
+                advance((number + 1) / len(chosen))
+        megre = find_megre(arguments.source, volumes, with_t1w=not arguments.no_t1w)
+        for note in megre.notes:
+            talk.say(f"  note: {note}")
+        _check(megre, arguments.phase_unit, talk)
+        with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):
+            _write(root, entities, megre, arguments.phase_unit, study.person)
+            _write_t1w(root, entities, megre.t1w, study.person, arguments.overwrite, talk)
+            describe_raw_dataset(root, f"sub-{entities['sub']}", study.person)
+
+
+def _chosen(study: Study, arguments: argparse.Namespace, talk: Talk) -> list[Series]:
+    """Series to convert: those of --series, without echo-planar ones, which are no gradient-echo scans for QSM."""
+    for series in study.series:
+        talk.say(f"  {series}: {len(series.files)} files{', echo-planar, not used' if series.is_echo_planar else ''}")
+    if study.n_other:
+        talk.say(f"  note: {study.n_other} files are no MR images and are not used")
+    numbers = {series.number for series in study.series}
+    absent = sorted(set(arguments.series or ()) - numbers)
+    if absent:
+        known = ", ".join(map(str, sorted(numbers)))
+        raise InputError(f"{arguments.source}: holds no series {absent[0]}; --series can be of {known}")
+    usable = [s for s in study.series if not s.is_echo_planar]
+    chosen = [s for s in usable if arguments.series is None or s.number in arguments.series]
+    if not chosen:
+        raise InputError(
+            f"{study.series[0].shown}: expected a gradient-echo scan; {arguments.source} holds echo-planar series only: "
+            "give the folder of the multi-echo scan"
+        )
+    return chosen
+
+
+def _check(megre: Megre, phase_unit: str | None, talk: Talk) -> None:
+    """See that all phase images can be had in radian and echo times are sound, before anything is written."""
+    check_echo_times(tuple(float(v.echo_time_s or 0.0) for v in megre.phase))
+    decisions: dict[str, str] = {}
+    for volume in megre.phase:
+        _phase(volume, phase_unit, decisions)
+    grid = megre.phase[0].grid
+    direction = ", ".join(f"{v:.4f}" for v in grid.b0_direction())
+    times = " ".join(f"{1000 * float(v.echo_time_s or 0.0):g}" for v in megre.phase)
+    talk.say(f"  magnitude: {megre.magnitude[0].series}; phase: {megre.phase[0].series}")
+    talk.say(f"  {len(megre.phase)} echoes at {times} ms, {grid.shape} voxels")
+    talk.say(f"  phase unit: {decisions['phase_unit']}")
+    talk.say(f"  B0 direction: ({direction}) along the array axes, from the affine")
+    talk.say(f"  T1w: {megre.t1w.series if megre.t1w else 'none'}")
+
+
+def _phase(volume: Volume, phase_unit: str | None, decisions: dict[str, str]) -> torch.Tensor:
+    try:
+        values = phase_in_radian(read_image(volume.path), volume.sidecar, phase_unit, decisions)
+    except InputError as error:
+        raise InputError(str(error).replace(str(volume.path), f"{volume.series.shown}: {volume.series}")) from None
+    return _three_axes(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+
+
+def _write(root: Path, entities: Entities, megre: Megre, phase_unit: str | None, person: Person) -> None:
+    for old in images_of_scan(root, entities):
+        old.unlink()
+    for number, (magnitude, phase) in enumerate(zip(megre.magnitude, megre.phase, strict=True), 1):
+        echo_time_s = round(float(phase.echo_time_s or 0.0), 9)
+        for volume, part in ((magnitude, "mag"), (phase, "phase")):
+            path = image_path(root, {**entities, "echo": str(number), "part": part}, SUFFIX)
+            is_phase = part == "phase"
+            values = _phase(volume, phase_unit, {}) if is_phase else _three_axes(read_volume(volume.path)[0])
+            about = _sidecar(volume, person) | {"EchoTime": echo_time_s, "Units": "rad" if is_phase else "arbitrary"}
+            write_image(path, values, megre.phase[0].grid, about)
+
+
+def _write_t1w(
+    root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk
+) -> None:
+    """The T1w image belongs to the session, not to one scan of it."""
+    if t1w is None:
+        return
+    path = image_path(root, {key: entities.get(key) for key in ("sub", "ses")}, "T1w")
+    if path.exists() and not overwrite:
+        talk.say(f"  note: {path} exists and is kept")
+        return
+    write_image(path, _three_axes(read_volume(t1w.path)[0]), t1w.grid, safe_sidecar(t1w.sidecar, person))
+
+
+def _sidecar(volume: Volume, person: Person) -> dict[str, Any]:
+    about = safe_sidecar(volume.sidecar, person)
+    if "RepetitionTime" in about:
+        about["RepetitionTimeExcitation"] = about["RepetitionTime"]
+    return about
+
+
+def _three_axes(values: torch.Tensor) -> torch.Tensor:
+    return values.reshape(values.shape[:3])

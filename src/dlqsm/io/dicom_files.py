@@ -1,0 +1,184 @@
+"""DICOM files of a folder or a zip file: found, unpacked, and sorted into series by their headers."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from dlqsm.core.checks import InputError
+from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of
+
+_PREAMBLE: Final = 128
+_MAGIC: Final = b"DICM"
+_DEEPEST_ZIP: Final = 3
+_UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What the DICOM files of one participant hold.
+
+    Parameters
+    ----------
+    series
+        MR image series, in the order of their numbers.
+    person
+        Who was scanned.
+    n_other
+        Files that are no MR images in DICOM form.
+    """
+
+    series: tuple[Series, ...]
+    person: Person
+    n_other: int
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to look at, and the name that the user knows it by."""
+
+    path: Path
+    shown: str
+
+
+def read_study(source: Path, scratch: Path) -> Study:
+    """Find the MR images in a folder (however nested), a zip file or one DICOM file; nothing is converted yet.
+
+    Zip files in a folder are unpacked, and files compressed by gzip; a zip file may hold others.
+
+    Parameters
+    ----------
+    source
+        Folder or file.
+    scratch
+        Existing folder for what must be unpacked.
+
+    Raises
+    ------
+    InputError
+        If there is no MR image in DICOM form, a zip file is damaged or holds paths that leave it, or the images are of
+        more than one person.
+    """
+    if not source.exists():
+        raise InputError(f"{source}: there is no such file or folder; expected DICOM files, a zip file or raw data")
+    found = list(_files(source, scratch))
+    heads = [(file, head) for file in found if (head := _head(file)) is not None]
+    if not heads:
+        raise InputError(
+            f"{source}: expected MR images in DICOM form; none of its {len(found)} files is one: give the folder or zip "
+            "file that the scanner exported"
+        )
+    _require_one_person(heads)
+    by_uid: dict[str, list[tuple[_File, Dataset]]] = {}
+    for file, head in heads:
+        by_uid.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
+    series = [series_of([(f.path, f.shown) for f, _ in group], [h for _, h in group]) for group in by_uid.values()]
+    person = person_of([head for _, head in heads])
+    return Study(tuple(sorted(series, key=lambda s: s.number)), person, len(found) - len(heads))
+
+
+def _files(source: Path, scratch: Path) -> Iterator[_File]:
+    """All files below a folder, or the file itself, unpacked where need be."""
+    paths = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    for path in paths:
+        yield from _unpacked(_File(path, str(path)), scratch, 0)
+
+
+def _unpacked(file: _File, scratch: Path, depth: int) -> Iterator[_File]:
+    """The file, or what it holds where it is a zip or gzip file."""
+    if file.shown.lower().endswith(".gz"):
+        yield _gunzipped(file, scratch)
+    elif not file.shown.lower().endswith(".zip"):
+        yield file
+    elif depth == _DEEPEST_ZIP:
+        raise InputError(f"{file.shown}: is a zip file inside {depth} others; unpack it and give the folder")
+    else:
+        for member in _unzipped(file, scratch):
+            yield from _unpacked(member, scratch, depth + 1)
+
+
+def _unzipped(file: _File, scratch: Path) -> Iterator[_File]:
+    """Members of a zip file, unpacked under names of our own, so that no path in it matters."""
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            members = [m for m in archive.infolist() if not m.is_dir()]
+            _require_inside(file, [m.filename for m in members])
+            _require_room(file, sum(m.file_size for m in members), scratch)
+            for member in members:
+                target = _new_name(scratch)
+                with archive.open(member) as packed, target.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+                yield _File(target, f"{file.shown}: {member.filename}")
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{file.shown}: expected a zip file, but it cannot be read ({error}); pack it again, or give the folder"
+        ) from None
+
+
+def _gunzipped(file: _File, scratch: Path) -> _File:
+    target = _new_name(scratch)
+    try:
+        with gzip.open(file.path) as packed, target.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+    except _UNREADABLE as error:
+        raise InputError(f"{file.shown}: expected a gzip file, but it cannot be read ({error}); export it again") from None
+    return _File(target, file.shown)
+
+
+def _require_inside(file: _File, names: list[str]) -> None:
+    for name in names:
+        parts = PurePosixPath(name).parts + PureWindowsPath(name).parts
+        if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts:
+            raise InputError(
+                f"{file.shown}: expected paths inside the zip file; '{name}' leaves it: do not trust this file, ask for "
+                "another"
+            )
+
+
+def _require_room(file: _File, n_bytes: int, scratch: Path) -> None:
+    free = shutil.disk_usage(scratch).free
+    if n_bytes > free:
+        raise InputError(
+            f"{file.shown}: unpacked it takes {n_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free in {scratch.parent}: "
+            "set TMPDIR to a larger disk"
+        )
+
+
+def _new_name(scratch: Path) -> Path:
+    folder = scratch / "unpacked"
+    folder.mkdir(exist_ok=True)
+    return folder / uuid.uuid4().hex
+
+
+def _head(file: _File) -> Dataset | None:
+    """What is needed of the header; None where the file is no MR image in DICOM form."""
+    with file.path.open("rb") as opened:
+        opened.seek(_PREAMBLE)
+        if opened.read(len(_MAGIC)) != _MAGIC:
+            return None
+    try:
+        head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
+    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise InputError(f"{file.shown}: its DICOM header cannot be read ({error}); export it again") from None
+    return head if head.get("Modality") == "MR" and "Rows" in head else None
+
+
+def _require_one_person(heads: list[tuple[_File, Dataset]]) -> None:
+    first_file, first = heads[0]
+    for file, head in heads:
+        if any(head.get(tag) != first.get(tag) for tag in ("PatientID", "PatientName")):
+            raise InputError(
+                f"{file.shown}: is of another patient than {first_file.shown}; expected the scans of one: convert each "
+                "from a folder of its own"
+            )

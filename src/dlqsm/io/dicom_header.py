@@ -1,0 +1,169 @@
+"""What the header of a DICOM image tells: its series, what its values are, and who was scanned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+COMPONENTS: Final = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+MIXED: Final = "MIXED"
+_GE_CREATOR, _GE_COMPONENT = Tag(0x0043, 0x0010), Tag(0x0043, 0x102F)
+_NAMED: Final = (
+    "PatientName", "PatientID", "PatientBirthDate", "OtherPatientNames", "AccessionNumber", "DeviceSerialNumber",
+    "StationName", "InstitutionName", "StudyID", "ReferringPhysicianName", "OperatorsName",
+)  # fmt: skip
+"""Tags that may name a person, an examination or a machine."""
+TAGS: Final = (
+    *_NAMED, "Modality", "Rows", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType", "Manufacturer",
+    "ComplexImageComponent", "NumberOfFrames", "StudyDate", "PatientAge", "PatientSex", "ScanningSequence",
+    "EchoPlanarPulseSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    _GE_CREATOR, _GE_COMPONENT,
+)  # fmt: skip
+_SHORTEST_NAME: Final = 3
+_OLDEST: Final = 89
+"""Ages above are told as 89+, as BIDS advises, since they would point to a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One DICOM series.
+
+    Parameters
+    ----------
+    number, description
+        As the scanner numbers and names it.
+    files
+        Its files.
+    shown
+        The name that the user knows its first file by.
+    components
+        What its images are: of `COMPONENTS`, or `MIXED` where a header does not tell.
+    is_echo_planar
+        Whether it was read by an echo train, which no gradient-echo scan for QSM is.
+    """
+
+    number: int
+    description: str
+    files: tuple[Path, ...]
+    shown: str
+    components: frozenset[str]
+    is_echo_planar: bool
+
+    def __str__(self) -> str:
+        return f"series {self.number} '{self.description}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who was scanned: age and sex as participants.tsv has them, and words that must never be written.
+
+    Parameters
+    ----------
+    age
+        Years, or 89+; n/a where unknown.
+    sex
+        F, M or O; n/a where unknown.
+    identifiers
+        Names, numbers and dates of the headers, in lower case.
+    """
+
+    age: str = "n/a"
+    sex: str = "n/a"
+    identifiers: frozenset[str] = frozenset()
+
+    def is_named_in(self, text: str) -> bool:
+        """Whether a text holds anything that names the person, the examination or the machine."""
+        return any(word in text.lower() for word in self.identifiers)
+
+
+def series_of(files: list[tuple[Path, str]], heads: list[Dataset]) -> Series:
+    """The series that files of one series UID are."""
+    first = heads[0]
+    return Series(
+        int(first.get("SeriesNumber") or 0),
+        str(first.get("SeriesDescription", "")),
+        tuple(path for path, _ in files),
+        files[0][1],
+        frozenset(component for head in heads for component in _components(head)),
+        any(_is_echo_planar(head) for head in heads),
+    )
+
+
+def person_of(heads: Iterable[Dataset]) -> Person:
+    """Age, sex and identifiers, from all headers together."""
+    heads = list(heads)
+    values = {str(head.get(tag, "") or "") for head in heads for tag in _NAMED}
+    for head in heads:
+        values |= set(re.split(r"[\^\s=,]+", str(head.get("PatientName", "") or "")))
+    words = {value.strip().lower() for value in values if len(value.strip()) >= _SHORTEST_NAME}
+    sex = str(heads[0].get("PatientSex", "") or "n/a")
+    return Person(_age(heads[0]), sex if sex in ("F", "M", "O") else "n/a", frozenset(words))
+
+
+def component_of(words: Iterable[str]) -> str | None:
+    """Which of `COMPONENTS` the words of an ImageType tell; None where they tell none or several."""
+    told = {name for word in words for name in COMPONENTS if _tells(word, name)}
+    return told.pop() if len(told) == 1 else None
+
+
+def _tells(word: str, component: str) -> bool:
+    """Whether a word is a component's name, its letter, or starts so, as PHASE MAP and M_FFE do."""
+    letter = component[0]
+    return word in (component, letter) or word.startswith((f"{component} ", f"{letter}_"))
+
+
+def _components(head: Dataset) -> set[str]:
+    """What the images of a file are, frame by frame where it holds several."""
+    frames = head.get("PerFrameFunctionalGroupsSequence")
+    if not frames:
+        return {_component_of_head(head) or MIXED}
+    shared = head.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    told = {_component_of_frame(frame) or _component_of_frame(shared[0]) for frame in frames}
+    return {name or _component_of_head(head) or MIXED for name in told}
+
+
+def _component_of_frame(group: Dataset) -> str | None:
+    kinds = group.get("MRImageFrameTypeSequence")
+    value = str(kinds[0].get("ComplexImageComponent", "")) if kinds else ""
+    return value if value in (*COMPONENTS, MIXED) else None
+
+
+def _component_of_head(head: Dataset) -> str | None:
+    value = str(head.get("ComplexImageComponent", ""))
+    if value in COMPONENTS:
+        return value
+    if str(head.get("Manufacturer", "")).upper().startswith("GE") and _GE_COMPONENT in head:
+        return _component_of_number(head[_GE_COMPONENT].value)
+    return component_of(str(word) for word in head.get("ImageType") or ())
+
+
+def _component_of_number(value: object) -> str | None:
+    """GE's number of what an image is; raw bytes where the file does not tell the type of the tag."""
+    if isinstance(value, bytes):
+        value = int.from_bytes(value[:2], "little")
+    return COMPONENTS[value] if isinstance(value, int) and 0 <= value < len(COMPONENTS) else None
+
+
+def _is_echo_planar(head: Dataset) -> bool:
+    sequence = head.get("ScanningSequence") or ()
+    words = [sequence] if isinstance(sequence, str) else list(sequence)
+    return "EP" in words or head.get("EchoPlanarPulseSequence") == "YES"
+
+
+def _age(head: Dataset) -> str:
+    """Age in years: as told, or from the dates of birth and of the study; n/a where neither is there."""
+    told = re.fullmatch(r"0*(\d+)Y", str(head.get("PatientAge", "") or ""))
+    born, scanned = (str(head.get(tag, "") or "") for tag in ("PatientBirthDate", "StudyDate"))
+    if told:
+        years = int(told[1])
+    elif re.fullmatch(r"\d{8}", born) and re.fullmatch(r"\d{8}", scanned):
+        years = (int(scanned) - int(born)) // 10000
+    else:
+        return "n/a"
+    return f"{_OLDEST}+" if years > _OLDEST else str(years)
