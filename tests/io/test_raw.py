@@ -311,7 +311,7 @@ MALFORMED = {
         "no calibration region: at least 6 x 6",
     ),
     "spiral": (None, lambda h: setattr(h.encoding[0], "trajectory", xsd.trajectoryType.SPIRAL), "only Cartesian"),
-    "2-D": (None, lambda h: setattr(h.encoding[0].encodedSpace.matrixSize, "z", 1), "2-D data"),
+    "2-D": (None, lambda h: setattr(h.encoding[0].encodedSpace.matrixSize, "z", 1), "fit into 1 encoded lines"),
     "no encoding": (None, lambda h: h.encoding.clear(), "no encoding"),
     "echo times": (None, lambda h: h.sequenceParameters.TE.append(15.0), "3 echo times, its acquisitions hold 2"),
     "unsorted": (None, lambda h: h.sequenceParameters.TE.reverse(), "must ascend"),

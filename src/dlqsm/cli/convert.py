@@ -20,8 +20,12 @@ from dlqsm.cli.convert_raw import convert_raw, is_raw
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
     del words
-    parser.add_argument("source", type=path, metavar="DICOM|RAW", help="folder, .zip or file; meas.dat; or an ISMRMRD .h5")
-    parser.add_argument("out", type=path, metavar="OUT", help="folder of the BIDS dataset; for raw data also a file .h5")
+    parser.add_argument(
+        "source", type=path, metavar="DICOM|RAW", help="folder, .zip or file; meas.dat; or an ISMRMRD .h5"
+    )
+    parser.add_argument(
+        "out", type=path, metavar="OUT", help="folder of the BIDS dataset; for raw data also a file .h5"
+    )
     names = parser.add_argument_group("names in the dataset")
     names.add_argument(
         "--participant-label", metavar="ID", help="letters and digits (default: 01, in a new dataset only)"
@@ -33,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     images.add_argument("--series", type=int, nargs="+", metavar="N", help="take only the series of these numbers")
     images.add_argument("--no-t1w", action="store_true", help="leave T1-weighted images out")
     images.add_argument(
-        "--phase-unit", metavar="rad|mrad|siemens|range:LO:HI", help="unit of the phase as stored (default: from the headers)"
+        "--phase-unit",
+        metavar="rad|mrad|siemens|range:LO:HI",
+        help="unit of the phase as stored (default: from the headers)",
     )
 
 

@@ -67,8 +67,8 @@ def _chosen(study: Study, arguments: argparse.Namespace, talk: Talk) -> list[Ser
     chosen = [s for s in usable if arguments.series is None or s.number in arguments.series]
     if not chosen:
         raise InputError(
-            f"{study.series[0].shown}: expected a gradient-echo scan; {arguments.source} holds echo-planar series only: "
-            "give the folder of the multi-echo scan"
+            f"{study.series[0].shown}: expected a gradient-echo scan; {arguments.source} holds echo-planar "
+            "series only: give the folder of the multi-echo scan"
         )
     return chosen
 
@@ -110,9 +110,7 @@ def _write(root: Path, entities: Entities, megre: Megre, phase_unit: str | None,
             write_image(path, values, megre.phase[0].grid, about)
 
 
-def _write_t1w(
-    root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk
-) -> None:
+def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk) -> None:
     """The T1w image belongs to the session, not to one scan of it."""
     if t1w is None:
         return

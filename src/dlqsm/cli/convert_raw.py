@@ -1,2 +1,103 @@
-def is_raw(p): return False
-def convert_raw(a,t): ...
+"""Raw data of Siemens or of other converters to ISMRMRD as dlqsm reads it: a file, or a BIDS dataset's sourcedata."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlqsm.cli.console import Talk
+from dlqsm.cli.dataset_target import require_new, target_entities
+from dlqsm.cli.single_step import require_free
+from dlqsm.core.checks import InputError
+from dlqsm.core.raw import RawHeader
+from dlqsm.io.bids_write import describe_raw_dataset, raw_data_path
+from dlqsm.io.dicom_header import Person
+from dlqsm.io.outputs import output_folder
+from dlqsm.io.raw import read_raw, write_raw
+from dlqsm.io.twix import is_twix, read_twix, write_twix
+
+_ISMRMRD = (".h5", ".hdf5", ".mrd")
+
+
+def is_raw(source: Path) -> bool:
+    """Whether a path is that of raw data by its name."""
+    return is_twix(source) or source.suffix.lower() in _ISMRMRD
+
+
+def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
+    """Run the command for raw data."""
+    _require_no_dicom_options(arguments)
+    if arguments.out.suffix.lower() in _ISMRMRD:
+        require_free(arguments.out, overwrite=arguments.overwrite)
+        with _converted(arguments.source, arguments.out, talk) as written:
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            written.replace(arguments.out)
+        return
+    entities = target_entities(arguments, arguments.out)
+    target = raw_data_path(arguments.out, entities)
+    require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
+    with (
+        _converted(arguments.source, target, talk) as written,
+        output_folder(arguments.out, overwrite=True, produces=()) as root,
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.replace(target)
+        describe_raw_dataset(root, f"sub-{entities['sub']}", Person())
+
+
+@contextmanager
+def _converted(source: Path, target: Path, talk: Talk) -> Iterator[Path]:
+    """A whole ISMRMRD file on the disk of the target, which `dlqsm recon` can read; gone when the block ends."""
+    nearest = next(folder for folder in target.absolute().parents if folder.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".dlqsm-convert-", dir=nearest) as folder:
+            written = Path(folder) / "raw.h5"
+            with talk.working("convert"):
+                header = _convert(source, written, talk)
+            _tell(header, talk)
+            yield written
+    except PermissionError as error:
+        raise InputError(f"{nearest}: cannot be written to ({error.strerror})") from None
+
+
+def _convert(source: Path, written: Path, talk: Talk) -> RawHeader:
+    if not is_twix(source):
+        raw = read_raw(source)
+        stated = not any("sign of their phase" in sentence for sentence in raw.header.missing)
+        write_raw(written, raw, states_phase=stated)
+        return raw.header
+    scan = read_twix(source)
+    write_twix(written, scan)
+    if scan.n_left_out:
+        talk.say(f"  note: {scan.n_left_out} readouts for feedback or phase correction are left out")
+    try:
+        return read_raw(written).header
+    except InputError as error:
+        raise InputError(str(error).replace(str(written), str(source))) from None
+
+
+def _tell(header: RawHeader, talk: Talk) -> None:
+    nx, ny, nz = header.grid.shape
+    times = " ".join(f"{1000 * t:g}" for t in header.echo_times_s) or "not told"
+    field = "not told" if header.field_strength_t is None else f"{header.field_strength_t:.4f} T"
+    noise = "none" if header.noise is None else f"{header.noise.shape[1]} samples"
+    direction = ", ".join(f"{v:.4f}" for v in header.scan.b0_direction)
+    talk.say(f"  {nx} x {ny} x {nz} voxels of {' x '.join(f'{v:.3g}' for v in header.grid.voxel_size_mm)} mm")
+    talk.say(f"  {header.n_coils} coils, {header.n_echoes} echoes (ms: {times}), {field}, noise scan: {noise}")
+    talk.say(f"  {len(header.lines)} lines, net acceleration {header.acceleration:.3f}")
+    talk.say(f"  B0 direction: ({direction}) along the array axes, from the directions of the gradients")
+    for sentence in header.missing:
+        talk.say(f"  note: {sentence}")
+
+
+def _require_no_dicom_options(arguments: argparse.Namespace) -> None:
+    for option, given in (
+        ("--series", arguments.series),
+        ("--phase-unit", arguments.phase_unit),
+        ("--no-t1w", arguments.no_t1w),
+    ):
+        if given:
+            raise InputError(f"{option} is for DICOM images; {arguments.source} is raw data")

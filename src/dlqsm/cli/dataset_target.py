@@ -45,10 +45,8 @@ def _participant(given: str | None, root: Path) -> str:
         return str(_label("--participant-label", given, "sub-"))
     present = participants_of(root)
     if present:
-        raise InputError(
-            f"{root}: has participants already ({', '.join(present[:3])}{' ...' if len(present) > 3 else ''}); say whose "
-            "scan this is with --participant-label"
-        )
+        named = ", ".join(present[:3]) + (" ..." if len(present) > 3 else "")
+        raise InputError(f"{root}: has participants already ({named}); say whose scan this is with --participant-label")
     return FIRST_LABEL
 
 

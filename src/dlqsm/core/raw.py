@@ -20,6 +20,22 @@ _LINES_BRIDGED = 8
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A calibration scan apart from the imaging lines.
+
+    Parameters
+    ----------
+    lines
+        ``(n_lines, 2)`` int: ky, kz, counted as those of the imaging lines.
+    samples
+        ``(n_lines, coil, n_readout)`` complex64, of one echo.
+    """
+
+    lines: NDArray[np.int32]
+    samples: Readouts
+
+
+@dataclass(frozen=True)
 class RawHeader:
     """What is known of raw Cartesian 3-D multi-echo data.
 
@@ -44,6 +60,8 @@ class RawHeader:
         Noise-only samples ``(coil, n)``; None where there was no noise scan.
     missing
         Sentences on what the file lacked and what was assumed instead.
+    reference
+        Separate calibration scan; None where the imaging lines hold the calibration region.
     """
 
     grid: Grid
@@ -58,6 +76,7 @@ class RawHeader:
     field_strength_t: float | None = None
     noise: NDArray[np.complex64] | None = None
     missing: tuple[str, ...] = field(default=())
+    reference: Reference | None = None
 
     @property
     def sampling_mask(self) -> NDArray[np.bool_]:
@@ -199,7 +218,8 @@ def undersample(
             f"the sampling mask keeps {absent} (ky, kz) cells that were not acquired; choose among the acquired ones"
         )
     region = calibration_region(keep_mask) if calibration is None else calibration & keep_mask
-    require_calibration(region, "the sampling mask")
+    if header.reference is None:
+        require_calibration(region, "the sampling mask")
     chosen = np.flatnonzero(keep_mask[header.lines[:, 0], header.lines[:, 1]])
     lines = header.lines[chosen]
     return SelectedRaw(replace(header, lines=lines, calibration=region[lines[:, 0], lines[:, 1]]), raw, chosen)

@@ -21,19 +21,21 @@ from dlqsm.io.outputs import read_json, whole_file, write_json, write_text
 from dlqsm.io.tables import read_table
 
 KEPT: Final = (
-    "Modality", "MagneticFieldStrength", "ImagingFrequency", "Manufacturer", "ManufacturersModelName", "SoftwareVersions",
-    "BodyPart", "PatientPosition", "MRAcquisitionType", "ScanningSequence", "SequenceVariant", "ScanOptions",
-    "SequenceName", "PulseSequenceName", "PulseSequenceType", "ImageType", "SeriesNumber", "SliceThickness",
-    "SpacingBetweenSlices", "SAR", "EchoNumber", "EchoTime", "RepetitionTime", "InversionTime", "FlipAngle", "MTState",
-    "SpoilingState", "SpoilingType", "SpoilingRFPhaseIncrement", "NumberOfAverages", "EchoTrainLength",
-    "CoilString", "CoilCombinationMethod", "MatrixCoilMode", "ReceiveCoilName", "ReceiveCoilActiveElements",
-    "PercentPhaseFOV", "PercentSampling", "PhaseEncodingSteps", "PhaseEncodingStepsOutOfPlane", "PhaseOversampling",
-    "PhaseResolution", "FrequencyEncodingSteps", "AcquisitionMatrixPE", "ReconMatrixPE", "BaseResolution",
-    "AcquisitionDuration", "NumberOfKSpaceTrajectories", "PartialFourier", "PartialFourierDirection",
-    "ParallelReductionFactorInPlane", "ParallelReductionFactorOutOfPlane", "ParallelAcquisitionTechnique",
-    "CompressedSensingFactor", "AccelFactPE", "AccelFact3D", "RefLinesPE", "WaterFatShift", "DwellTime", "PixelBandwidth",
-    "PhaseEncodingAxis", "PhaseEncodingDirection", "SliceEncodingDirection", "ImageOrientationPatientDICOM",
-    "InPlanePhaseEncodingDirectionDICOM", "NonlinearGradientCorrection", "ConversionSoftware", "ConversionSoftwareVersion",
+    "Modality", "MagneticFieldStrength", "ImagingFrequency", "Manufacturer", "ManufacturersModelName",
+    "SoftwareVersions", "BodyPart", "PatientPosition", "MRAcquisitionType", "ScanningSequence", "SequenceVariant",
+    "ScanOptions", "SequenceName", "PulseSequenceName", "PulseSequenceType", "ImageType", "SeriesNumber",
+    "SliceThickness", "SpacingBetweenSlices", "SAR", "EchoNumber", "EchoTime", "RepetitionTime", "InversionTime",
+    "FlipAngle", "MTState", "SpoilingState", "SpoilingType", "SpoilingRFPhaseIncrement", "NumberOfAverages",
+    "EchoTrainLength", "CoilString", "CoilCombinationMethod", "MatrixCoilMode", "ReceiveCoilName",
+    "ReceiveCoilActiveElements", "PercentPhaseFOV", "PercentSampling", "PhaseEncodingSteps",
+    "PhaseEncodingStepsOutOfPlane", "PhaseOversampling", "PhaseResolution", "FrequencyEncodingSteps",
+    "AcquisitionMatrixPE", "ReconMatrixPE", "BaseResolution", "AcquisitionDuration", "NumberOfKSpaceTrajectories",
+    "PartialFourier", "PartialFourierDirection", "ParallelReductionFactorInPlane",
+    "ParallelReductionFactorOutOfPlane", "ParallelAcquisitionTechnique", "CompressedSensingFactor", "AccelFactPE",
+    "AccelFact3D", "RefLinesPE", "WaterFatShift", "DwellTime", "PixelBandwidth", "PhaseEncodingAxis",
+    "PhaseEncodingDirection", "SliceEncodingDirection", "ImageOrientationPatientDICOM",
+    "InPlanePhaseEncodingDirectionDICOM", "NonlinearGradientCorrection", "ConversionSoftware",
+    "ConversionSoftwareVersion",
 )  # fmt: skip
 """Entries of dcm2niix's sidecar that are passed on; the others may name a person, an examination or a machine."""
 FREE_TEXT: Final = ("SeriesDescription", "ProtocolName")
@@ -80,7 +82,7 @@ def participants_of(root: Path) -> list[str]:
 
 
 def describe_raw_dataset(root: Path, label: str, person: Person) -> None:
-    """Add a participant to the table, and write what describes a dataset where it is not there yet; description last."""
+    """Add a participant to the table, and write what describes a dataset where it is absent; the description last."""
     _add_participant(root / PARTICIPANTS, label, person)
     columns = root / Path(PARTICIPANTS).with_suffix(".json").name
     if not columns.exists():
@@ -130,6 +132,6 @@ Made by dlqsm {version} (research software, not a medical device).
 - sub-*/anat: magnitude and phase of each echo (MEGRE, phase in radian), and a T1-weighted image where there was one
 - sourcedata/sub-*/anat: raw k-space in ISMRMRD form, where scans were given so
 
-Names, dates and numbers that could tell who was scanned, when or on which machine were left out. Images of the head show
-a face: deface the T1-weighted images before you share them.
+Names, dates and numbers that could tell who was scanned, when or on which machine were left out. Images of the head
+show a face: deface the T1-weighted images before you share them.
 """

@@ -76,8 +76,8 @@ def read_study(source: Path, scratch: Path) -> Study:
     heads = [(file, head) for file in found if (head := _head(file)) is not None]
     if not heads:
         raise InputError(
-            f"{source}: expected MR images in DICOM form; none of its {len(found)} files is one: give the folder or zip "
-            "file that the scanner exported"
+            f"{source}: expected MR images in DICOM form; none of its {len(found)} files is one: give the folder or "
+            "zip file that the scanner exported"
         )
     _require_one_person(heads)
     by_uid: dict[str, list[tuple[_File, Dataset]]] = {}
@@ -132,7 +132,9 @@ def _gunzipped(file: _File, scratch: Path) -> _File:
         with gzip.open(file.path) as packed, target.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
     except _UNREADABLE as error:
-        raise InputError(f"{file.shown}: expected a gzip file, but it cannot be read ({error}); export it again") from None
+        raise InputError(
+            f"{file.shown}: expected a gzip file, but it cannot be read ({error}); export it again"
+        ) from None
     return _File(target, file.shown)
 
 
@@ -141,8 +143,8 @@ def _require_inside(file: _File, names: list[str]) -> None:
         parts = PurePosixPath(name).parts + PureWindowsPath(name).parts
         if name.startswith("/") or PureWindowsPath(name).drive or ".." in parts:
             raise InputError(
-                f"{file.shown}: expected paths inside the zip file; '{name}' leaves it: do not trust this file, ask for "
-                "another"
+                f"{file.shown}: expected paths inside the zip file; '{name}' leaves it: do not trust this file, ask "
+                "for another"
             )
 
 
@@ -150,7 +152,7 @@ def _require_room(file: _File, n_bytes: int, scratch: Path) -> None:
     free = shutil.disk_usage(scratch).free
     if n_bytes > free:
         raise InputError(
-            f"{file.shown}: unpacked it takes {n_bytes / 1e9:.1f} GB; {free / 1e9:.1f} GB are free in {scratch.parent}: "
+            f"{file.shown}: takes {n_bytes / 1e9:.1f} GB unpacked; {free / 1e9:.1f} GB are free in {scratch.parent}; "
             "set TMPDIR to a larger disk"
         )
 

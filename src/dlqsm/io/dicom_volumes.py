@@ -23,7 +23,7 @@ _OPTIONS: Final = (
     "-g", "i",  # no defaults of the user's
     "-b", "y", "-ba", "y",  # a sidecar, without names and dates
     "-z", "n",
-    "-x", "i",  # neither cropped nor turned
+    "-x", "n",  # not cropped
     "-p", "y",  # Philips: the precise scaling
     "-d", "0", "-w", "2",
     "-f", "image_%e",
@@ -89,7 +89,9 @@ def convert_series(series: Series, scratch: Path) -> list[Volume]:
     _run(series, source, target)
     images = sorted(target.glob("*.nii"))
     if not images:
-        raise InputError(f"{series.shown}: dcm2niix made no image of {series}; export it again, or choose with --series")
+        raise InputError(
+            f"{series.shown}: dcm2niix made no image of {series}; export it again, or choose with --series"
+        )
     return [_volume(series, image) for image in images]
 
 
@@ -102,8 +104,8 @@ def _run(series: Series, source: Path, target: Path, call: Callable[..., Any] = 
     said = f"{done.stdout}\n{done.stderr}"
     if _INCOMPLETE.search(said):
         raise InputError(
-            f"{series.shown}: slices of {series} are missing, by dcm2niix; expected the whole series: export it again, or "
-            "leave it out with --series"
+            f"{series.shown}: slices of {series} are missing, by dcm2niix; expected the whole series: export it again, "
+            "or leave it out with --series"
         )
     if done.returncode != 0:
         reasons = [line.strip() for line in said.splitlines() if line.startswith("Error")]

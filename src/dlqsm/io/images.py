@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.core.units import TWO_PI
+from dlqsm.io.field_strength import believed_field_t
 from dlqsm.io.nifti import Image, read_image, require_same_grid
 from dlqsm.io.sidecars import inherited_sidecar
 
@@ -221,15 +222,23 @@ def _require_one_timing(
 
 
 def _field_strength(sidecars: list[dict[str, object]], option: float | None, decisions: dict[str, str]) -> float | None:
-    stored = {float(v) for s in sidecars if isinstance(v := s.get("MagneticFieldStrength"), int | float)}
     if option is not None:
         decisions["field_strength"] = f"{option:g} T, from the option --field-strength or the scan file"
         return option
+    stored, frequencies_mhz = (
+        {float(v) for s in sidecars if isinstance(v := s.get(key), int | float)}
+        for key in ("MagneticFieldStrength", "ImagingFrequency")
+    )
     if len(stored) > 1:
         raise InputError(f"the sidecars name several field strengths ({sorted(stored)} T); give --field-strength")
-    if stored:
-        decisions["field_strength"] = f"{min(stored):g} T, from the sidecars' MagneticFieldStrength"
-    return stored.pop() if stored else None
+    frequency_hz = 1e6 * sum(frequencies_mhz) / len(frequencies_mhz) if frequencies_mhz else None
+    field_t, sentence = believed_field_t(next(iter(stored), None), frequency_hz)
+    if field_t is not None:
+        named = "MagneticFieldStrength" if field_t in stored else "ImagingFrequency"
+        decisions["field_strength"] = f"{field_t:.6g} T, from the sidecars' {named}" + (
+            f" ({sentence})" if sentence else ""
+        )
+    return field_t
 
 
 def _b0_sentence(scan: Scan, *, given: bool) -> str:

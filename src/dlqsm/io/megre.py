@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,8 +94,8 @@ def _the_phase(source: Path, volumes: Sequence[Volume]) -> list[Volume]:
     if not groups:
         told = sorted({(v.component or "").lower() for v in volumes})
         raise InputError(
-            f"{source}: expected magnitude and phase images; found only {' and '.join(told) or 'no'} images: let the scanner "
-            "save and export the phase too"
+            f"{source}: expected magnitude and phase images; found only {' and '.join(told) or 'no'} images: let the "
+            "scanner save and export the phase too"
         )
     for prefer in (lambda g: g[0].is_3d, lambda g: len(g) > 1):
         groups = [g for g in groups if prefer(g)] or groups
@@ -111,8 +112,8 @@ def _the_magnitude(source: Path, phase: list[Volume], volumes: Sequence[Volume])
     groups = [g for g in groups if len(g) >= len(phase)] or groups
     if not groups:
         raise InputError(
-            f"{source}: no magnitude image has grid and echo times of the phase images of {phase[0].series}; export the "
-            "magnitude of the same scan too"
+            f"{source}: no magnitude image has grid and echo times of the phase images of {phase[0].series}; export "
+            "the magnitude of the same scan too"
         )
     if len(groups) > 1:
         raise _several("magnitude", [g[0].series for g in groups])
@@ -148,11 +149,11 @@ def _require_single(group: list[Volume]) -> None:
             raise InputError(
                 f"{shown}: {name} holds {volume.n_volumes} volumes of each echo; expected one: export one repetition"
             )
-    for one, other in zip(group, group[1:], strict=False):
+    for one, other in itertools.pairwise(group):
         if _same_time(one, other):
             raise InputError(
-                f"{shown}: {name} holds two {str(one.component).lower()} images of the echo at {_ms(one)}; expected one "
-                "(images of single coils, or of two repetitions, cannot be told apart): export one of each echo"
+                f"{shown}: {name} holds two {str(one.component).lower()} images of the echo at {_ms(one)}; expected "
+                "one (images of single coils, or of two repetitions, cannot be told apart): export one of each echo"
             )
 
 
@@ -161,8 +162,8 @@ def _require_both(phase: list[Volume], magnitude: list[Volume]) -> None:
         for volume in have:
             if not any(_same_time(volume, other) for other in lack):
                 raise InputError(
-                    f"{volume.series.shown}: the echo at {_ms(volume)} of {volume.series} has no {what} image; expected "
-                    f"magnitude and phase of every echo: export all images of {lack[0].series}"
+                    f"{volume.series.shown}: the echo at {_ms(volume)} of {volume.series} has no {what} image; "
+                    f"expected magnitude and phase of every echo: export all images of {lack[0].series}"
                 )
 
 

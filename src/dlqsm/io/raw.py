@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -11,10 +11,11 @@ from ismrmrd import xsd
 from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
-from dlqsm.core.raw import RawHeader, Readouts, calibration_region, require_calibration
+from dlqsm.core.raw import RawHeader, Readouts, Reference, calibration_region, require_calibration
 from dlqsm.core.scan import Grid
 from dlqsm.io import raw_layout as layout
 from dlqsm.io.raw_header import Encoding, parse_xml, read_encoding, read_protocol
+from dlqsm.io.raw_mend import mended_header
 from dlqsm.io.raw_order import Order, order_acquisitions
 from dlqsm.io.raw_write import write_raw
 
@@ -45,9 +46,14 @@ class RawFile:
 
     def readouts(self, first: int, last: int) -> Readouts:
         """Return lines ``first`` to ``last - 1``: reversed ones flipped, averages averaged, the echo centred."""
-        header, wanted = self.header, self.order.table[first:last]
-        out = np.zeros((wanted.size, header.n_coils, header.n_readout), np.complex64)
-        numbers = wanted.reshape(-1)
+        wanted = self.order.table[first:last]
+        shaped = self.acquisitions(wanted.reshape(-1))
+        shaped = shaped.reshape(*wanted.shape, self.header.n_coils, self.header.n_readout)
+        return shaped[:, :, 0] if wanted.shape[2] == 1 else shaped.mean(axis=2)
+
+    def acquisitions(self, numbers: NDArray[np.int64]) -> Readouts:
+        """Return acquisitions by number, ``(acquisition, coil, n_readout)``: flipped if reversed, and centred."""
+        out = np.zeros((numbers.size, self.header.n_coils, self.header.n_readout), np.complex64)
         places = np.argsort(numbers, kind="stable")
         runs = np.split(places, np.flatnonzero(np.diff(numbers[places]) != 1) + 1)
         with h5py.File(self.path, "r") as file:
@@ -56,8 +62,7 @@ class RawFile:
                 first_number = int(numbers[run[0]])
                 for place, flat in zip(run, samples[first_number : first_number + len(run)], strict=True):
                     self._place(out[place], int(numbers[place]), flat)
-        shaped = out.reshape(*wanted.shape, header.n_coils, header.n_readout)
-        return shaped[:, :, 0] if wanted.shape[2] == 1 else shaped.mean(axis=2)
+        return out
 
     def _place(self, target: Readouts, number: int, flat: NDArray[np.float32]) -> None:
         """Put one acquisition into ``target``, cut and shifted so that the echo sits at ``n // 2``."""
@@ -85,7 +90,7 @@ def read_raw(path: Path | str) -> RawFile:
     samples were taken, and the echo is moved to ``n // 2``. Averages are averaged, and the noise scan scaled to match.
     The grid has the reconstructed size along the readout and the encoded size along both phase axes. Calibration
     lines are found from the sampling itself; lines of a separate calibration scan serve where they fill cells that
-    imaging left empty, and are ignored elsewhere.
+    imaging left empty, and as reference where the imaging lines hold no calibration region.
 
     Parameters
     ----------
@@ -102,13 +107,14 @@ def read_raw(path: Path | str) -> RawFile:
         If the file is not ISMRMRD, not Cartesian, not 3-D, incomplete, or has no calibration region.
     """
     path = Path(path)
-    group, text, heads = _read_heads(path)
+    group, others, text, heads = _read_heads(path)
+    text, mended = mended_header(path, text)
     xml = parse_xml(path, text)
     encoding = read_encoding(path, xml)
     order, assumed = order_acquisitions(path, heads, encoding)
-    noise, assumed_of_noise = _read_noise(path, group, heads, order)
-    header = _header(path, xml, encoding, order, heads, noise, (*encoding.missing, *assumed, *assumed_of_noise))
-    return RawFile(path, header, group, order)
+    noise, assumed_of_noise = _read_noise(path, [group, *others], heads, order)
+    missing = (*mended, *encoding.missing, *assumed, *assumed_of_noise)
+    return _with_reference(RawFile(path, _header(path, xml, encoding, order, heads, noise, missing), group, order))
 
 
 def _header(
@@ -125,7 +131,6 @@ def _header(
     mask = np.zeros(encoding.shape[1:], dtype=bool)
     mask[order.lines[:, 0], order.lines[:, 1]] = True
     region = calibration_region(mask)
-    require_calibration(region, str(path))
     return RawHeader(
         grid=grid,
         n_readout=encoding.n_readout,
@@ -142,8 +147,24 @@ def _header(
     )
 
 
-def _read_heads(path: Path) -> tuple[str, bytes, NDArray[np.void]]:
-    """Name of the group, text of the XML header and all acquisition headers."""
+def _with_reference(raw: RawFile) -> RawFile:
+    """Add the separate calibration scan where the imaging lines hold no calibration region; refuse if there is none."""
+    if raw.header.calibration.any():
+        return raw
+    mask = np.zeros(raw.header.grid.shape[1:], dtype=bool)
+    lines = raw.order.reference_lines
+    mask[lines[:, 0], lines[:, 1]] = True
+    region = calibration_region(mask)
+    require_calibration(region, str(raw.path))
+    inside = region[lines[:, 0], lines[:, 1]]
+    reference = Reference(lines[inside], raw.acquisitions(raw.order.reference[inside]))
+    sentence = f"Coil sensitivities come from {int(inside.sum())} lines of a separate calibration scan."
+    missing = (*(s for s in raw.header.missing if "separate calibration scan" not in s), sentence)
+    return replace(raw, header=replace(raw.header, reference=reference, missing=missing))
+
+
+def _read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
+    """Name of the group with the images, names of others, text of the XML header and all acquisition headers."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; expected raw data in ISMRMRD form (.h5)")
     try:
@@ -154,13 +175,19 @@ def _read_heads(path: Path) -> tuple[str, bytes, NDArray[np.void]]:
         groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and {"xml", "data"} <= set(item)]
         if not groups:
             raise InputError(f"{path}: is HDF5 but not ISMRMRD: no group holds both 'xml' and 'data'")
-        group = layout.GROUP if layout.GROUP in groups else groups[0]
+        # siemens_to_ismrmrd -Z -M numbers measurements (dataset_1, ...); the last is the scan, those before prepare it.
+        groups.sort(key=lambda name: (name == layout.GROUP, len(name), name), reverse=True)
+        group = groups[0]
         data = file[group]["data"]
-        if not {"head", "data"} <= set(data.dtype.names or ()) or data.dtype["head"].names != layout.HEAD.names:
+        if not _is_ismrmrd(data):
             raise InputError(f"{path}: its acquisitions do not have the fields of ISMRMRD; convert the file again")
         heads = _headers_of(data)
         text = file[group]["xml"][0]
-    return group, text if isinstance(text, bytes) else str(text).encode(), heads
+    return group, groups[1:], text if isinstance(text, bytes) else str(text).encode(), heads
+
+
+def _is_ismrmrd(data: h5py.Dataset) -> bool:
+    return {"head", "data"} <= set(data.dtype.names or ()) and data.dtype["head"].names == layout.HEAD.names
 
 
 def _headers_of(data: h5py.Dataset) -> NDArray[np.void]:
@@ -190,20 +217,30 @@ def _headers_of(data: h5py.Dataset) -> NDArray[np.void]:
 
 
 def _read_noise(
-    path: Path, group: str, heads: NDArray[np.void], order: Order
+    path: Path, groups: list[str], heads: NDArray[np.void], order: Order
 ) -> tuple[NDArray[np.complex64] | None, tuple[str, ...]]:
-    """Samples of the noise scan ``(coil, n)``, scaled to the bandwidth and the averages of the imaging readouts."""
-    numbers = np.flatnonzero((heads["flags"] & layout.NOISE) != 0)
-    numbers = numbers[heads["active_channels"][numbers] == order.n_coils]
-    if not len(numbers):
-        return None, ("The raw data hold no noise scan that fits their coils.",)
+    """Samples of the noise scan ``(coil, n)``, scaled to the bandwidth and the averages of the imaging readouts.
+
+    The first of the groups that holds one is taken: that of the images, else a measurement before it.
+    """
     with h5py.File(path, "r") as file:
-        samples = file[group]["data"].fields("data")
-        parts = [samples[int(i)].view(np.complex64).reshape(order.n_coils, -1) for i in numbers]
+        for group in groups:
+            data = file[group]["data"]
+            if not _is_ismrmrd(data):
+                continue
+            own = heads if group == groups[0] else _headers_of(data)
+            numbers = np.flatnonzero(((own["flags"] & layout.NOISE) != 0) & (own["active_channels"] == order.n_coils))
+            if len(numbers):
+                samples = data.fields("data")
+                parts = [samples[int(i)].view(np.complex64).reshape(order.n_coils, -1) for i in numbers]
+                dwell_noise = float(own["sample_time_us"][numbers[0]])
+                break
+        else:
+            return None, ("The raw data hold no noise scan that fits their coils.",)
     noise = np.concatenate(parts, axis=1)
     if not np.isfinite(noise).all():
         raise InputError(f"{path}: its noise scan holds samples that are not finite; export the raw data again")
-    dwell_noise, dwell = (float(heads["sample_time_us"][i]) for i in (numbers[0], order.table[0, 0, 0]))
+    dwell = float(heads["sample_time_us"][order.table[0, 0, 0]])
     # The SD of noise goes with the root of the bandwidth, that is with 1 / root of the dwell time.
     scale = np.sqrt(dwell_noise / dwell) if min(dwell_noise, dwell) > 0 else 1.0
     return (noise * np.complex64(scale / np.sqrt(order.table.shape[2]))).astype(np.complex64), ()
@@ -215,5 +252,7 @@ def _grid(encoding: Encoding, head: np.void) -> tuple[Grid, tuple[str, ...]]:
     if np.abs(lengths - 1.0).max() > 1e-2 or abs(np.linalg.det(directions)) < 0.5:
         sentence = "The raw data give no directions of their axes; the array axes are taken as those of the scanner."
         return Grid.centred(encoding.shape, encoding.voxel_size_mm, np.eye(3)), (sentence,)
+    if encoding.counts_against_gradients:
+        directions = -directions
     position = np.asarray(head["position"], np.float64)
     return layout.grid_from_lps(encoding.shape, encoding.voxel_size_mm, position, directions), ()

@@ -11,9 +11,10 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Vector, check_echo_times
 from dlqsm.io import raw_layout as layout
+from dlqsm.io.field_strength import believed_field_t
 
-_FIELD_AGREEMENT = 1e-3
-"""Relative difference up to which nominal field and resonance frequency say the same."""
+_SHORTEST_TIME_S = 2e-4
+"""The longest echo time of a scan is longer than this; one below is seconds taken for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,18 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Sizes of the encoded data: the grid's shape and voxels, the readout, both phase axes."""
+    """Sizes of the encoded data: the grid's shape and voxels, the readout, both phase axes.
+
+    ``counts_against_gradients`` tells that the directions of the acquisitions are those of the gradients, and that the
+    signal turns with +2 pi k x, so that an inverse FFT counts voxels the other way round.
+    """
 
     n_readout: int
     shape: tuple[int, int, int]
     voxel_size_mm: Vector
     limits: tuple[Limit, Limit]
     missing: tuple[str, ...]
+    counts_against_gradients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ def read_encoding(path: Path, header: xsd.ismrmrdHeader) -> Encoding:
     if min(n.x, n.y, n.z) < 1 or min(fov.x, fov.y, fov.z, recon.fieldOfView_mm.x) <= 0:
         raise InputError(f"{path}: its encoded matrix {n.x} x {n.y} x {n.z} or field of view is not above zero")
     if n.z == 1:
-        raise InputError(f"{path}: holds 2-D data (encoded matrix {n.x} x {n.y} x 1); only 3-D data can be used")
+        missing.append("The raw data are one 2-D slice: images can be made of it, but no susceptibility.")
     nx = min(n.x, max(1, round(n.x * recon.fieldOfView_mm.x / fov.x)))
     if (recon.matrixSize.y, recon.matrixSize.z) != (n.y, n.z):
         missing.append(
@@ -85,23 +91,28 @@ def read_encoding(path: Path, header: xsd.ismrmrdHeader) -> Encoding:
     first = _limit("kspace_encode_step_1", limits.kspace_encoding_step_1, n.y, missing)
     second = _limit("kspace_encode_step_2", limits.kspace_encoding_step_2, n.z, missing)
     voxel = (fov.x / n.x, fov.y / n.y, fov.z / n.z)
-    return Encoding(n.x, (nx, n.y, n.z), voxel, (first, second), tuple(missing))
+    turned = _is_siemens(header)
+    if turned:
+        missing.append(
+            "Directions of a Siemens scan are those of the gradients; voxels of an inverse FFT count against them."
+        )
+    return Encoding(n.x, (nx, n.y, n.z), voxel, (first, second), tuple(missing), turned)
 
 
 def read_protocol(path: Path, header: xsd.ismrmrdHeader, n_echoes: int) -> Protocol:
     """Echo times [s], repetition time [s], flip angle [degrees] and main field [T]."""
     missing: list[str] = []
     sequence = header.sequenceParameters or xsd.sequenceParametersType()
-    times = tuple(time * units.S_PER_MS for time in sequence.TE)
-    if not times:
-        missing.append("The raw data give no echo times.")
-    elif len(times) != n_echoes:
+    times = _echo_times(sequence, n_echoes, missing)
+    if len(times) > n_echoes:
         raise InputError(
             f"{path}: its header gives {len(times)} echo times, its acquisitions hold {n_echoes} echoes (contrasts); "
             "correct sequenceParameters/TE"
         )
     try:
         check_echo_times(times)
+        if times and max(times) < _SHORTEST_TIME_S:
+            raise InputError(f"the longest is {max(times):g} s")
     except InputError as error:
         raise InputError(f"{path}: sequenceParameters/TE must be in milliseconds: {error}") from error
     field_t = _field_strength(header, missing)
@@ -111,10 +122,33 @@ def read_protocol(path: Path, header: xsd.ismrmrdHeader, n_echoes: int) -> Proto
     return Protocol(times, tr, flip, field_t, tuple(missing))
 
 
+def _echo_times(sequence: xsd.sequenceParametersType, n_echoes: int, missing: list[str]) -> tuple[float, ...]:
+    """Echo times [s]; none where the header gives fewer than there are echoes, as ge_to_ismrmrd does beyond two."""
+    given = list(sequence.TE)
+    while given and given[-1] == 0:
+        given.pop()
+    if not given:
+        missing.append("The raw data give no echo times.")
+    elif len(given) < n_echoes:
+        missing.append(f"The header gives {len(given)} echo times for {n_echoes} echoes; they are not used.")
+        given = []
+    return tuple(time * units.S_PER_MS for time in given)
+
+
+def _is_siemens(header: xsd.ismrmrdHeader) -> bool:
+    """Whether siemens_to_ismrmrd wrote the header; compare MRpro, issue 828."""
+    system = header.acquisitionSystemInformation
+    return system is not None and "siemens" in str(system.systemVendor or "").lower()
+
+
 def _limit(name: str, limit: xsd.limitType | None, size: int, missing: list[str]) -> Limit:
     if limit is None:
         missing.append(f"The header has no encoding limits for {name}; its centre is taken as {size // 2}.")
         return Limit(name, 0, size - 1, size // 2, size)
+    if limit.center == limit.minimum < limit.maximum:
+        centre = limit.minimum + size // 2
+        missing.append(f"The header puts the centre of {name} at its first line; it is taken as {centre}.")
+        return Limit(name, limit.minimum, limit.maximum, centre, size)
     return Limit(name, limit.minimum, limit.maximum, limit.center, size)
 
 
@@ -123,15 +157,12 @@ def _field_strength(header: xsd.ismrmrdHeader, missing: list[str]) -> float | No
     nominal = system.systemFieldStrength_T if system is not None else None
     conditions = header.experimentalConditions
     frequency_hz = conditions.H1resonanceFrequency_Hz if conditions is not None else 0
-    measured = frequency_hz / units.GAMMA_BAR_HZ_PER_T if frequency_hz else None
-    if nominal and measured and abs(measured - nominal) > _FIELD_AGREEMENT * nominal:
-        missing.append(
-            f"The header says {nominal} T, its resonance frequency {measured:.4f} T; the frequency is believed."
-        )
-        return measured
-    if not (nominal or measured):
+    field_t, sentence = believed_field_t(nominal, frequency_hz)
+    if sentence:
+        missing.append(sentence)
+    elif field_t is None:
         missing.append("The raw data give no field strength.")
-    return nominal or measured or None
+    return field_t
 
 
 def _check_phase_convention(path: Path, header: xsd.ismrmrdHeader, missing: list[str]) -> None:

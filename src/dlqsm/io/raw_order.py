@@ -31,6 +31,8 @@ class Order:
         Samples between the discarded ones.
     centre_sample
         Sample at the centre of k-space.
+    reference, reference_lines
+        Acquisitions of a separate calibration scan that are no lines, and their ky, kz; empty where there are none.
     """
 
     lines: NDArray[np.int32]
@@ -41,6 +43,8 @@ class Order:
     first_sample: int
     last_sample: int
     centre_sample: int
+    reference: NDArray[np.int64]
+    reference_lines: NDArray[np.int32]
 
     def window(self, reverse: bool, n_readout: int) -> tuple[slice, slice]:
         """Samples to take (of the flipped readout, if reversed) and where to put them, the centre at ``n // 2``."""
@@ -54,10 +58,13 @@ class Order:
 
 def order_acquisitions(path: Path, heads: NDArray[np.void], encoding: Encoding) -> tuple[Order, tuple[str, ...]]:
     """Sort the imaging acquisitions into lines, echoes and averages; refuse what does not fit; say what was assumed."""
+    heads, missing = _with_partitions(heads, encoding)
     flags, idx = heads["flags"], heads["idx"]
     imaging = np.flatnonzero((flags & (layout.NOISE | layout.NOT_IMAGING)) == 0)
+    imaging, said = _of_one_encoding(heads, imaging)
     _refuse_other_scans(path, heads[imaging])
-    imaging, missing = _without_spare_calibration(flags, idx, imaging)
+    imaging, reference, spare = _without_spare_calibration(heads, imaging)
+    missing = (*missing, *said, *spare)
     cells = _cells(path, idx[imaging], encoding.limits)
     lines, line_of = _lines_in_order(cells)
     table = _table(path, idx[imaging], imaging, line_of, lines)
@@ -77,6 +84,8 @@ def order_acquisitions(path: Path, heads: NDArray[np.void], encoding: Encoding) 
         first_sample=pre,
         last_sample=n_stored - post,
         centre_sample=centre,
+        reference=reference,
+        reference_lines=_cells(path, idx[reference], encoding.limits) if len(reference) else lines[:0],
     )
     return order, missing
 
@@ -96,20 +105,57 @@ def _refuse_other_scans(path: Path, heads: NDArray[np.void]) -> None:
             raise InputError(f"{path}: '{name}' changes between acquisitions; expected one slab in one place")
 
 
-def _without_spare_calibration(
-    flags: NDArray[np.uint64], idx: NDArray[np.void], imaging: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Leave out lines of a separate calibration scan that imaging has too, or that lack echoes."""
-    separate = (flags[imaging] & layout.CALIBRATION_ONLY) != 0
-    if not separate.any() or separate.all():
+def _with_partitions(heads: NDArray[np.void], encoding: Encoding) -> tuple[NDArray[np.void], tuple[str, ...]]:
+    """Headers whose slice counter numbers partitions, as ge_to_ismrmrd writes 3-D scans, with the right counter."""
+    slices, partitions = heads["idx"]["slice"], heads["idx"]["kspace_encode_step_2"]
+    n = encoding.shape[2]
+    if n == 1 or partitions.any() or int(slices.max(initial=0)) + 1 != n:
+        return heads, ()
+    heads = heads.copy()
+    heads["idx"]["kspace_encode_step_2"], heads["idx"]["slice"] = slices, 0
+    heads["position"] = heads["position"][slices == n // 2][0]
+    sentence = f"The slice counter runs over the {n} partitions of a 3-D scan, and is taken for the partition."
+    return heads, (sentence,)
+
+
+def _of_one_encoding(heads: NDArray[np.void], imaging: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Leave out acquisitions of other encodings than the first, such as calibration scans of another resolution."""
+    other = heads["encoding_space_ref"][imaging] != 0
+    if not other.any() or other.all():
         return imaging, ()
+    return imaging[~other], (f"{int(other.sum())} readouts of another encoding are not used.",)
+
+
+def _without_spare_calibration(
+    heads: NDArray[np.void], imaging: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
+    """Imaging lines, and readouts of a separate calibration scan that fill no empty cell; what was left out, in words.
+
+    A line of such a scan counts as imaging where it has all echoes and no imaging line is there; the others can serve
+    as reference, as far as they have the length of imaging readouts.
+    """
+    flags, idx = heads["flags"][imaging], heads["idx"]
+    separate = ((flags & layout.CALIBRATION_ONLY) != 0) & ((flags & layout.CALIBRATION_AND_IMAGING) == 0)
+    none = imaging[:0]
+    if not separate.any() or separate.all():
+        return imaging, none, ()
+    lengths = heads["number_of_samples"][imaging]
+    fits = lengths == lengths[~separate][0]
     key = _cell_key(idx[imaging])
     n_echoes = len(np.unique(idx["contrast"][imaging[~separate]]))
-    calibration_cells, counts = np.unique(key[separate], return_counts=True)
-    useful = calibration_cells[(counts >= n_echoes) & ~np.isin(calibration_cells, key[~separate])]
-    spare = separate & ~np.isin(key, useful)
+    cells, counts = np.unique(key[separate & fits], return_counts=True)
+    useful = cells[(counts >= n_echoes) & ~np.isin(cells, key[~separate])]
+    spare = separate & ~(fits & np.isin(key, useful))
     sentence = f"{int(spare.sum())} readouts of a separate calibration scan that repeat imaging lines are not used."
-    return imaging[~spare], (sentence,) if spare.any() else ()
+    return imaging[~spare], _one_each(imaging[spare & fits], idx), (sentence,) if spare.any() else ()
+
+
+def _one_each(numbers: NDArray[np.int64], idx: NDArray[np.void]) -> NDArray[np.int64]:
+    """One acquisition a cell: the first of the first echo."""
+    first_echo = idx["contrast"][numbers] == idx["contrast"][numbers].min(initial=np.iinfo(np.uint16).max)
+    numbers = numbers[first_echo]
+    _, first = np.unique(_cell_key(idx[numbers]), return_index=True)
+    return numbers[np.sort(first)]
 
 
 def _cell_key(idx: NDArray[np.void]) -> NDArray[np.int64]:

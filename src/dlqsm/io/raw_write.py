@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import h5py
@@ -19,7 +19,9 @@ _CHUNK_RECORDS = 256
 _NO_TRAJECTORY = np.empty(0, np.float32)
 
 
-def write_raw(path: Path | str, raw: RawData, *, extra: Mapping[str, float | str] | None = None) -> None:
+def write_raw(
+    path: Path | str, raw: RawData, *, extra: Mapping[str, float | str] | None = None, states_phase: bool = True
+) -> None:
     """Write raw data as an ISMRMRD file: one acquisition for each line and echo, in the order of acquisition.
 
     The phase convention, signal ~ exp(+i 2 pi f TE), and the net acceleration are user parameters; ``position`` is
@@ -34,6 +36,8 @@ def write_raw(path: Path | str, raw: RawData, *, extra: Mapping[str, float | str
         Raw data; read in pieces.
     extra
         More user parameters: numbers go to ``userParameterDouble``, text to ``userParameterString``.
+    states_phase
+        Whether the phase convention is known, and stated.
 
     Raises
     ------
@@ -45,10 +49,11 @@ def write_raw(path: Path | str, raw: RawData, *, extra: Mapping[str, float | str
         raise InputError(f"{path}: ISMRMRD counts in 16 bits; grid {header.grid.shape} is too large for it")
     with h5py.File(path, "w") as file:
         group = file.create_group(layout.GROUP)
-        text = xsd.ToXML(_xml(header, dict(extra or {})))
-        group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))[0] = text.encode()
+        _write_xml(group, _xml(header, dict(extra or {}), states_phase=states_phase))
         noise = _noise_records(header)
-        n_records = len(noise) + len(header.lines) * header.n_echoes
+        reference = _reference_records(header)
+        n_imaging = len(header.lines) * header.n_echoes
+        n_records = len(noise) + n_imaging + len(reference)
         data = group.create_dataset(
             "data", (n_records,), layout.RECORD, maxshape=(None,), chunks=(min(_CHUNK_RECORDS, max(n_records, 1)),)
         )
@@ -58,6 +63,29 @@ def write_raw(path: Path | str, raw: RawData, *, extra: Mapping[str, float | str
             start = first * header.n_echoes
             block = _records(heads[start : start + samples.shape[0] * header.n_echoes], samples)
             data[len(noise) + start : len(noise) + start + len(block)] = block
+        data[len(noise) + n_imaging :] = reference
+
+
+def write_acquisitions(
+    path: Path, header: xsd.ismrmrdHeader, heads: NDArray[np.void], samples: Iterable[NDArray[np.complex64]]
+) -> None:
+    """Write acquisitions as they are, each ``(coil, sample)``, with the header given; an old file is replaced."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group(layout.GROUP)
+        _write_xml(group, header)
+        data = group.create_dataset(
+            "data", (len(heads),), layout.RECORD, maxshape=(None,), chunks=(min(_CHUNK_RECORDS, max(len(heads), 1)),)
+        )
+        coming = iter(samples)
+        for first in range(0, len(heads), _CHUNK_RECORDS):
+            some = heads[first : first + _CHUNK_RECORDS]
+            data[first : first + len(some)] = np.concatenate(
+                [_records(some[i : i + 1], next(coming)[None]) for i in range(len(some))]
+            )
+
+
+def _write_xml(group: h5py.Group, header: xsd.ismrmrdHeader) -> None:
+    group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))[0] = xsd.ToXML(header).encode()
 
 
 def _records(heads: NDArray[np.void], samples: NDArray[np.complex64]) -> NDArray[np.void]:
@@ -81,6 +109,16 @@ def _noise_records(header: RawHeader) -> NDArray[np.void]:
         head["center_sample"] = 0
         records.append(_records(head, piece[None]))
     return np.concatenate(records)
+
+
+def _reference_records(header: RawHeader) -> NDArray[np.void]:
+    """The separate calibration scan, as an echo of its own kind after the imaging lines."""
+    if header.reference is None:
+        return np.empty(0, layout.RECORD)
+    heads = _blank_heads(header, len(header.reference.lines))
+    heads["flags"] = layout.CALIBRATION_ONLY
+    heads["idx"]["kspace_encode_step_1"], heads["idx"]["kspace_encode_step_2"] = header.reference.lines.T
+    return _records(heads, header.reference.samples)
 
 
 def _image_heads(header: RawHeader, first_counter: int) -> NDArray[np.void]:
@@ -112,11 +150,11 @@ def _blank_heads(header: RawHeader, n: int) -> NDArray[np.void]:
     return heads
 
 
-def _xml(header: RawHeader, extra: dict[str, float | str]) -> xsd.ismrmrdHeader:
+def _xml(header: RawHeader, extra: dict[str, float | str], *, states_phase: bool) -> xsd.ismrmrdHeader:
     field_t = header.field_strength_t
     numbers = {layout.ACCELERATION_NAME: header.acceleration} if len(header.lines) else {}
     numbers |= {name: value for name, value in extra.items() if not isinstance(value, str)}
-    texts = {layout.PHASE_NAME: layout.PHASE_CONVENTION}
+    texts = {layout.PHASE_NAME: layout.PHASE_CONVENTION} if states_phase else {}
     texts |= {name: value for name, value in extra.items() if isinstance(value, str)}
     return xsd.ismrmrdHeader(
         version=1,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dlqsm.config import QsmConfig
+from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums, lag_sums_of_polar
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.units import TWO_PI
@@ -105,8 +106,10 @@ def map_susceptibility(
     Raises
     ------
     InputError
-        If echo times or field strength are unknown, or no voxel enters the mask.
+        If there is but one slice, echo times or field strength are unknown, or no voxel enters the mask.
     """
+    if min(scan.grid.shape) == 1:
+        raise InputError(f"the images have shape {scan.grid.shape}, one slice; susceptibility needs a volume")
     config, clock, hz_per_ppm = config or QsmConfig(), _Clock(report), scan.hz_per_ppm
     magnitude = sums.power.sum(0).sqrt()
     with clock("field"):

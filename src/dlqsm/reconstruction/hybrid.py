@@ -217,22 +217,24 @@ def _scratch(shape: tuple[int, ...], folder: Path | None, memory_bytes: int) -> 
 def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.complex64], NDArray[np.int32]]:
     """Coil covariance over all echoes, low resolution first echo ``(coil, kx, line)``, and its lines."""
     header = raw.header
-    ny, nz = header.grid.shape[1:]
-    near = np.abs(header.lines - np.array([ny // 2, nz // 2])).max(axis=1) <= extent // 2
-    chosen = np.flatnonzero(header.calibration & near)
+    reference = header.reference
+    lines = header.lines if reference is None else reference.lines
+    usable = header.calibration if reference is None else np.ones(len(lines), bool)
+    near = np.abs(lines - np.array(header.grid.shape[1:]) // 2).max(axis=1) <= extent // 2
+    chosen = np.flatnonzero(usable & near)
     if not len(chosen):
         raise InputError("the raw data have no calibration lines; they are needed for the coil sensitivities")
     covariance = np.zeros((header.n_coils, header.n_coils), np.complex128)
     parts = []
     for some in np.array_split(chosen, -(-len(chosen) // _LINES_AT_ONCE)):
-        samples = read_lines(raw, some)
+        samples = read_lines(raw, some) if reference is None else reference.samples[some][:, None]
         middle = header.n_readout // 2
         centre = samples[..., max(middle - extent // 2, 0) : middle + extent // 2 + 1]
         flat = aligned(np.moveaxis(centre, 2, 0)).reshape(header.n_coils, -1)
         covariance += (flat @ flat.mH).numpy()
         planes = _transform_readout(aligned(samples[:, 0]), header.grid.shape[0])
         parts.append(crop_kspace(fftc(planes, (-1,)), [min(extent, planes.shape[-1])]).permute(1, 2, 0).numpy())
-    return covariance, np.concatenate(parts, axis=2), header.lines[chosen]
+    return covariance, np.concatenate(parts, axis=2), lines[chosen]
 
 
 def _noise_of(raw: RawData) -> tuple[Matrix, str]:
