@@ -33,6 +33,9 @@ HOMES = {
     "distributed": ("cohort",),
     "dask_jobqueue": ("cohort",),
     "psutil": ("cohort",),
+    "pydicom": ("io",),
+    "dcm2niix": ("io",),
+    "twixtools": ("io",),
 }
 NUMERIC_ONLY = ("core", "acquisition", "reconstruction")
 NUMERIC = {"torch", "numpy", "scipy", "numba", "dlqsm"}

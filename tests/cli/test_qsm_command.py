@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from dlqsm.cli import main
+from dlqsm.core.scan import Grid
 from dlqsm.io.maps import UNCERTAINTY_UNITS, UNITS
 from dlqsm.io.nifti import read_image, read_volume, write_volume
 from dlqsm.io.sidecars import inherited_sidecar
@@ -219,6 +220,15 @@ def test_what_qsm_refuses(phantom: Path, tmp_path: Path, refused: Refused) -> No
     (tmp_path / "scan.json").write_text(json.dumps({"shape": [1, 2, 3]}))
     assert "(1, 2, 3)" in refused("qsm", out, *words, "--scan", tmp_path / "scan.json")
     assert not out.exists()
+
+
+def test_one_slice_is_refused(tmp_path: Path, refused: Refused) -> None:
+    grid = Grid((28, 30, 1), (1.6, 1.6, 4.0))
+    for name in ("magnitude", "phase"):
+        write_volume(tmp_path / f"{name}.nii.gz", torch.rand((*grid.shape, 2)) + 0.5, grid)
+    words = ["--phase-unit", "rad", "--echo-times", "0.003", "0.006", "--field-strength", "3"]
+    said = refused("qsm", tmp_path / "out", *_images(tmp_path), *words)
+    assert "one slice; susceptibility needs a volume" in said
 
 
 def test_no_field_strength(phantom: Path, tmp_path: Path, refused: Refused) -> None:

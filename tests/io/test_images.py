@@ -50,6 +50,17 @@ def test_sidecars_tell_everything(tmp_path: Path) -> None:
     assert series.n_not_finite == 0
 
 
+def test_the_resonance_frequency_is_believed_where_the_nominal_field_disagrees(tmp_path: Path) -> None:
+    """A scanner called 3 T that runs at 123.26 MHz has 2.895 T: 3.5 % of every susceptibility."""
+    series = _read(*_pair(tmp_path, Units="rad", ImagingFrequency=123.26))
+    assert series.scan.field_strength_t == pytest.approx(123.26e6 / 42.577478461e6)
+    assert "the frequency is believed" in series.decisions["field_strength"]
+    agreeing = _read(*_pair(tmp_path, Units="rad", ImagingFrequency=127.75))
+    assert agreeing.scan.field_strength_t == 3
+    given = _read(*_pair(tmp_path, Units="rad", ImagingFrequency=123.26), field_strength_t=2.9)
+    assert given.scan.field_strength_t == 2.9
+
+
 def test_files_are_sorted_by_their_echo_time(tmp_path: Path) -> None:
     magnitude, phase = _pair(tmp_path, Units="rad")
     series, swapped = _read(magnitude, phase), _read(magnitude[::-1], phase[::-1])

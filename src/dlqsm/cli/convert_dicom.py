@@ -19,7 +19,7 @@ from dlqsm.io.bids import SUFFIX
 from dlqsm.io.bids_write import describe_raw_dataset, image_path, images_of_scan, safe_sidecar, write_image
 from dlqsm.io.dicom_files import Study, read_study
 from dlqsm.io.dicom_header import Person, Series
-from dlqsm.io.dicom_volumes import Volume, convert_series
+from dlqsm.io.dicom_volumes import Volume, convert_series, unit_after_rescale
 from dlqsm.io.images import phase_in_radian
 from dlqsm.io.megre import Megre, find_megre
 from dlqsm.io.nifti import read_image, read_volume
@@ -84,16 +84,25 @@ def _check(megre: Megre, phase_unit: str | None, talk: Talk) -> None:
     times = " ".join(f"{1000 * float(v.echo_time_s or 0.0):g}" for v in megre.phase)
     talk.say(f"  magnitude: {megre.magnitude[0].series}; phase: {megre.phase[0].series}")
     talk.say(f"  {len(megre.phase)} echoes at {times} ms, {grid.shape} voxels")
-    talk.say(f"  phase unit: {decisions['phase_unit']}")
+    talk.say(f"  phase unit: {decisions['phase_unit']}; sign: as stored")
+    if str(megre.phase[0].sidecar.get("Manufacturer", "")).upper().startswith("GE"):
+        talk.say(
+            "  note: GE headers do not tell the sign of the phase; see that veins are bright in the susceptibility"
+        )
     talk.say(f"  B0 direction: ({direction}) along the array axes, from the affine")
     talk.say(f"  T1w: {megre.t1w.series if megre.t1w else 'none'}")
 
 
 def _phase(volume: Volume, phase_unit: str | None, decisions: dict[str, str]) -> torch.Tensor:
+    """Phase in rad; the unit by the option, by the DICOM rescale, or by what sidecar and NIfTI header tell."""
+    image = read_image(volume.path)
+    by_rescale = None if phase_unit else unit_after_rescale(volume.series, image)
     try:
-        values = phase_in_radian(read_image(volume.path), volume.sidecar, phase_unit, decisions)
+        values = phase_in_radian(image, volume.sidecar, phase_unit or by_rescale, decisions)
     except InputError as error:
         raise InputError(str(error).replace(str(volume.path), f"{volume.series.shown}: {volume.series}")) from None
+    if by_rescale:
+        decisions["phase_unit"] = f"{by_rescale}, from the rescale type of the DICOM headers and the NIfTI scaling"
     return _three_axes(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
 
 

@@ -82,10 +82,14 @@ def participants_of(root: Path) -> list[str]:
 
 
 def describe_raw_dataset(root: Path, label: str, person: Person) -> None:
-    """Add a participant to the table, and write what describes a dataset where it is absent; the description last."""
-    _add_participant(root / PARTICIPANTS, label, person)
+    """Add a participant to the table, and write what describes a dataset where it is absent; the description last.
+
+    A participant with raw data alone gets no row: BIDS demands a folder of images for each.
+    """
+    if (root / label).is_dir():
+        _add_participant(root / PARTICIPANTS, label, person)
     columns = root / Path(PARTICIPANTS).with_suffix(".json").name
-    if not columns.exists():
+    if (root / PARTICIPANTS).exists() and not columns.exists():
         write_json(columns, _ABOUT_PEOPLE)
     if not any((root / name).exists() for name in ("README", "README.md", "README.txt", "README.rst")):
         write_text(root / "README", README.format(version=dlqsm.__version__))

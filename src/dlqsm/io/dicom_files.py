@@ -173,6 +173,8 @@ def _head(file: _File) -> Dataset | None:
         head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
     except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
         raise InputError(f"{file.shown}: its DICOM header cannot be read ({error}); export it again") from None
+    if "Modality" not in head and "MediaStorageSOPClassUID" not in head.file_meta:
+        raise InputError(f"{file.shown}: its DICOM header ends before it tells what the file is; export it again")
     return head if head.get("Modality") == "MR" and "Rows" in head else None
 
 

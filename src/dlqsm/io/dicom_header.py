@@ -22,10 +22,15 @@ _NAMED: Final = (
 TAGS: Final = (
     *_NAMED, "Modality", "Rows", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType", "Manufacturer",
     "ComplexImageComponent", "NumberOfFrames", "StudyDate", "PatientAge", "PatientSex", "ScanningSequence",
-    "EchoPlanarPulseSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "EchoPlanarPulseSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "RealWorldValueMappingSequence",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     _GE_CREATOR, _GE_COMPONENT,
 )  # fmt: skip
+Rescale = tuple[float, float, str]
+"""Slope and intercept from stored values to the unit that the third entry names; empty where a header names none."""
 _SHORTEST_NAME: Final = 3
+_PHASE_UNITS: Final = ("mrad", "rad")
+_NEUTRAL: Final = (("Slope", 1.0), ("Intercept", 0.0))
 _OLDEST: Final = 89
 """Ages above are told as 89+, as BIDS advises, since they would point to a person."""
 
@@ -46,6 +51,8 @@ class Series:
         What its images are: of `COMPONENTS`, or `MIXED` where a header does not tell.
     is_echo_planar
         Whether it was read by an echo train, which no gradient-echo scan for QSM is.
+    phase_rescales
+        Rescaling of its phase images, each kind once.
     """
 
     number: int
@@ -54,6 +61,7 @@ class Series:
     shown: str
     components: frozenset[str]
     is_echo_planar: bool
+    phase_rescales: frozenset[Rescale] = frozenset()
 
     def __str__(self) -> str:
         return f"series {self.number} '{self.description}'"
@@ -90,8 +98,9 @@ def series_of(files: list[tuple[Path, str]], heads: list[Dataset]) -> Series:
         str(first.get("SeriesDescription", "")),
         tuple(path for path, _ in files),
         files[0][1],
-        frozenset(component for head in heads for component in _components(head)),
+        frozenset(component for head in heads for component, _ in _images(head)),
         any(_is_echo_planar(head) for head in heads),
+        frozenset(rescale for head in heads for component, rescale in _images(head) if component == "PHASE"),
     )
 
 
@@ -118,14 +127,36 @@ def _tells(word: str, component: str) -> bool:
     return word in (component, letter) or word.startswith((f"{component} ", f"{letter}_"))
 
 
-def _components(head: Dataset) -> set[str]:
-    """What the images of a file are, frame by frame where it holds several."""
+def _images(head: Dataset) -> set[tuple[str, Rescale]]:
+    """What the images of a file are and how they are scaled, frame by frame where it holds several."""
+    own = _component_of_head(head)
     frames = head.get("PerFrameFunctionalGroupsSequence")
     if not frames:
-        return {_component_of_head(head) or MIXED}
-    shared = head.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    told = {_component_of_frame(frame) or _component_of_frame(shared[0]) for frame in frames}
-    return {name or _component_of_head(head) or MIXED for name in told}
+        return {(own or MIXED, _rescale(head, head))}
+    shared = (head.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    return {
+        (_component_of_frame(frame) or _component_of_frame(shared) or own or MIXED, _rescale_of_frame(frame, shared))
+        for frame in frames
+    }
+
+
+def _rescale_of_frame(frame: Dataset, shared: Dataset) -> Rescale:
+    for group in (frame, shared):
+        scaling = group.get("PixelValueTransformationSequence")
+        if scaling:
+            return _rescale(scaling[0], group)
+    return _rescale(frame, frame)
+
+
+def _rescale(scaling: Dataset, group: Dataset) -> Rescale:
+    """The unit is that of RescaleType where this is one of phase, else that of the real-world values."""
+    slope, intercept = (float(scaling.get(f"Rescale{name}") or default) for name, default in _NEUTRAL)
+    named = str(scaling.get("RescaleType", "") or "").lower()
+    mapping = group.get("RealWorldValueMappingSequence")
+    if named not in _PHASE_UNITS and mapping:
+        codes = mapping[0].get("MeasurementUnitsCodeSequence")
+        named = str(codes[0].get("CodeValue", "")).lower() if codes else ""
+    return slope, intercept, named if named in _PHASE_UNITS else ""
 
 
 def _component_of_frame(group: Dataset) -> str | None:

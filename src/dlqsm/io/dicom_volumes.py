@@ -16,7 +16,7 @@ import dcm2niix
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.dicom_header import Series, component_of
-from dlqsm.io.nifti import read_grid, read_shape
+from dlqsm.io.nifti import Image, read_grid, read_shape
 from dlqsm.io.outputs import read_json
 
 _OPTIONS: Final = (
@@ -31,6 +31,7 @@ _OPTIONS: Final = (
 _ENDINGS: Final = {"ph": "PHASE", "real": "REAL", "imaginary": "IMAGINARY"}
 """How dcm2niix ends the name of an image that is no magnitude."""
 _INCOMPLETE: Final = re.compile(r"Missing images|Interslice distance varies|images may be missing", re.IGNORECASE)
+_SAME_SCALE: Final = 1e-3
 _LIMIT_S: Final = 3600
 
 
@@ -93,6 +94,18 @@ def convert_series(series: Series, scratch: Path) -> list[Volume]:
             f"{series.shown}: dcm2niix made no image of {series}; export it again, or choose with --series"
         )
     return [_volume(series, image) for image in images]
+
+
+def unit_after_rescale(series: Series, image: Image) -> str | None:
+    """The unit of a phase image that the DICOM headers name, as dcm2niix leaves it or divided by 1000; else None."""
+    if len(series.phase_rescales) != 1:
+        return None
+    ((slope, intercept, unit),) = series.phase_rescales
+    for name, factor in (("mrad", 1.0), ("rad", 1e-3)) if unit == "mrad" else (("rad", 1.0),):
+        scaled = math.isclose(image.slope, slope * factor, rel_tol=_SAME_SCALE)
+        if unit and scaled and math.isclose(image.intercept, intercept * factor, rel_tol=_SAME_SCALE):
+            return name
+    return None
 
 
 def _run(series: Series, source: Path, target: Path, call: Callable[..., Any] = subprocess.run) -> None:

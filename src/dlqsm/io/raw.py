@@ -16,7 +16,7 @@ from dlqsm.core.scan import Grid
 from dlqsm.io import raw_layout as layout
 from dlqsm.io.raw_header import Encoding, parse_xml, read_encoding, read_protocol
 from dlqsm.io.raw_mend import mended_header
-from dlqsm.io.raw_order import Order, order_acquisitions
+from dlqsm.io.raw_order import Order, order_acquisitions, with_partitions
 from dlqsm.io.raw_write import write_raw
 
 __all__ = ["RawFile", "read_raw", "write_raw"]
@@ -111,9 +111,10 @@ def read_raw(path: Path | str) -> RawFile:
     text, mended = mended_header(path, text)
     xml = parse_xml(path, text)
     encoding = read_encoding(path, xml)
+    heads, moved = with_partitions(heads, encoding)
     order, assumed = order_acquisitions(path, heads, encoding)
     noise, assumed_of_noise = _read_noise(path, [group, *others], heads, order)
-    missing = (*mended, *encoding.missing, *assumed, *assumed_of_noise)
+    missing = (*mended, *encoding.missing, *moved, *assumed, *assumed_of_noise)
     return _with_reference(RawFile(path, _header(path, xml, encoding, order, heads, noise, missing), group, order))
 
 

@@ -58,13 +58,12 @@ class Order:
 
 def order_acquisitions(path: Path, heads: NDArray[np.void], encoding: Encoding) -> tuple[Order, tuple[str, ...]]:
     """Sort the imaging acquisitions into lines, echoes and averages; refuse what does not fit; say what was assumed."""
-    heads, missing = _with_partitions(heads, encoding)
     flags, idx = heads["flags"], heads["idx"]
     imaging = np.flatnonzero((flags & (layout.NOISE | layout.NOT_IMAGING)) == 0)
     imaging, said = _of_one_encoding(heads, imaging)
     _refuse_other_scans(path, heads[imaging])
     imaging, reference, spare = _without_spare_calibration(heads, imaging)
-    missing = (*missing, *said, *spare)
+    missing = (*said, *spare)
     cells = _cells(path, idx[imaging], encoding.limits)
     lines, line_of = _lines_in_order(cells)
     table = _table(path, idx[imaging], imaging, line_of, lines)
@@ -105,7 +104,7 @@ def _refuse_other_scans(path: Path, heads: NDArray[np.void]) -> None:
             raise InputError(f"{path}: '{name}' changes between acquisitions; expected one slab in one place")
 
 
-def _with_partitions(heads: NDArray[np.void], encoding: Encoding) -> tuple[NDArray[np.void], tuple[str, ...]]:
+def with_partitions(heads: NDArray[np.void], encoding: Encoding) -> tuple[NDArray[np.void], tuple[str, ...]]:
     """Headers whose slice counter numbers partitions, as ge_to_ismrmrd writes 3-D scans, with the right counter."""
     slices, partitions = heads["idx"]["slice"], heads["idx"]["kspace_encode_step_2"]
     n = encoding.shape[2]

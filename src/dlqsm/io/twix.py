@@ -39,6 +39,7 @@ _COUNTERS: Final = {
     "set": "Set",
     "segment": "Seg",
 }
+_MOST_PARTS: Final = 64
 _NOISE_READOUT_US: Final = 7680.0
 """Duration of a noise readout within a measurement, since software VD, as siemens_to_ismrmrd takes it."""
 
@@ -110,8 +111,7 @@ def _samples(scan: TwixScan) -> Iterator[NDArray[np.complex64]]:
 
 
 def _measurements(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; expected Siemens raw data (meas.dat)")
+    _require_start(path)
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), np.errstate(all="ignore"):
@@ -126,6 +126,17 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
     if not found or not found[-1]["mdb"]:
         raise InputError(f"{path}: expected Siemens raw data (twix, meas.dat); it holds no readouts")
     return list(found)
+
+
+def _require_start(path: Path) -> None:
+    """The first numbers of such a file: few measurements, or (before VD) the length of a header and its few parts."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; expected Siemens raw data (meas.dat)")
+    with path.open("rb") as file:
+        start = file.read(2 * np.dtype("<u4").itemsize)
+    first, second = np.frombuffer(start, "<u4") if len(start) == 8 else (0, 0)
+    if not 0 < second <= _MOST_PARTS or first > path.stat().st_size:
+        raise InputError(f"{path}: expected Siemens raw data (twix, meas.dat); it does not begin as such a file does")
 
 
 def _require_end(path: Path, measurement: dict[str, Any]) -> None:
