@@ -12,7 +12,9 @@ from ismrmrd import xsd
 from ismrmrd.hdf5 import acquisition_dtype
 from raw_fixtures import rewrite, small_raw, written
 
+from dlqsm.cli import main
 from dlqsm.core.checks import InputError
+from dlqsm.core.raw import MemoryRaw, ReversedEchoes
 from dlqsm.io.raw import read_raw, write_raw
 
 
@@ -138,6 +140,26 @@ class TestPhilips:
         header = read_raw(rewrite(written(tmp_path), tmp_path / "p.h5", bare)).header
         assert header.scan.b0_direction == (0.0, 0.0, 1.0)
         assert any("no directions" in sentence for sentence in header.missing)
+
+    def test_echoes_read_backwards_without_a_flag_are_told(self, tmp_path: Path) -> None:
+        raw = small_raw(n_readout=32)
+        shape = np.exp(-((np.arange(32) - 11.0) ** 2) / 18.0)
+        spectrum = np.fft.fftshift(np.fft.fft(np.fft.ifftshift(shape)))
+        samples = np.broadcast_to(spectrum, (len(raw.header.lines), 2, 3, 32)).astype(np.complex64)
+        forward = MemoryRaw(raw.header, samples)
+        backward = ReversedEchoes(raw.header, forward, (1,))
+        write_raw(tmp_path / "forward.h5", forward)
+        write_raw(tmp_path / "backward.h5", backward)
+        assert read_raw(tmp_path / "forward.h5").header.missing == ()
+        (sentence,) = read_raw(tmp_path / "backward.h5").header.missing
+        assert "Echoes 2 look mirrored along the readout" in sentence and "--reverse-echoes 2" in sentence
+        turned = tmp_path / "turned.h5"
+        words = ["convert", tmp_path / "backward.h5", turned, "--reverse-echoes", "2", "--quiet"]
+        assert main([str(word) for word in words]) == 0
+        assert np.array_equal(read_raw(turned).readouts(0, 20), samples[:20])
+        assert read_raw(turned).header.missing == ()
+        words[4] = "3"
+        assert main([*[str(word) for word in words], "--overwrite"]) == 2
 
 
 class TestGe:

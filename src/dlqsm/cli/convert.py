@@ -41,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         metavar="rad|mrad|siemens|range:LO:HI",
         help="unit of the phase as stored (default: from the headers)",
     )
+    raw = parser.add_argument_group("ISMRMRD")
+    raw.add_argument(
+        "--reverse-echoes",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="echoes read backwards without a flag, counted from 1",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -30,6 +30,8 @@ Entities = Mapping[str, str | None]
 
 def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
     """Run the command for DICOM images."""
+    if arguments.reverse_echoes:
+        raise InputError(f"--reverse-echoes is for raw data; {arguments.source} is taken for DICOM images")
     entities = target_entities(arguments, arguments.out)
     require_new(images_of_scan(arguments.out, entities), overwrite=arguments.overwrite)
     with tempfile.TemporaryDirectory(prefix="dlqsm-convert-") as folder:

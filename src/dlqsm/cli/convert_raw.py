@@ -6,13 +6,14 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_new, target_entities
 from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
-from dlqsm.core.raw import RawHeader
+from dlqsm.core.raw import RawHeader, ReversedEchoes
 from dlqsm.io.bids_write import describe_raw_dataset, raw_data_path
 from dlqsm.io.dicom_header import Person
 from dlqsm.io.outputs import output_folder
@@ -32,7 +33,7 @@ def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     _require_no_dicom_options(arguments)
     if arguments.out.suffix.lower() in _ISMRMRD:
         require_free(arguments.out, overwrite=arguments.overwrite)
-        with _converted(arguments.source, arguments.out, talk) as written:
+        with _converted(arguments, arguments.out, talk) as written:
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             written.replace(arguments.out)
         return
@@ -40,7 +41,7 @@ def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     target = raw_data_path(arguments.out, entities)
     require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
     with (
-        _converted(arguments.source, target, talk) as written,
+        _converted(arguments, target, talk) as written,
         output_folder(arguments.out, overwrite=True, produces=()) as root,
     ):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,26 +50,25 @@ def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
 
 
 @contextmanager
-def _converted(source: Path, target: Path, talk: Talk) -> Iterator[Path]:
+def _converted(arguments: argparse.Namespace, target: Path, talk: Talk) -> Iterator[Path]:
     """A whole ISMRMRD file on the disk of the target, which `dlqsm recon` can read; gone when the block ends."""
     nearest = next(folder for folder in target.absolute().parents if folder.is_dir())
     try:
         with tempfile.TemporaryDirectory(prefix=".dlqsm-convert-", dir=nearest) as folder:
             written = Path(folder) / "raw.h5"
             with talk.working("convert"):
-                header = _convert(source, written, talk)
+                header = _convert(arguments.source, written, arguments.reverse_echoes, talk)
             _tell(header, talk)
             yield written
     except PermissionError as error:
         raise InputError(f"{nearest}: cannot be written to ({error.strerror})") from None
 
 
-def _convert(source: Path, written: Path, talk: Talk) -> RawHeader:
+def _convert(source: Path, written: Path, reverse_echoes: list[int] | None, talk: Talk) -> RawHeader:
     if not is_twix(source):
-        raw = read_raw(source)
-        stated = not any("sign of their phase" in sentence for sentence in raw.header.missing)
-        write_raw(written, raw, states_phase=stated)
-        return raw.header
+        return _rewrite(source, written, reverse_echoes)
+    if reverse_echoes:
+        raise InputError(f"--reverse-echoes is for ISMRMRD files; {source} tells itself which readouts are reversed")
     scan = read_twix(source)
     write_twix(written, scan)
     if scan.n_left_out:
@@ -77,6 +77,17 @@ def _convert(source: Path, written: Path, talk: Talk) -> RawHeader:
         return read_raw(written).header
     except InputError as error:
         raise InputError(str(error).replace(str(written), str(source))) from None
+
+
+def _rewrite(source: Path, written: Path, reverse_echoes: list[int] | None) -> RawHeader:
+    """ISMRMRD in dlqsm's own order, with what it holds of people left behind."""
+    raw = read_raw(source)
+    echoes = tuple(sorted({number - 1 for number in reverse_echoes or ()}))
+    if echoes and not (echoes[0] >= 0 and echoes[-1] < raw.header.n_echoes):
+        raise InputError(f"--reverse-echoes must be of 1 to {raw.header.n_echoes}, the echoes of {source}")
+    stated = not any("sign of their phase" in sentence for sentence in raw.header.missing)
+    write_raw(written, ReversedEchoes(raw.header, raw, echoes) if echoes else raw, states_phase=stated)
+    return replace(raw.header, missing=read_raw(written).header.missing) if echoes else raw.header
 
 
 def _tell(header: RawHeader, talk: Talk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,6 +182,27 @@ class SelectedRaw:
     def readouts(self, first: int, last: int) -> Readouts:
         """Return lines ``first`` to ``last - 1`` of the chosen ones."""
         return read_lines(self.source, self.chosen[first:last])
+
+
+@dataclass(frozen=True)
+class ReversedEchoes:
+    """Raw data some echoes of which were read backwards though nothing said so; ``echoes`` counts from 0."""
+
+    header: RawHeader
+    source: RawData
+    echoes: tuple[int, ...]
+
+    def readouts(self, first: int, last: int) -> Readouts:
+        """Return lines ``first`` to ``last - 1``, those echoes flipped about the centre ``n // 2``."""
+        samples = self.source.readouts(first, last).copy()
+        for echo in self.echoes:
+            samples[:, echo] = flip_about_centre(samples[:, echo])
+        return samples
+
+
+def flip_about_centre(samples: NDArray[Any]) -> NDArray[Any]:
+    """Turn the last axis round so that sample ``n // 2`` stays; of an even number the first is kept by wrapping."""
+    return np.roll(samples[..., ::-1], 1 - samples.shape[-1] % 2, axis=-1)
 
 
 def undersample(

@@ -11,7 +11,14 @@ from ismrmrd import xsd
 from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
-from dlqsm.core.raw import RawHeader, Readouts, Reference, calibration_region, require_calibration
+from dlqsm.core.raw import (
+    RawHeader,
+    Readouts,
+    Reference,
+    calibration_region,
+    flip_about_centre,
+    require_calibration,
+)
 from dlqsm.core.scan import Grid
 from dlqsm.io import raw_layout as layout
 from dlqsm.io.raw_header import Encoding, parse_xml, read_encoding, read_protocol
@@ -21,6 +28,8 @@ from dlqsm.io.raw_write import write_raw
 
 __all__ = ["RawFile", "read_raw", "write_raw"]
 
+_SHORTEST_PROFILE, _MIRRORED_LEAST, _MIRRORED_MORE = 16, 0.9, 0.1
+"""Samples of a profile, its correlation with that of the first echo once it is turned round, and by how much more."""
 _HEAD_BLOCK = 256
 """Records read at once where their headers come only with their samples."""
 
@@ -115,7 +124,8 @@ def read_raw(path: Path | str) -> RawFile:
     order, assumed = order_acquisitions(path, heads, encoding)
     noise, assumed_of_noise = _read_noise(path, [group, *others], heads, order)
     missing = (*mended, *encoding.missing, *moved, *assumed, *assumed_of_noise)
-    return _with_reference(RawFile(path, _header(path, xml, encoding, order, heads, noise, missing), group, order))
+    raw = RawFile(path, _header(path, xml, encoding, order, heads, noise, missing), group, order)
+    return _with_word_on_mirrored_echoes(_with_reference(raw))
 
 
 def _header(
@@ -162,6 +172,33 @@ def _with_reference(raw: RawFile) -> RawFile:
     sentence = f"Coil sensitivities come from {int(inside.sum())} lines of a separate calibration scan."
     missing = (*(s for s in raw.header.missing if "separate calibration scan" not in s), sentence)
     return replace(raw, header=replace(raw.header, reference=reference, missing=missing))
+
+
+def _with_word_on_mirrored_echoes(raw: RawFile) -> RawFile:
+    """Say which echoes look read backwards without the flag of it, as those of philips_to_ismrmrd are."""
+    header = raw.header
+    central = int(np.abs(header.lines - np.array(header.grid.shape[1:]) // 2).sum(axis=1).argmin())
+    kspace = np.fft.ifftshift(raw.readouts(central, central + 1)[0], axes=-1)
+    profiles = np.abs(np.fft.fftshift(np.fft.ifft(kspace, axis=-1), axes=-1)).sum(axis=1)
+    mirrored = [n + 1 for n, profile in enumerate(profiles) if _is_mirrored(profiles[0], profile)]
+    if not mirrored:
+        return raw
+    named = " ".join(map(str, mirrored))
+    sentence = (
+        f"Echoes {named} look mirrored along the readout, and no flag says that they were read backwards; turn "
+        f"them with dlqsm convert RAW.h5 OUT.h5 --reverse-echoes {named}."
+    )
+    return replace(raw, header=replace(header, missing=(*header.missing, sentence)))
+
+
+def _is_mirrored(first: NDArray[np.floating], other: NDArray[np.floating]) -> bool:
+    if len(first) < _SHORTEST_PROFILE:
+        return False
+    likeness = [
+        float(np.corrcoef(first, profile)[0, 1]) if np.ptp(first) * np.ptp(profile) > 0 else 0.0
+        for profile in (other, flip_about_centre(other))
+    ]
+    return likeness[1] > _MIRRORED_LEAST and likeness[1] > likeness[0] + _MIRRORED_MORE
 
 
 def _read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
