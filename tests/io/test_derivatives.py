@@ -87,7 +87,7 @@ def test_sources_are_told_by_dataset(tmp_path: Path) -> None:
 def test_the_dataset_describes_itself(tmp_path: Path) -> None:
     out, bids = tmp_path / "derivatives" / "dlqsm", tmp_path
     out.mkdir(parents=True)
-    describe(out, bids, "study", "my_atlas")
+    describe(out, bids, "study", str(tmp_path / "folders" / "my_atlas"))
     content = json.loads((out / "dataset_description.json").read_text())
     assert content["DatasetType"] == "derivative"
     assert content["GeneratedBy"][0]["Name"] in out.name
