@@ -182,7 +182,7 @@ def uri(path: Path, out: Path, bids: Path) -> str:
 
 
 def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
-    """Write what describes the derivatives as a dataset: dataset_description.json last; ``atlas`` is a name or folder."""
+    """Write what describes the derivatives as a dataset, dataset_description.json last; ``atlas``: a name or folder."""
     atlas = Path(atlas).resolve().name
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_text(out / "README", README.format(name=name, version=dlqsm.__version__))
