@@ -10,7 +10,7 @@ from dlqsm.core.raw import MemoryRaw, undersample
 from dlqsm.reconstruction import HALO_PLANES, LINEAR, RECONSTRUCTIONS
 from dlqsm.reconstruction.hybrid import calibrate, to_hybrid
 from dlqsm.reconstruction.linear import sense
-from dlqsm.reconstruction.noise import local_noise_sd, zero_filled_noise
+from dlqsm.reconstruction.noise import local_noise_sd, reliability, zero_filled_noise
 from dlqsm.reconstruction.reconstruct import reconstruct
 from dlqsm.reconstruction.sensitivity import espirit
 
@@ -137,6 +137,22 @@ def test_the_noise_map_of_cs_is_that_of_repeats_of_the_scan(halved, options):
     stated = reconstruct(halved.raw, "cs", options).noise_sd
     ratio = (stated.square()[halved.mask].mean() / spread.square()[halved.mask].mean()).sqrt()
     assert 0.75 < float(ratio) < 1.3
+
+
+def test_what_stands_for_the_error_varies_as_the_root_of_the_noise():
+    noise_sd, power = torch.tensor([[[1.0, 4.0, 0.0]]]), torch.tensor([[[3.0, 1.0, 0.0]]])
+    level = ((3.0 * 1.0 + 1.0 * 16.0) / 4.0) ** 0.5
+    expected = torch.tensor([[[1.0, 4.0, 0.0]]]).mul(level).sqrt()
+    torch.testing.assert_close(reliability(noise_sd, power), expected)
+    torch.testing.assert_close(reliability(7.0 * noise_sd, power), 7.0 * expected)
+    torch.testing.assert_close(reliability(torch.full((2, 2, 2), 3.0), torch.rand(2, 2, 2)), torch.full((2, 2, 2), 3.0))
+    assert torch.equal(reliability(noise_sd, torch.zeros_like(power)), noise_sd)
+
+
+def test_lag_sums_have_the_noise_of_a_linear_method_and_what_stands_for_the_error_of_another(halved):
+    linear, sparse = (reconstruct(halved.raw, method) for method in ("sense", "cs"))
+    assert torch.equal(linear.lag_sums.noise_sd, linear.noise_sd)
+    assert torch.equal(sparse.lag_sums.noise_sd, reliability(sparse.noise_sd, sparse.lag_sums.power[0]))
 
 
 def test_the_noise_of_full_data_is_one(full):

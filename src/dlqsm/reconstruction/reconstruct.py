@@ -24,6 +24,7 @@ from dlqsm.reconstruction.noise import (
     image_change,
     local_noise_sd,
     local_rms,
+    reliability,
     replica_slab,
     with_more_noise,
     zero_filled_noise,
@@ -47,7 +48,8 @@ class ReconstructedImages:
     images
         Combined, phase-true, ``(echo, x, y, z)`` complex64.
     lag_sums
-        `LagSums` over the channels that the method leaves (coils for ``zero``, one for ``sense``).
+        `LagSums` over the channels that the method leaves (coils for ``zero``, one for ``sense``); their noise is
+        ``noise_sd``, or `reliability` where the method is not linear.
     noise_sd
         Standard deviation of one component of one such channel, ``(x, y, z)``.
     uncombined
@@ -135,12 +137,11 @@ def reconstruct(
     report(_PREPARED)
     times = raw.header.echo_times_s if uncertainty else None
     plan = _Plan(method, run, maps, hybrid, slabs, uncombined, times, seed, place)
-    images, sums, coil_images, change = _reconstruct_slabs(plan, report)
+    images, sums, noise_sd, coil_images, change = _reconstruct_slabs(plan, report)
     watch.lap("reconstruction")
     decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
     if method in NETWORKS:
         decisions["network"] = describe_weights(method, (options or {}).get("weights"))
-    noise_sd = torch.zeros_like(sums.power[0]) if sums.noise_sd is None else sums.noise_sd
     uncertainty_hz = None
     if change is not None:
         uncertainty_hz = FIELD_UNCERTAINTY[method] * local_rms(change) * field_sd_hz(images, raw.header.echo_times_s)
@@ -185,8 +186,8 @@ class _Slab:
 
 def _reconstruct_slabs(
     plan: _Plan, report: Progress
-) -> tuple[torch.Tensor, LagSums, torch.Tensor | None, torch.Tensor | None]:
-    """Combined images, lag sums with noise, the coil images if kept, and the field's change by noise if asked for."""
+) -> tuple[torch.Tensor, LagSums, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Combined images, lag sums, noise, the coil images if kept, and the field's change by noise if asked for."""
     hybrid, keep = plan.hybrid, plan.hybrid.sampling_mask.to(plan.device)
     shape = (hybrid.n_planes, *hybrid.plane_shape)
     n_echoes = hybrid.samples.shape[1]
@@ -219,7 +220,8 @@ def _reconstruct_slabs(
         report(_PREPARED + (1.0 - _PREPARED) * planes.stop / hybrid.n_planes)
     exact = torch.full(shape, zero_filled_noise(keep, NOISE_SD))
     noise_sd = exact if plan.method == "zero" else local_noise_sd(replica)
-    return images, LagSums(lags, power, noise_sd, n_channels), coil_images, change
+    stated = noise_sd if plan.method in LINEAR else reliability(noise_sd, power[0])
+    return images, LagSums(lags, power, stated, n_channels), noise_sd, coil_images, change
 
 
 def _reconstruct_slab(plan: _Plan, planes: range, keep: torch.Tensor) -> _Slab:
