@@ -7,7 +7,7 @@ and chi has one strength throughout, so that what changes is the field in the nu
 
     python benchmarks/scale.py FOLDER --accelerations 3 4 5
 
-Takes 15 GB of FOLDER, 12 GB of memory and half an hour of two processor cores for the paper's matrix.
+Takes 5 GB of FOLDER, 5 GB of memory and 25 minutes of one processor core, nearly all for the paper's matrix.
 """
 
 from __future__ import annotations
