@@ -360,6 +360,10 @@ def test_files_of_another_kind_are_refused(tmp_path: Path):
     (tmp_path / "text.h5").write_text("not HDF5")
     with pytest.raises(InputError, match="not an HDF5 file"):
         read_raw(tmp_path / "text.h5")
+    whole = written(tmp_path)
+    (tmp_path / "half.h5").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(InputError, match="is an HDF5 file that is cut off or damaged"):
+        read_raw(tmp_path / "half.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["images/data"] = np.zeros(3)
     with pytest.raises(InputError, match="HDF5 but not ISMRMRD"):

@@ -208,6 +208,8 @@ def _read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
+        if h5py.is_hdf5(path):
+            raise InputError(f"{path}: is an HDF5 file that is cut off or damaged; copy or export it again") from error
         raise InputError(f"{path}: is not an HDF5 file; expected raw data in ISMRMRD form (.h5)") from error
     with file:
         groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and {"xml", "data"} <= set(item)]
