@@ -1,7 +1,12 @@
 """``dlqsm run`` as a command: what it refuses, and one participant through every real stage."""
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,9 +91,28 @@ class TestRefusals:
         assert "Traceback" not in said.err
 
 
+def _run_and_kill(bids: Path, out: Path, seen: Path) -> None:
+    """Run, and kill as ``kill -9`` does as soon as a file is there."""
+    command = (sys.executable, "-c", "import sys; from dlqsm.cli import main; sys.exit(main())")
+    words = ("run", str(bids), str(out), "participant", "--quiet")
+    with subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 600
+        while not seen.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
 @pytest.mark.slow
 def test_one_virtual_participant_through_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Simulate, run, lose the table, then the transforms too: the same bytes again; then the group of one."""
+    """Simulate, run, lose the table, then the transforms too: the same bytes again; then the group of one.
+
+    The run that makes the transforms anew is killed once it has them; the next one reads them.
+    """
     bids, out, protocol = tmp_path / "bids", tmp_path / "out", tmp_path / "coarse.toml"
     protocol.write_text(PROTOCOL)
     words = ["--participants", "1", "--seed", "3", "--protocol", str(protocol), "--arms", "PI2", "DL3", "--quiet"]
@@ -109,8 +133,21 @@ def test_one_virtual_participant_through_every_stage(tmp_path: Path, capsys: pyt
     assert "(kept)" in (out / "logs" / "sub-001.log").read_text()
     path.unlink()
     shutil.rmtree(out / "sub-001" / "xfm")
+    _run_and_kill(bids, out, out / "sub-001" / "xfm" / "from-PI2_to-virtual_xfm.json")
+    assert not path.exists()
+    kept, before = _times(out / "sub-001" / "xfm"), (out / "logs" / "sub-001.log").read_text()
     assert main(["run", str(bids), str(out), "participant", "--quiet"]) == 0
     assert path.read_bytes() == first
+    assert _times(out / "sub-001" / "xfm") == kept
+    log = (out / "logs" / "sub-001.log").read_text().removeprefix(before)
+    assert (
+        re.findall(r"nuclei: (\S+_xfm.*?) [\d.]+ s", log)
+        == [
+            "from-PI2_to-DL3_xfm (kept)",
+            "from-PI2_to-virtual_xfm (kept)",
+        ]
+        * 2
+    )  # each arm on its own grid, then all on that of the reference
     accounts = json.loads((out / "sub-001" / "sub-001_desc-registration_qsmaccount.json").read_text())
     assert not any("another head" in warning for account in accounts.values() for warning in account["warnings"])
     assert main(["run", str(bids), str(out), "group", "--quiet"]) == 0

@@ -14,15 +14,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import pytest
 from cohort_study import Run, quick_words, records, tables
-from distributed import LocalCluster
+from distributed import CancelledError, LocalCluster
+from distributed.comm.core import CommClosedError
 
 from dlqsm.cli import main
 from dlqsm.cohort import dask_clusters
 from dlqsm.cohort.dask_clusters import SETTINGS, Healer
+from dlqsm.cohort.dask_schedule import each_on
+from dlqsm.core.checks import InputError
 
 PRELOAD = {"distributed.worker.preload": ["dask_preload"]}
 
@@ -174,6 +178,27 @@ def test_an_interrupted_run_leaves_nothing_half_written(study: Path, quick: Path
     assert "Traceback" not in said
     left = [path.name for path in out.rglob("*") if path.is_file()]
     assert not [name for name in left if name.startswith((".partial", ".dlqsm")) or name.endswith(".running")]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "raised"),
+    [
+        (CommClosedError("in TCP"), "running", InputError),
+        (CancelledError("lost"), "connecting", InputError),
+        (RuntimeError("Client not running"), "closed", InputError),
+        (RuntimeError("a defect"), "running", RuntimeError),
+    ],
+)
+def test_whatever_dask_raises_when_its_scheduler_is_gone_is_one_sentence(
+    error: Exception, status: str, raised: type[Exception]
+) -> None:
+    def submit(*_: object, **__: object) -> None:
+        raise error
+
+    client = SimpleNamespace(status=status, submit=submit, cancel=lambda futures: None)
+    said = "scheduler went away; start it anew, and run again" if raised is InputError else "a defect"
+    with pytest.raises(raised, match=said):
+        each_on(client, print, [()])  # type: ignore[arg-type]
 
 
 class TestSchedulersThatCannotBeUsed:

@@ -232,7 +232,10 @@ def about_worker(out: str, device: str, code: str) -> str:
 @contextmanager
 def _quiet_logs() -> Iterator[None]:
     """Dask's own remarks are for those who debug it: failures are told by the outcome of each participant."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    # Dask gives some loggers below these a level of their own.
+    names = {"distributed", "tornado", "asyncio"}
+    below = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in names]
+    loggers = [logging.getLogger(name) for name in {*names, *below}]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:

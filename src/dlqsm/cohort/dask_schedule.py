@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from dask.delayed import delayed
 from distributed import CancelledError, Client, Future, wait
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from dlqsm.cohort.attempts import LOST, MARKER, n_tries
@@ -27,6 +29,8 @@ from dlqsm.io.bids import ParticipantSource
 
 Run = Callable[[Task, Sequence[Result], ParticipantSource, Plan, Hooks, Listener], Result]
 _LOOK_AROUND_S: Final = 10.0
+_CONNECTED: Final = "running"
+"""Status of a client whose scheduler answers."""
 _BLAMED: Final = 20
 """Times that a participant's tasks may lose their process before they begin, until one of them counts as failed."""
 
@@ -74,7 +78,7 @@ def run_on(
     waiting = iter(enumerate(people))
     under_way: dict[str, _UnderWay] = {}
     outcomes: dict[str, Outcome] = {}
-    try:
+    with _futures_of(client, lambda: [future for one in under_way.values() for future in one.futures]):
         while True:
             for rank, person in itertools.islice(waiting, at_once - len(under_way)):
                 announce(person, plan, listen)
@@ -93,24 +97,42 @@ def run_on(
                     del under_way[label]
                     outcomes[label] = conclude(one.person, plan, one.results)
                     ended(outcomes[label])
-    finally:
-        client.cancel([future for one in under_way.values() for future in one.futures])
 
 
 def each_on(
     client: Client, function: Callable[..., Any], items: Iterable[tuple[Any, ...]], *, look: Look | None = None
 ) -> list[Any]:
     """Call a function with each tuple of arguments on the workers: `schedule.Each`."""
-    futures = [client.submit(function, *item, pure=False) for item in items]
-    try:
+    futures: list[Future[Any]] = []
+    with _futures_of(client, lambda: futures):
+        futures += [client.submit(function, *item, pure=False) for item in items]
         left = set(futures)
         while left:
             left -= _first_done(client, list(left), look=look)
         return [
             future.result() if future.status == "finished" else _told(future.exception(), None) for future in futures
         ]
+
+
+@contextmanager
+def _futures_of(client: Client, left: Callable[[], list[Future[Any]]]) -> Iterator[None]:
+    """Give up the futures that are left at the end of the block, and tell in one sentence if the scheduler went away.
+
+    What Dask raises then depends on what the client was about: a lost connection, cancelled futures, a closed client.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if isinstance(error, CancelledError | CommClosedError) or client.status != _CONNECTED:
+            raise InputError(
+                "the Dask scheduler went away; start it anew, and run again to go on where it stopped"
+            ) from None
+        raise
     finally:
-        client.cancel(futures)
+        if client.status == _CONNECTED:
+            client.cancel(left())
 
 
 @dataclass(slots=True)
@@ -150,7 +172,7 @@ class Look:
 
 
 def _first_done(client: Client, futures: Sequence[Future[Any]], *, look: Look | None) -> set[Future[Any]]:
-    """The futures that have ended, once one has; raises `InputError` where none ever will."""
+    """The futures that have ended, once one has; raises `InputError` where all workers stay away."""
     while True:
         if look is not None:
             look.around()
@@ -159,10 +181,6 @@ def _first_done(client: Client, futures: Sequence[Future[Any]], *, look: Look | 
                 return set(wait(futures, timeout=_LOOK_AROUND_S, return_when="FIRST_COMPLETED").done)
         except TimeoutError:
             continue
-        except CancelledError:
-            raise InputError(
-                "the Dask scheduler went away; start it anew, and run again to go on where it stopped"
-            ) from None
 
 
 @dataclass(slots=True)
