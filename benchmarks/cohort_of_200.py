@@ -2,10 +2,10 @@
 
 One coarse virtual participant is simulated and linked to 200 labels; the raw data of three are cut off, text, and not
 finite. ``dlqsm run`` works through them in one process, whose memory is sampled every second. The registration takes
-over half a minute a participant at any matrix, so that a stand-in takes its place (``tests/cohort/standin.py``), and
-the first participants are run with the real one afterwards::
+over half a minute a participant at any matrix, so that a stand-in takes its place (``tests/cohort/standin.py``); a few
+participants are run with the real one before::
 
-    python benchmarks/cohort_of_200.py FOLDER --real 12
+    python benchmarks/cohort_of_200.py FOLDER --real 20
 """
 
 from __future__ import annotations
@@ -67,17 +67,18 @@ class Ran:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--participants", type=int, default=200)
-    parser.add_argument("--real", type=int, default=12, help="participants with the real registration; 0: none")
+    parser.add_argument("--participants", type=int, default=200, help="with the stand-in; 0: none")
+    parser.add_argument("--real", type=int, default=20, help="participants with the real registration; 0: none")
     parser.add_argument("--report", type=Path, default=REPORT)
     options = parser.parse_args()
     record, bids, n = Record(options.report), options.folder / "bids", options.participants
-    labels = [f"sub-{number + 1:03d}" for number in range(n)]
+    labels = [f"sub-{number + 1:03d}" for number in range(max(n, options.real))]
     make_cohort(options.folder, bids, labels)
-    spoilt = spoil(bids, (labels[n // 3], labels[n // 2], labels[-2]))
-    cohort(record, options.folder, labels, spoilt)
     if options.real:
-        real(record, options.folder, [label for label in labels if label not in spoilt][: options.real])
+        real(record, options.folder, labels[: options.real])
+    if n:
+        spoilt = spoil(bids, (labels[n // 3], labels[n // 2], labels[n - 2]))
+        cohort(record, options.folder, labels[:n], spoilt)
     return 1 if record.failed else 0
 
 
