@@ -201,6 +201,19 @@ def test_whatever_dask_raises_when_its_scheduler_is_gone_is_one_sentence(
         each_on(client, print, [()])  # type: ignore[arg-type]
 
 
+def test_workers_that_dask_has_forgotten_are_started_again() -> None:
+    """Dask drops a worker from the cluster's list 15 s after it was lost, and starts none in its place."""
+    closed, asked = [], []
+    nannies = {0: SimpleNamespace(is_alive=lambda: True), 1: SimpleNamespace(is_alive=lambda: False, close="close 1")}
+    spec = dict.fromkeys((0, 1, 2))
+    cluster = SimpleNamespace(workers=nannies, worker_spec=spec, sync=closed.append, scale=asked.append)
+    healer = Healer(cluster, 3)  # type: ignore[arg-type]
+    healer()
+    assert (closed, asked) == ([], []), "they may be about to start"
+    healer()
+    assert (closed, asked, list(nannies)) == (["close 1"], [3], [0])
+
+
 class TestSchedulersThatCannotBeUsed:
     def refusal(self, study: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
         capsys.readouterr()

@@ -90,10 +90,13 @@ class Healer:
 
     def __call__(self) -> None:
         """Replace those that were gone at the call before, and are still."""
-        gone = {name for name, nanny in self.cluster.workers.items() if not nanny.is_alive()}
-        for name in gone & self.gone_before:
-            self.cluster.sync(self.cluster.workers.pop(name).close)
-        if gone & self.gone_before:
+        nannies = self.cluster.workers  # without those that Dask has forgotten, some seconds after they were lost
+        names = self.cluster.worker_spec
+        gone = {name for name in names if name not in nannies or not nannies[name].is_alive()}
+        lost = gone & self.gone_before
+        for name in lost & set(nannies):
+            self.cluster.sync(nannies.pop(name).close)
+        if lost:
             self.cluster.scale(self.n_workers)  # opens what is in the cluster's specification, and missing
         self.gone_before = gone - self.gone_before
 
