@@ -15,12 +15,12 @@ from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
 
 
 class TestTost:
-    def test_the_example_of_toster(self):
-        # R: TOSTER, "An Introduction to t_TOST": t_TOST(extra ~ group, data = sleep, paired = TRUE, eqb = 0.5)
-        # prints t-test -4.062, p 0.003; lower -2.777, p 0.989; upper -5.348, p below 0.001, 9 degrees of freedom each.
-        found = tost_paired(FIRST_DRUG, SECOND_DRUG, 0.5)
-        assert round(found.p, 3) == 0.989 == round(stats.t.sf(-2.777, 9), 3)
-        assert round(bland_altman(FIRST_DRUG, SECOND_DRUG).p, 3) == 0.003
+    def test_the_sleep_data_of_student(self):
+        # R's t.test on them, paired: t = -4.0621, 9 degrees of freedom, p = 0.002833, mean of the differences -1.58; so
+        # that the standard error is 1.58 / 4.0621, and the larger one-sided p at a margin of 0.5 that of (-1.58 + 0.5).
+        published = stats.t.sf((-1.58 + 0.5) / (1.58 / 4.0621), 9)
+        assert tost_paired(FIRST_DRUG, SECOND_DRUG, 0.5).p == pytest.approx(published, abs=1e-5)
+        assert bland_altman(FIRST_DRUG, SECOND_DRUG).p == pytest.approx(0.002833, abs=5e-7)
 
     @pytest.mark.parametrize("margin", [5.0, 20.0, 60.0])
     def test_it_is_statsmodels(self, margin):

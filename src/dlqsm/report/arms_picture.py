@@ -77,19 +77,32 @@ def arms_picture(report: ParticipantReport) -> ArmsPicture | None:
     top = figure.get_figheight() - TOP_INCHES
     for i, height in enumerate(heights):
         top -= height
-        is_difference = i % 2 == 1
-        scale = images.DIFFERENCE_PPM if is_difference else images.CHI_PPM
-        for j, one in enumerate(maps):
-            axes = _place(figure, LEFT_INCHES + column * j, top, column - GAP_INCHES, height - GAP_INCHES)
-            _draw(axes, leading, one, places[i // 2], is_difference=is_difference)
-            if i == 0:
-                axes.set_title(one.arm.name, color=FOREGROUND, fontsize=10, pad=5)
-        title = f"less {leading.name}" if is_difference else places[i // 2].place
-        figure.text(0.5 * LEFT_INCHES / width, (top + height / 2) / figure.get_figheight(), title, rotation=90,
-                    color=FOREGROUND, fontsize=9, ha="center", va="center")  # fmt: skip
-        left = LEFT_INCHES + column * len(maps) + 0.02
-        _colour_bar(_place(figure, left, top, 0.1, height - GAP_INCHES), scale)
+        _draw_row(figure, leading, maps, places[i // 2], (top, height, column), is_difference=i % 2 == 1)
+    for j, one in enumerate(maps):
+        figure.axes[j].set_title(one.arm.name, color=FOREGROUND, fontsize=10, pad=5)
     return ArmsPicture(_webp(figure), _about(report, maps, places))
+
+
+def _draw_row(
+    figure: Figure,
+    leading: ArmMaps,
+    maps: list[_Map],
+    zoom: Zoom,
+    inches: tuple[float, float, float],
+    *,
+    is_difference: bool,
+) -> None:
+    """An arm a column, the row's title and its scale; ``inches``: bottom and height of the row, width of a column."""
+    bottom, height, column = inches
+    for j, one in enumerate(maps):
+        axes = _place(figure, LEFT_INCHES + column * j, bottom, column - GAP_INCHES, height - GAP_INCHES)
+        _draw(axes, leading, one, zoom, is_difference=is_difference)
+    wide, high = figure.get_size_inches()
+    title = f"less {leading.name}" if is_difference else zoom.place
+    figure.text(0.5 * LEFT_INCHES / wide, (bottom + height / 2) / high, title, rotation=90,
+                color=FOREGROUND, fontsize=9, ha="center", va="center")  # fmt: skip
+    scale = images.DIFFERENCE_PPM if is_difference else images.CHI_PPM
+    _colour_bar(_place(figure, LEFT_INCHES + column * len(maps) + 0.02, bottom, 0.1, height - GAP_INCHES), scale)
 
 
 def _maps(report: ParticipantReport) -> list[_Map]:
