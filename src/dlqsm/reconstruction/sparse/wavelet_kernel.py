@@ -39,23 +39,28 @@ def shrink_cells(
     cut = np.zeros((_CELL, _CELL, _CELL, 2), np.float32)
     _, nx, ny, nz, _ = source.shape
     for i in range(cx.shape[0]):
+        x = i * _CELL - shift[0]
+        # Planes of the cell inside the volume: slabs are few planes, and half of the planes of their cells lie outside.
+        first, end = max(0, -x), min(_CELL, nx - x)
+        parts[:] = 0.0
         for j in range(cy.shape[0]):
             for k in range(cz.shape[0]):
-                x, y, z = i * _CELL - shift[0], j * _CELL - shift[1], k * _CELL - shift[2]
-                x0, y0, z0 = max(x, 0), max(y, 0), max(z, 0)
-                x1, y1, z1 = min(x + _CELL, nx), min(y + _CELL, ny), min(z + _CELL, nz)
-                whole = (x1 - x0) * (y1 - y0) * (z1 - z0) == _CELL**3
+                y, z = j * _CELL - shift[1], k * _CELL - shift[2]
+                y0, z0, y1, z1 = max(y, 0), max(z, 0), min(y + _CELL, ny), min(z + _CELL, nz)
+                whole = (y1 - y0) * (z1 - z0) == _CELL**2
                 norms[:] = 0.0
                 for member in range(members):
                     if whole:
-                        _load(source[member, x0:x1, y0:y1, z0:z1], parts[member], cz[k], sz[k])
+                        _load(source[member], x, y, z, first, end, parts[member], cz[k], sz[k])
                     else:
-                        cut[:] = 0.0
-                        cut[x0 - x : x1 - x, y0 - y : y1 - y, z0 - z : z1 - z] = source[member, x0:x1, y0:y1, z0:z1]
-                        _load(cut, parts[member], cz[k], sz[k])
+                        cut[first:end] = 0.0
+                        cut[first:end, y0 - y : y1 - y, z0 - z : z1 - z] = source[
+                            member, x + first : x + end, y0:y1, z0:z1
+                        ]
+                        _load(cut, 0, 0, 0, first, end, parts[member], cz[k], sz[k])
                     for part in range(2):
                         volume = parts[member, part]
-                        _merge_finest(volume, cx[i], sx[i], cy[j], sy[j])
+                        _merge_finest(volume, first, end, cx[i], sx[i], cy[j], sy[j])
                         _merge_coarse(volume, 2, 4, cx[i], sx[i], cy[j], sy[j], cz[k], sz[k])
                         _merge_coarse(volume, 4, 6, cx[i], sx[i], cy[j], sy[j], cz[k], sz[k])
                     _add_power(parts[member], norms)
@@ -66,26 +71,27 @@ def shrink_cells(
                         _multiply(volume, norms)
                         _merge_coarse(volume, 4, 6, cx[i], sx[i], cy[j], sy[j], cz[k], sz[k])
                         _merge_coarse(volume, 2, 4, cx[i], sx[i], cy[j], sy[j], cz[k], sz[k])
-                        _merge_finest(volume, cx[i], sx[i], cy[j], sy[j])
+                        _merge_finest(volume, first, end, cx[i], sx[i], cy[j], sy[j])
                     if whole:
-                        _store(result[member, x0:x1, y0:y1, z0:z1], parts[member], cz[k], sz[k])
+                        _store(result[member], x, y, z, first, end, parts[member], cz[k], sz[k])
                     else:
-                        cut[:] = 0.0
-                        _store(cut, parts[member], cz[k], sz[k])
-                        result[member, x0:x1, y0:y1, z0:z1] += cut[x0 - x : x1 - x, y0 - y : y1 - y, z0 - z : z1 - z]
+                        cut[first:end] = 0.0
+                        _store(cut, 0, 0, 0, first, end, parts[member], cz[k], sz[k])
+                        inside = cut[first:end, y0 - y : y1 - y, z0 - z : z1 - z]
+                        result[member, x + first : x + end, y0:y1, z0:z1] += inside
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FAST)
-def _merge_finest(part: Floats, cx: Floats, sx: Floats, cy: Floats, sy: Floats) -> None:
+def _merge_finest(part: Floats, first: int, end: int, cx: Floats, sx: Floats, cy: Floats, sy: Floats) -> None:
     """The first level along x and y, in place; a merge is its own inverse, and axes commute."""
-    for p in range(4):
+    for p in range(first // 2, (end + 1) // 2):
         c, s = cx[p], sx[p]
         for y in range(8):
             for z in range(8):
                 u, v = part[2 * p, y, z], part[2 * p + 1, y, z]
                 part[2 * p, y, z] = c * u + s * v
                 part[2 * p + 1, y, z] = s * u - c * v
-    for x in range(8):
+    for x in range(first // 2 * 2, end):
         for p in range(4):
             c, s = cy[p], sy[p]
             for z in range(8):
@@ -152,26 +158,30 @@ def _multiply(part: Floats, factors: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FAST)
-def _load(cell: Floats, parts: Floats, cz: Floats, sz: Floats) -> None:
-    """Take a whole cell apart and merge the first level along z."""
-    for x in range(8):
+def _load(
+    volume: Floats, x0: int, y0: int, z0: int, first: int, end: int, parts: Floats, cz: Floats, sz: Floats
+) -> None:
+    """Take planes of a cell apart and merge the first level along z."""
+    for x in range(first, end):
         for y in range(8):
             for p in range(4):
-                c, s = cz[p], sz[p]
+                c, s, z = cz[p], sz[p], z0 + 2 * p
                 for part in range(2):
-                    u, v = cell[x, y, 2 * p, part], cell[x, y, 2 * p + 1, part]
+                    u, v = volume[x0 + x, y0 + y, z, part], volume[x0 + x, y0 + y, z + 1, part]
                     parts[part, x, y, p] = c * u + s * v
                     parts[part, x, y, 4 + p] = s * u - c * v
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FAST)
-def _store(cell: Floats, parts: Floats, cz: Floats, sz: Floats) -> None:
-    """Undo the first level along z and add to the cell."""
-    for x in range(8):
+def _store(
+    volume: Floats, x0: int, y0: int, z0: int, first: int, end: int, parts: Floats, cz: Floats, sz: Floats
+) -> None:
+    """Undo the first level along z and add to the volume."""
+    for x in range(first, end):
         for y in range(8):
             for p in range(4):
-                c, s = cz[p], sz[p]
+                c, s, z = cz[p], sz[p], z0 + 2 * p
                 for part in range(2):
                     u, v = parts[part, x, y, p], parts[part, x, y, 4 + p]
-                    cell[x, y, 2 * p, part] += c * u + s * v
-                    cell[x, y, 2 * p + 1, part] += s * u - c * v
+                    volume[x0 + x, y0 + y, z, part] += c * u + s * v
+                    volume[x0 + x, y0 + y, z + 1, part] += s * u - c * v
