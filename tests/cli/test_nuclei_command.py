@@ -92,6 +92,24 @@ def test_atlas_to_table_labels_picture_and_record(files: Path, tmp_path: Path) -
     assert np.allclose(pd.read_csv(again, sep="\t")["mean_ppb"], table["mean_ppb"], equal_nan=True)
 
 
+def test_the_spread_over_reruns_is_that_of_other_seeds(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for word in _words(files, tmp_path / "n.tsv", "--reruns", "1") if word != "--quiet"]
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert "by magnitude+chi: local correlation 0." in told
+    assert "coverage by the valid mask: at least" in told
+    assert main(_words(files, tmp_path / "other.tsv", "--seed", "1")) == 0
+    table, other = (pd.read_csv(tmp_path / f"{name}.tsv", sep="\t") for name in ("n", "other"))
+    assert "rerun_sd_ppb" not in other
+    expected = (table["mean_ppb"] - other["mean_ppb"]).abs() / np.sqrt(2)
+    # Tables hold three to five digits.
+    assert np.allclose(table["rerun_sd_ppb"], expected, atol=0.01)
+    assert 0 < expected.max() < 10
+    assert f"spread over 2 registrations: at most {table['rerun_sd_ppb'].max():.2f} ppb" in told
+
+
 class TestRefused:
     def test_sources_of_labels_are_not_mixed(self, files: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
         words = _words(files, tmp_path / "n.tsv")
@@ -100,6 +118,7 @@ class TestRefused:
         bare = ["nuclei", files / "Chimap.nii.gz", tmp_path / "n.tsv", "--participant", "a", "--arm", "b"]
         assert "no labels: give --magnitude" in refused(*bare)
         assert "give both" in refused(*bare, "--labels", files / "mask.nii.gz")
+        assert "--reruns must be at least 1; got 0" in refused(*words, "--reruns", "0")
 
     def test_an_incomplete_atlas_leaves_nothing_behind(
         self, files: Path, tmp_path: Path, refused: Callable[..., str]

@@ -4,8 +4,9 @@ Labels come from an atlas, registered to the magnitude or T1-weighted image, or 
 numbers (columns index, roi and side, or index and name). Where mask_desc-eroded.nii.gz lies beside the map, as dlqsm
 qsm writes it, label voxels outside it are not measured: there the map is zero by definition, not by measurement.
 
-With an atlas the labels on the map's grid (OUT_dseg.nii.gz and .tsv), a picture of the registration (OUT.png) and the
-transforms (OUT_transforms) go beside the table; transforms made from the same input are used again.
+With an atlas the score of the registration and the coverage of the nuclei are printed; the labels on the map's grid
+(OUT_dseg.nii.gz and .tsv), a picture of the registration (OUT.png) and the transforms (OUT_transforms) go beside the
+table. Transforms made from the same input are used again.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
 from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
+from dlqsm.pipeline.reruns import COLUMN, with_rerun_sd
 from dlqsm.qsm.mask import brain_mask
 from dlqsm.report.registration import png, registration_figure
 
@@ -62,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     )
     atlas.add_argument("--weighting", choices=tuple(WEIGHTINGS), help="which mean (default: label)")
     atlas.add_argument("--seed", type=int, default=0, help="of the registration's sampling (default: 0)")
+    atlas.add_argument(
+        "--reruns",
+        type=int,
+        metavar="N",
+        help="register N times more, with the seeds that follow: adds the column rerun_sd_ppb, the standard deviation "
+        "of each mean; each run takes as long as the first",
+    )
     given = parser.add_argument_group("labels from a file")
     given.add_argument("--labels", type=path, metavar="DSEG", help="label image on the grid of CHI")
     given.add_argument("--names", type=path, metavar="TSV", help="what the label numbers mean")
@@ -83,7 +92,7 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
     """Labels come from an atlas or from a file, never from both."""
     of_atlas = {
         f"--{name}": getattr(arguments, name)
-        for name in ("magnitude", "t1w", "atlas", "mask", "channels", "weighting")
+        for name in ("magnitude", "t1w", "atlas", "mask", "channels", "weighting", "reruns")
         if getattr(arguments, name) is not None
     }
     if arguments.labels is not None or arguments.names is not None:
@@ -93,6 +102,8 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
             raise InputError("--labels and --names go together; give both")
     elif arguments.magnitude is None:
         raise InputError("no labels: give --magnitude (and an --atlas), or --labels with --names")
+    elif arguments.reruns is not None and arguments.reruns < 1:
+        raise InputError(f"--reruns must be at least 1; got {arguments.reruns}")
 
 
 def _targets(arguments: argparse.Namespace) -> list[Path]:
@@ -128,16 +139,10 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
     t1w = None if arguments.t1w is None else read_volume(arguments.t1w)
     with talk.working("atlas"):
         atlas = find_atlas(arguments.atlas or ATLAS)
-    (found,) = locate_nuclei(
-        [arm],
-        atlas,
-        reference=arm.name,
-        t1w=t1w,
-        store=_beside(arguments.out, "_transforms"),
-        channels=arguments.channels or "auto",
-        seed=arguments.seed,
-        report=talk.step,
-    )
+    options: dict[str, Any] = {"t1w": t1w, "channels": arguments.channels or "auto", "report": talk.step}
+    store = _beside(arguments.out, "_transforms")
+    (found,) = locate_nuclei([arm], atlas, reference=arm.name, store=store, seed=arguments.seed, **options)
+    _say_placement(found.account, talk)
     if sentence := small_labels(found, atlas.names):
         talk.say(f"  note: {sentence}")
     weighting = arguments.weighting or "label"
@@ -154,12 +159,29 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
     )
     weights = weights_of(found.probabilities, atlas.names, weighting)
     table = _with_noise(arguments, table, measured_ppm, weights, atlas.names, grid)
+    if arguments.reruns is not None:
+        table = with_rerun_sd(
+            table, arm, atlas, n_reruns=arguments.reruns, seed=arguments.seed, weighting=weighting, **options
+        )
+        talk.say(f"  spread over {arguments.reruns + 1} registrations: at most {table[COLUMN].max():.2f} ppb")
     _write_labels(arguments, arm, found, atlas.names)
     n_outside = int((~arm.valid & (found.labels != 0)).sum())
     told = {"Weighting": WEIGHTINGS[weighting], "MeanOverValidMask_ppm": found.reference_ppm}
     write_table(arguments.out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     return 0
+
+
+def _say_placement(account: Mapping[str, Any], talk: Talk) -> None:
+    """The score of the registration, and which nucleus is covered least."""
+    placed = account["placement"]
+    score = placed["local_correlation"]
+    talk.say(
+        f"  atlas {placed['atlas']['name']} by {placed['channels']}: local correlation {score['after']:.2f} "
+        f"(affine alone {score['before']:.2f})"
+    )
+    least = min(account["coverage"], key=lambda key: account["coverage"][key]["valid"])
+    talk.say(f"  coverage by the valid mask: at least {account['coverage'][least]['valid']:.1%} ({least})")
 
 
 def _with_noise(
