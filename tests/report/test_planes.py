@@ -50,6 +50,18 @@ def test_patient_left_is_at_the_right_and_superior_is_up_on_every_orientation():
         assert column < sagittal.shape[1] // 2 and row < sagittal.shape[0] // 2, "the face looks left"
 
 
+def test_a_place_in_the_box_is_where_its_affine_says_on_every_orientation():
+    spot = (-12.0, 16.0, 8.0)
+    for grid in grids():
+        found = np.argwhere(planes.box(marked(grid, spot), grid, VIEW) == 1)
+        assert len(found) == 1
+        k, row, column = found[0]
+        np.testing.assert_allclose(planes.box_affine(grid, VIEW)[:3] @ (column, row, k, 1), spot, atol=1e-9)
+        assert np.array_equal(
+            planes.box(marked(grid, spot), grid, VIEW)[k], cut(marked(grid, spot), grid, VIEW, "axial", offset_mm=8.0)
+        )
+
+
 def test_all_orientations_show_the_same_picture(generator):
     pictures = []
     values = torch.rand((31, 33, 17), generator=generator)

@@ -12,7 +12,7 @@ from dlqsm.report.group import GroupReport
 from dlqsm.report.group_methods import group_checklist, group_paragraphs
 from dlqsm.report.mixed_table import mixed_summary
 from dlqsm.report.numbers import number
-from dlqsm.report.page import TEMPLATES
+from dlqsm.report.page import TEMPLATES, policy
 from dlqsm.report.paper import published
 from dlqsm.report.paper_figure import paper_figure
 from dlqsm.report.paper_tables import beside_paper, parts_of_page
@@ -56,6 +56,7 @@ def group_page(report: GroupReport) -> str:
         parts=parts_of_page(report),
         beside_figure=paper_figure(report),
         number=number,
+        policy=policy(),
     )
 
 

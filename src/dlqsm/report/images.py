@@ -82,13 +82,6 @@ def data_uri(values: Pixels, scale: Scale) -> str:
     return "data:image/webp;base64," + base64.b64encode(stored.getvalue()).decode("ascii")
 
 
-def png_uri(values: Pixels, scale: Scale) -> str:
-    """The image as 8-bit PNG inside a ``data:`` address; the grey value is that of `to_bytes`."""
-    stored = BytesIO()
-    Picture.fromarray(to_bytes(values, scale)).save(stored, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode("ascii")
-
-
 def hex_colour(colour: tuple[float, float, float, float]) -> str:
     """``#rrggbb`` of a colour with channels in [0, 1]."""
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in colour[:3])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,13 +15,13 @@ from dlqsm.report import panels
 from dlqsm.report.arm_methods import arm_checklist, arm_sentences
 from dlqsm.report.checklist import consensus_checklist, echo_times_text, matrix_text, voxel_text
 from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, registration_rows, seconds_rows
-from dlqsm.report.flicker import flicker
 from dlqsm.report.methods_text import value_text
 from dlqsm.report.nucleus_table import MARGIN_PPB, NucleusTable, error_plot, nucleus_tables
 from dlqsm.report.numbers import UNKNOWN, number, signed
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.planes import tilt_deg
 from dlqsm.report.summary import methods_of, scan_of, scan_time_s, seconds_of
+from dlqsm.report.viewer import linked_viewer
 
 QUANTITIES: Final = ("magnitude", "phase_rad", "total_field_hz", "noise_hz", "local_field_hz")
 CROWDED: Final = 5
@@ -56,16 +58,16 @@ def participant_page(report: ParticipantReport) -> str:
     """
     tables = nucleus_tables(report)
     main = tables[0] if tables else None
+    script = TEMPLATES.get_template("viewer.js").render()
     return TEMPLATES.get_template("participant.html.j2").render(
         report=report,
         version=dlqsm.__version__,
         facts=_facts(report.leading),
         arms=_arms(report, main),
         tilt_deg=tilt_deg(report.leading.grid),
-        viewer=panels.viewer(report),
+        viewer=linked_viewer(report),
         chi=panels.quantity_gallery(report, "chi_ppm"),
         zoom=panels.zoom_gallery(report),
-        flicker=flicker(report),
         placed=panels.registration_gallery(report),
         registration=registration_rows(report),
         differences=[d for d in (panels.difference_to_truth(report), panels.difference_to_reference(report)) if d],
@@ -86,7 +88,16 @@ def participant_page(report: ParticipantReport) -> str:
         is_crowded=len(report.arms) >= CROWDED,
         signed=signed,
         number=number,
+        script=script,
+        policy=policy(script),
     )
+
+
+def policy(script: str = "") -> str:
+    """What a browser lets the page do: show what stands in it, run this script and no other, reach nothing outside."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    runs = f"script-src 'sha256-{digest}'; " if script else ""
+    return f"default-src 'none'; {runs}img-src data:; style-src 'unsafe-inline'"
 
 
 def _facts(arm: ArmMaps) -> list[str]:

@@ -13,14 +13,11 @@ from dlqsm.core.scan import Grid
 from dlqsm.report import images
 from dlqsm.report.images import Scale
 from dlqsm.report.participant import ArmMaps, ParticipantReport
-from dlqsm.report.places import MARGIN_MM, whole_view, zooms
-from dlqsm.report.planes import MARKS, PLANES, View, cut, pixel_size_mm, spacing_across_mm
+from dlqsm.report.places import whole_view, zooms
+from dlqsm.report.planes import MARKS, PLANES, View, cut, pixel_size_mm
 
 MANY_ARMS = 3
 """From this number of arms on, arms are columns and planes are rows."""
-VIEWER_SLICES = 30
-VIEWER_PIXELS = 450_000
-"""Largest number of slices, and of pixels of all of them, of one arm in the viewer."""
 _CAPTIONS: Final = {
     "chi_ppm": (
         "Susceptibility",
@@ -63,26 +60,6 @@ class Gallery:
     scale: Scale
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Slices of one arm below each other in one image."""
-
-    arm: str
-    uri: str
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Stacks of all arms at the same positions, for paging."""
-
-    stacks: tuple[Stack, ...]
-    positions_mm: tuple[float, ...]
-    start: int
-    width_mm: float
-    height_mm: float
-    scale: Scale
 
 
 def quantity_gallery(report: ParticipantReport, quantity: str) -> Gallery:
@@ -153,32 +130,6 @@ def registration_gallery(report: ParticipantReport) -> Gallery | None:
     missing = tuple(f"{arm.name}: not shown (no magnitude)" for arm in report.arms if arm.magnitude is None)
     note = "Outlines as above, here on the magnitude, by which the motion between arms was found."
     return Gallery("Registration", note, scale, tuple(rows), missing)
-
-
-def viewer(report: ParticipantReport) -> Viewer | None:
-    """Axial susceptibility slices of all arms; None where no arm has susceptibility."""
-    volumes = _chi_volumes(report)
-    if not volumes:
-        return None
-    view, grid = whole_view(report), report.leading.grid
-    most = max(1, min(VIEWER_SLICES, VIEWER_PIXELS // cut(report.leading.mask, grid, view, "axial").size))
-    offsets = _offsets(view, spacing_across_mm(grid, "axial"), most)
-    stacks, size = [], (1.0, 1.0)
-    for arm, volume in volumes:
-        slices = [cut(volume, arm.grid, view, "axial", offset_mm=offset) for offset in offsets]
-        stacks.append(Stack(arm.name, images.data_uri(np.concatenate(slices), images.CHI_PPM)))
-        size = _size_mm(slices[0], arm.grid, "axial")
-    positions = tuple(view.centre_mm[2] + offset for offset in offsets)
-    start = int(np.argmin(np.abs(offsets)))
-    return Viewer(tuple(stacks), positions, start, *size, images.CHI_PPM)
-
-
-def _offsets(view: View, spacing_mm: float, most: int) -> list[float]:
-    """Distances from the centre of evenly spaced slices, from the lowest up, at most ``most``."""
-    below = int((view.before_mm[2] - MARGIN_MM) / spacing_mm)
-    above = int((view.after_mm[2] - MARGIN_MM) / spacing_mm)
-    step = -(-(below + above + 1) // most)
-    return [spacing_mm * i for i in range(-(below // step) * step, above + 1, step)]
 
 
 def _gallery(

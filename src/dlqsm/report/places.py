@@ -40,11 +40,16 @@ def has_labels(arm: ArmMaps) -> bool:
     return arm.labels is not None and bool((arm.labels > 0).any())
 
 
-def whole_view(report: ParticipantReport) -> View:
+def brain_view(report: ParticipantReport) -> View:
     """The box round the leading arm's mask, through the centroid of its nuclei, else of its mask."""
     arm = report.leading
     region = arm.labels > 0 if has_labels(arm) and arm.labels is not None else arm.mask
-    return squared(view_of(arm.mask, arm.grid, margin_mm=MARGIN_MM, centre_mm=centroid_mm(region, arm.grid)))
+    return view_of(arm.mask, arm.grid, margin_mm=MARGIN_MM, centre_mm=centroid_mm(region, arm.grid))
+
+
+def whole_view(report: ParticipantReport) -> View:
+    """The same box, as wide as it is deep: planes side by side then have one scale."""
+    return squared(brain_view(report))
 
 
 def zooms(report: ParticipantReport) -> list[Zoom]:

@@ -103,8 +103,7 @@ def cut(volume: torch.Tensor, grid: Grid, view: View, plane: str, *, offset_mm: 
     What lies outside the volume is NaN.
     """
     found = orientation(grid)
-    array = volume.detach().cpu().numpy().transpose(found.axes)
-    array = array[tuple(slice(None, None, sign) for sign in found.signs)]
+    array = _along_anatomy(volume, found)
     bounds = _bounds(grid, found, view)
     across = _ACROSS[plane]
     step = round(offset_mm / grid.voxel_size_mm[found.axes[across]])
@@ -113,6 +112,26 @@ def cut(volume: torch.Tensor, grid: Grid, view: View, plane: str, *, offset_mm: 
     piece = _crop(array, [(low, high) for low, _, high in bounds]).squeeze(axis=across)
     # Rows run from superior (or anterior) down; columns from right to left, sagittal from anterior to posterior.
     return piece[::-1, ::-1].T
+
+
+def box(volume: torch.Tensor, grid: Grid, view: View) -> Image:
+    """All axial planes of the view's box, ``(slice, row, column)`` from inferior, anterior and right; NaN outside."""
+    found = orientation(grid)
+    bounds = [(low, high) for low, _, high in _bounds(grid, found, view)]
+    return _crop(_along_anatomy(volume, found), bounds)[::-1, ::-1].T
+
+
+def box_affine(grid: Grid, view: View) -> NDArray[np.float64]:
+    """From ``(column, row, slice, 1)`` of the view's box to RAS [mm]."""
+    found, to_array = orientation(grid), np.eye(4)
+    for i, (axis, sign) in enumerate(zip(found.axes, found.signs, strict=True)):
+        low, _, high = _bounds(grid, found, view)[i]
+        # Columns and rows count down from right and anterior, slices up from inferior.
+        first, step = (low, 1) if i == 2 else (high - 1, -1)
+        to_array[axis] = 0.0
+        to_array[axis, i] = step * sign
+        to_array[axis, 3] = first if sign > 0 else grid.shape[axis] - 1 - first
+    return grid.affine @ to_array
 
 
 def pixel_size_mm(grid: Grid, plane: str) -> tuple[float, float]:
@@ -135,9 +154,10 @@ def position_mm(grid: Grid, near_mm: Vector, axis: int, index: int) -> Vector:
     return x, y, z
 
 
-def spacing_across_mm(grid: Grid, plane: str) -> float:
-    """Distance between neighbouring planes [mm]."""
-    return grid.voxel_size_mm[across_axis(grid, plane)]
+def _along_anatomy(volume: torch.Tensor, found: Orientation) -> NDArray[Any]:
+    """The array with axes towards right, anterior, superior."""
+    array = volume.detach().cpu().numpy().transpose(found.axes)
+    return array[tuple(slice(None, None, sign) for sign in found.signs)]
 
 
 def _index_of(position_mm: Vector, grid: Grid) -> NDArray[np.float64]:
