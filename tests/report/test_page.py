@@ -180,6 +180,17 @@ def test_echo_of_the_phase_is_told():
     assert "Wrapped, as measured. Echo time 9.5 ms." in Reader(participant_page(make_report(arms=arms))).words
 
 
+def test_phase_poles_are_told_where_they_were_counted(reader):
+    arms = (
+        make_arm("PI2", summary={**SUMMARY, "phase_poles": [0, 2, 5]}),
+        make_arm("DL3", summary={**SUMMARY, "phase_poles": 7}),
+        make_arm("DL4"),
+    )
+    words = Reader(participant_page(make_report(arms=arms))).words
+    assert "Wrapped, as measured. Phase poles, which no unwrapping can close: PI2 0, 2, 5; DL3 7." in words
+    assert "Phase poles" not in reader.words
+
+
 def test_noise_of_the_field_stands_beside_it_with_its_medians(report, reader):
     noise = "Noise of the field"
     words = reader.words

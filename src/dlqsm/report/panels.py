@@ -15,6 +15,7 @@ from dlqsm.report.images import Scale
 from dlqsm.report.participant import ArmMaps, ParticipantReport
 from dlqsm.report.places import whole_view, zooms
 from dlqsm.report.planes import MARKS, PLANES, View, cut, pixel_size_mm
+from dlqsm.report.summary import poles_of
 
 MANY_ARMS = 3
 """From this number of arms on, arms are columns and planes are rows."""
@@ -68,6 +69,8 @@ def quantity_gallery(report: ParticipantReport, quantity: str) -> Gallery:
     echo_s = report.leading.shown_echo_s
     if echo_s is not None and quantity == "phase_rad":
         note = f"{note} Echo time {1e3 * echo_s:.4g} ms."
+    if quantity == "phase_rad":
+        note = f"{note}{_poles(report)}"
     if quantity == "noise_hz":
         note = f"{note}{_medians(report)}"
     volumes = [(arm, shown(arm, quantity)) for arm in report.arms]
@@ -188,6 +191,13 @@ def _medians(report: ParticipantReport) -> str:
     """Median over the mask of each arm, which tells more of noise than grey does."""
     told = [f"{a.name} {float(a.noise_hz[a.mask].median()):.2g}" for a in report.arms if a.noise_hz is not None]
     return f" Median in the mask [Hz]: {', '.join(told)}." if told else ""
+
+
+def _poles(report: ParticipantReport) -> str:
+    """Poles of each arm whose account counts them: a phase that turns round a point cannot be unwrapped there."""
+    counted = [(arm.name, poles_of(arm.summary)) for arm in report.arms]
+    told = [f"{name} {count}" for name, count in counted if count is not None]
+    return f" Phase poles, which no unwrapping can close: {'; '.join(told)}." if told else ""
 
 
 def quantity_scale(report: ParticipantReport, quantity: str) -> Scale:

@@ -90,6 +90,12 @@ def decisions_of(summary: Known) -> dict[str, str]:
     return words
 
 
+def poles_of(summary: Known) -> str | None:
+    """Counts of phase poles, echo by echo where the account tells them so; None where it counts none."""
+    found = summary.get("phase_poles")
+    return None if found is None else value_text(found)
+
+
 def counts_text(mask: Known) -> str:
     """Counts such as ``n_low_quality`` as words."""
     return ", ".join(f"{key.removeprefix('n_').replace('_', ' ')} {value_text(value)}" for key, value in mask.items())
