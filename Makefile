@@ -1,10 +1,10 @@
-# make install | demo | test | check: each sets up what it needs, and is quick the second time.
+# make install | demo | test | test-browser | check: each sets up what it needs, and is quick the second time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check format benchmark clean
+.PHONY: install demo test test-browser check format benchmark clean
 
 install: $(INSTALLED)
 
@@ -19,6 +19,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-browser: $(INSTALLED)
+	PYTHON=$(BIN)/python sh scripts/browser_tests.sh
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks examples
