@@ -174,6 +174,10 @@ def test_arms_maps_and_window_change_what_is_drawn(page, expected):
     assert page.locator("#maps .shown").get_attribute("aria-label") == "Scale from −0.2 to +0.3 ppm"
     wanted, shown = grey_of(page, expected, "DL4", window=(-0.2, 0.3))
     assert shown == pytest.approx(wanted, abs=2)
+    page.locator("[name=quantity] + span", has_text="Magnitude").click()
+    settled(page)
+    told = page.locator(".controls .slide output").all_text_contents()
+    assert told[-2:] == ["50 %", "100 %"], "level and window of each map are its own"
     page.locator("[name=quantity] + span", has_text="Local field").click()
     until(page, "!document.querySelector('.here dd span').textContent.includes('–')")
     assert page.locator("#maps .shown").get_attribute("aria-label") == "Scale from −6 to +6 Hz"

@@ -30,8 +30,8 @@ AS_ACQUIRED: Final = "as acquired"
 N_COLOURS: Final = 65
 CHI_RANGE_PPM: Final = Scale(-0.2, 0.3, "ppm")
 LOCAL_FIELD_RANGE_HZ: Final = Scale(-12.0, 12.0, "Hz")
-MAGNITUDE_RANGE: Final = 1.5
-"""Largest magnitude kept, in ends of its window."""
+MAGNITUDE_RANGE, MAGNITUDE_WINDOW = Scale(0.0, 150.0, "%"), Scale(0.0, 100.0, "%")
+"""In percent of the end of its window elsewhere on the page, since its own unit says nothing."""
 CHI_LOSSLESS_BYTES, LOSSLESS_BYTES, LOSSY_BYTES = 800_000, 40_000, 120_000
 """Of one map: susceptibility, whose values are told, loses nothing up to a size that matrices of patients reach."""
 FIRST: Final = ("GPe", "GPi", "Pu", "Ca", "RN", "SNr", "SNc")
@@ -133,8 +133,8 @@ def linked_viewer(report: ParticipantReport) -> Viewer | None:
     places = {arm.name: i for i, arm in enumerate(outlined)}
     found = [
         _susceptibility(report, view, places),
-        _as_acquired(report, view, places, "magnitude"),
-        _as_acquired(report, view, places, "local_field_hz"),
+        _magnitude(report, view, places),
+        _local_field(report, view, places),
     ]
     quantities = tuple(quantity for quantity in found if quantity.layers)
     if not quantities:
@@ -183,21 +183,33 @@ def _outline(arm: ArmMaps, how: str, leading: ArmMaps, labels: Mapping[str, int]
     return labels.get(leading.name if how in (MOVED, REFERENCE) else arm.name)
 
 
-def _as_acquired(report: ParticipantReport, view: View, labels: Mapping[str, int], key: str) -> Quantity:
+def _magnitude(report: ParticipantReport, view: View, labels: Mapping[str, int]) -> Quantity:
+    end = quantity_scale(report, "magnitude").high
+    volumes = [(arm, None if arm.magnitude is None else 100.0 * arm.magnitude / end) for arm in report.arms]
+    layers = _as_acquired(volumes, view, labels, MAGNITUDE_RANGE)
+    return Quantity(
+        "magnitude", "Magnitude", MAGNITUDE_RANGE, MAGNITUDE_WINDOW, layers, "%", 1.0, 0, is_signed=False
+    )  # fmt: skip
+
+
+def _local_field(report: ParticipantReport, view: View, labels: Mapping[str, int]) -> Quantity:
+    volumes = [(arm, shown(arm, "local_field_hz")) for arm in report.arms]
+    layers = _as_acquired(volumes, view, labels, LOCAL_FIELD_RANGE_HZ)
+    return Quantity(
+        "local_field_hz", "Local field", LOCAL_FIELD_RANGE_HZ, images.LOCAL_FIELD_HZ, layers, "Hz", 1.0, 1,
+        is_signed=True,
+    )  # fmt: skip
+
+
+def _as_acquired(
+    volumes: list[tuple[ArmMaps, torch.Tensor | None]], view: View, labels: Mapping[str, int], kept: Scale
+) -> tuple[Layer, ...]:
     """Maps of each arm on its own grid."""
-    window = quantity_scale(report, key)
-    end = MAGNITUDE_RANGE * window.high
-    whole = Scale(0.0, end, window.unit) if key == "magnitude" else LOCAL_FIELD_RANGE_HZ
-    volumes = [(arm, shown(arm, key)) for arm in report.arms]
-    layers = [
-        _layer(arm.name, AS_ACQUIRED, volume, arm.grid, view, whole, labels.get(arm.name), comparable=False)
+    return tuple(
+        _layer(arm.name, AS_ACQUIRED, volume, arm.grid, view, kept, labels.get(arm.name), comparable=False)
         for arm, volume in volumes
         if volume is not None
-    ]
-    if key == "magnitude":
-        decimals = max(0, 2 - math.floor(math.log10(end)))
-        return Quantity(key, "Magnitude", whole, window, tuple(layers), "a.u.", 1.0, decimals, is_signed=False)
-    return Quantity(key, "Local field", whole, window, tuple(layers), "Hz", 1.0, 1, is_signed=True)
+    )
 
 
 def _layer(

@@ -42,7 +42,7 @@
   const ends = (name) => quantity().dataset[name].split(" ").map(Number);
   const shownWindow = () => windows.get(quantity().value) || ends("window");
   const signed = (value, decimals) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}`.replace(/^[−+](0(\.0+)?)$/, "$1");
-  const scaled = (value) => `${quantity().dataset.signed === undefined || value < 0 ? "" : "+"}${Number(value.toPrecision(3))}`.replace("-", "−").replace(/^.?0$/, "0");
+  const scaled = (value) => `${quantity().dataset.signed === undefined || value < 0 ? "" : "+"}${Number(value.toPrecision(3))}`.replace("-", "−").replace(/^[+−]0$/, "0");
   const whereMm = () => affine.map((row) => row[0] * place[0] + row[1] * place[1] + row[2] * place[2] + row[3]);
   const at = (n, axis) => Math.min(n[axis] - 1, Math.floor(((place[axis] + 0.5) * n[axis]) / shape[axis]));
   const here = ({ n, grey }) => grey[(at(n, 2) * n[1] + at(n, 1)) * n[0] + at(n, 0)];
