@@ -239,6 +239,13 @@ def test_outlines_run_along_the_voxels_of_the_labels(page, expected):
     assert np.ptp(near[:, 0]) == pytest.approx(4) and np.ptp(near[:, 1]) == pytest.approx(2)
 
 
+def test_on_paper_planes_stay_and_controls_go(page):
+    page.emulate_media(media="print")
+    assert page.locator("#viewer canvas").first.is_visible()
+    for control in ("form", ".plane .slide"):
+        assert not page.locator(f"#viewer {control}").first.is_visible(), control
+
+
 def test_without_scripts_the_page_says_so_and_shows_planes(browser, pages):
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
