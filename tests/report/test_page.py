@@ -185,9 +185,11 @@ def test_phase_poles_are_told_where_they_were_counted(reader):
         make_arm("PI2", summary={**SUMMARY, "phase_poles": [0, 2, 5]}),
         make_arm("DL3", summary={**SUMMARY, "phase_poles": 7}),
         make_arm("DL4"),
+        make_arm("DL5", summary={**SUMMARY, "phase_trust": {"poles": {"n_poles": [1, 3], "n_loops": 900}}}),
+        make_arm("DL6", summary={**SUMMARY, "phase_trust": {"poles": {}}}),
     )
     words = Reader(participant_page(make_report(arms=arms))).words
-    assert "Wrapped, as measured. Phase poles, which no unwrapping can close: PI2 0, 2, 5; DL3 7." in words
+    assert "Wrapped, as measured. Phase poles, which no unwrapping can close: PI2 0, 2, 5; DL3 7; DL5 1, 3." in words
     assert "Phase poles" not in reader.words
 
 

@@ -92,8 +92,10 @@ def decisions_of(summary: Known) -> dict[str, str]:
 
 def poles_of(summary: Known) -> str | None:
     """Counts of phase poles, echo by echo where the account tells them so; None where it counts none."""
-    found = summary.get("phase_poles")
-    return None if found is None else value_text(found)
+    trust = summary.get("phase_trust")
+    found = summary.get("phase_poles", trust.get("poles") if isinstance(trust, Mapping) else None)
+    counts = found.get("n_poles") if isinstance(found, Mapping) else found
+    return None if counts is None else value_text(counts)
 
 
 def counts_text(mask: Known) -> str:
