@@ -1,6 +1,7 @@
 """The command line as a whole: overview, exit codes, speed of the help, single steps, bad input."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,10 @@ def test_the_overview_loads_nothing_heavy() -> None:
 
 def test_version_and_unknown_words(capsys: pytest.CaptureFixture[str], refused: Refused) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.strip() == f"dlqsm {dlqsm.__version__}"
+    assert re.fullmatch(
+        rf"dlqsm {re.escape(dlqsm.__version__)} \(commit (unknown|[0-9a-f]{{12}}(, with changes)?)\)",
+        capsys.readouterr().out.strip(),
+    )
     assert main([]) == 2
     assert "unknown command 'qms'" in refused("qms")
     assert "--treshold" in refused("invert", "a", "b", "--unit", "ppm", "--mask", "m", "--treshold", "0.1")

@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from dlqsm import __version__
 from dlqsm.cli.arguments import Parser, add_common_arguments
 from dlqsm.cli.failure import EXIT_UNUSABLE, one_sentence
+from dlqsm.io.version import version_line
 
 COMMANDS = {
     "convert": "DICOM to a BIDS dataset; Siemens raw data to ISMRMRD",
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0 if words else EXIT_UNUSABLE
     if words[0] == "--version":
-        print(f"dlqsm {__version__}")
+        print(version_line())
         return 0
     if words[0] not in COMMANDS:
         print(f"dlqsm: unknown command '{words[0]}'; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
@@ -98,6 +98,6 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "dlqsm COMMAND --help tells the options of a command, with units. dlqsm --version tells the version.",
+            "dlqsm COMMAND --help tells the options of a command, with units; dlqsm --version version and commit.",
         ]
     )

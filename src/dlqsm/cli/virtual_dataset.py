@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-import dlqsm
 from dlqsm.acquisition.conditions import AF_MODES
 from dlqsm.acquisition.head import Head, Participant, make_head
 from dlqsm.acquisition.protocols import Protocol
@@ -22,6 +21,7 @@ from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import whole_file, write_json
 from dlqsm.io.raw import write_raw
 from dlqsm.io.tables import write_label_names, write_table
+from dlqsm.io.version import full_version
 
 TRUTH = Path("derivatives") / "dlqsm-truth"
 SCAN_TIMES = "scan_times.tsv"
@@ -97,7 +97,7 @@ def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Co
         "sex": {"Levels": {"F": "female", "M": "male"}},
     }
     write_json(root / "participants.json", units)
-    generated = [{"Name": "dlqsm", "Version": dlqsm.__version__}]
+    generated = [{"Name": "dlqsm", "Version": full_version()}]
     common = {"BIDSVersion": "1.10.0", "GeneratedBy": generated}
     truth = {"Name": "dlqsm-truth: what was simulated", "DatasetType": "derivative", **common}
     write_json(root / TRUTH / "dataset_description.json", truth)

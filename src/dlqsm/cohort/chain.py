@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import dlqsm
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
@@ -18,6 +17,7 @@ from dlqsm.io.images import EchoSeries, read_echo_series
 from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.memory import peak_memory_mb
 from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.io.version import full_version
 from dlqsm.pipeline import QsmMaps, Report, map_susceptibility, sums_of_images
 from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
 from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
@@ -231,7 +231,7 @@ def account_of(maps: QsmMaps, source: ChainInput) -> dict[str, Any]:
     """Everything that was decided and measured on the way, as plain values: the content of qsm.json."""
     grid = source.scan.grid
     about = {
-        "software": {"dlqsm": dlqsm.__version__, "torch": torch.__version__},
+        "software": {"dlqsm": full_version(), "torch": torch.__version__},
         "scan": {**scan_facts(source.scan), "voxel_size_mm": list(grid.voxel_size_mm), "shape": list(grid.shape)},
         "decisions": source.decisions,
         "sources": source.sources,

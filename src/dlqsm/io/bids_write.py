@@ -9,7 +9,6 @@ from typing import Any, Final
 import pandas as pd
 import torch
 
-import dlqsm
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, SUFFIX
@@ -19,6 +18,7 @@ from dlqsm.io.dicom_header import Person
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import read_json, whole_file, write_json, write_text
 from dlqsm.io.tables import read_table
+from dlqsm.io.version import full_version
 
 KEPT: Final = (
     "Modality", "MagneticFieldStrength", "ImagingFrequency", "Manufacturer", "ManufacturersModelName",
@@ -92,13 +92,13 @@ def describe_raw_dataset(root: Path, label: str, person: Person) -> None:
     if (root / PARTICIPANTS).exists() and not columns.exists():
         write_json(columns, _ABOUT_PEOPLE)
     if not any((root / name).exists() for name in ("README", "README.md", "README.txt", "README.rst")):
-        write_text(root / "README", README.format(version=dlqsm.__version__))
+        write_text(root / "README", README.format(version=full_version()))
     if not (root / DESCRIPTION).exists():
         about = {
             "Name": root.resolve().name,
             "BIDSVersion": BIDS_VERSION,
             "DatasetType": "raw",
-            "GeneratedBy": [{"Name": "dlqsm", "Version": dlqsm.__version__}],
+            "GeneratedBy": [{"Name": "dlqsm", "Version": full_version()}],
         }
         write_json(root / DESCRIPTION, about)
 

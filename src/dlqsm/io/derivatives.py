@@ -11,12 +11,12 @@ from typing import Any, Final
 import pandas as pd
 import torch
 
-import dlqsm
 from dlqsm.core.scan import Grid
 from dlqsm.io.bids import DESCRIPTION, Entities
 from dlqsm.io.bids_names import join_name, label_of
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import whole_file, write_json, write_text
+from dlqsm.io.version import full_version
 
 BIDS_VERSION: Final = "1.11.0"
 REPOSITORY_NAME: Final = "dlqsm"
@@ -185,7 +185,7 @@ def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
     """Write what describes the derivatives as a dataset, dataset_description.json last; ``atlas``: a name or folder."""
     atlas = Path(atlas).resolve().name
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
-    write_text(out / "README", README.format(name=name, version=dlqsm.__version__))
+    write_text(out / "README", README.format(name=name, version=full_version()))
     with whole_file(out / "descriptions.tsv") as partial:
         pd.DataFrame(_descriptions().items(), columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
     label = label_of(atlas)
@@ -220,7 +220,7 @@ def _folder(out: Path, label: str, entities: Entities) -> Path:
 
 
 def _generator() -> dict[str, str]:
-    return {"Name": REPOSITORY_NAME, "Version": dlqsm.__version__}
+    return {"Name": REPOSITORY_NAME, "Version": full_version()}
 
 
 README: Final = """# Susceptibility of the deep brain nuclei

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-import dlqsm
 from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import write_json
+from dlqsm.io.version import full_version
 
 UNITS = {
     "Chimap": "ppm",
@@ -41,7 +41,7 @@ def write_maps(
     for stem, values in maps.items():
         write_volume(folder / f"{stem}.nii.gz", values, grid)
         content = {"Units": units[stem], **sidecars.get(stem, {}), "SkullStripped": stem != "fieldmap_desc-total"}
-        write_json(folder / f"{stem}.json", {**content, "Software": {"dlqsm": dlqsm.__version__}})
+        write_json(folder / f"{stem}.json", {**content, "Software": {"dlqsm": full_version()}})
 
 
 def rounded_realisations(errors_ppm: torch.Tensor) -> torch.Tensor:
