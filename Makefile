@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser check format benchmark clean
+.PHONY: install demo test test-browser check format benchmark wheel-check clean
 
 install: $(INSTALLED)
 
@@ -24,16 +24,20 @@ test-browser: $(INSTALLED)
 	PYTHON=$(BIN)/python sh scripts/browser_tests.sh
 
 check: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples scripts hatch_build.py
+	$(BIN)/ruff check src tests benchmarks examples scripts hatch_build.py
 	$(BIN)/mypy
 
 format: $(INSTALLED)
-	$(BIN)/ruff format src tests benchmarks examples
-	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format src tests benchmarks examples scripts hatch_build.py
+	$(BIN)/ruff check --fix src tests benchmarks examples scripts hatch_build.py
 
 benchmark: $(INSTALLED)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py
+
+# Builds, installs the wheel into a fresh environment elsewhere (1.8 GB), and runs it; WHEEL_CHECK=FOLDER keeps that.
+wheel-check: $(INSTALLED)
+	$(BIN)/python scripts/wheel_check.py $(WHEEL_CHECK)
 
 clean:
 	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
