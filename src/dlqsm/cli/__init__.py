@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "a whole BIDS dataset: every participant and arm, then the group",
     "train": "train a network of the learned reconstructions, or go on with its training",
     "report": "rebuild the HTML page",
+    "export": "a susceptibility map as DICOM, beside the scan that it was made of",
 }
 """Command to what it does; the module of the same name in this package runs it."""
 
