@@ -29,11 +29,12 @@ COMMANDS = {
     "compare": "agreement of two maps",
     "agree": "agreement of arms over participants, from a long table",
     "run": "a whole BIDS dataset: every participant and arm, then the group",
+    "qsm-ci": "one stage of the public benchmark QSM-CI",
     "train": "train a network of the learned reconstructions, or go on with its training",
     "report": "rebuild the HTML page",
     "export": "a susceptibility map as DICOM, beside the scan that it was made of",
 }
-"""Command to what it does; the module of the same name in this package runs it."""
+"""Command to what it does; the module of the same name, with _ for -, in this package runs it."""
 
 
 # Both must stand before NumPy and PyTorch are loaded. Threads that wait by spinning slow a shared machine tenfold;
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
-    command = importlib.import_module(f"dlqsm.cli.{name}")
+    command = importlib.import_module(f"dlqsm.cli.{name.replace('-', '_')}")
     parser = Parser(prog=f"dlqsm {name}", description=command.__doc__)
     try:
         command.add_arguments(parser, words)
