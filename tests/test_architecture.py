@@ -26,6 +26,7 @@ HOMES = {
     "templateflow": ("io",),
     "argparse": ("cli",),
     "rich": ("cli",),
+    "shtab": ("cli",),
     "numba": ("core", "acquisition", "reconstruction", "qsm", "cli"),
     "skimage": ("agreement", "report"),
     "PIL": ("report",),

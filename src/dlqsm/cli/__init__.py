@@ -29,12 +29,13 @@ COMMANDS = {
     "compare": "agreement of two maps",
     "agree": "agreement of arms over participants, from a long table",
     "run": "a whole BIDS dataset: every participant and arm, then the group",
-    "qsm-ci": "one stage of the public benchmark QSM-CI",
     "train": "train a network of the learned reconstructions, or go on with its training",
     "report": "rebuild the HTML page",
     "export": "a susceptibility map as DICOM, beside the scan that it was made of",
+    "qsm-ci": "one stage of the public benchmark QSM-CI",
+    "completion": "a script that completes commands and options in bash, zsh or fish",
 }
-"""Command to what it does; the module of the same name, with _ for -, in this package runs it."""
+"""Command to what it does."""
 
 
 # Both must stand before NumPy and PyTorch are loaded. Threads that wait by spinning slow a shared machine tenfold;
@@ -58,8 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run(words[0], words[1:])
 
 
+def module_of(command: str) -> str:
+    """The module that runs a command."""
+    return f"dlqsm.cli.{command.replace('-', '_')}"
+
+
 def _run(name: str, words: list[str]) -> int:
-    command = importlib.import_module(f"dlqsm.cli.{name.replace('-', '_')}")
+    command = importlib.import_module(module_of(name))
     parser = Parser(prog=f"dlqsm {name}", description=command.__doc__)
     try:
         command.add_arguments(parser, words)
