@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser check format benchmark wheel-check clean
+.PHONY: install demo test test-browser check format benchmark wheel-check lock clean
 
 install: $(INSTALLED)
 
@@ -38,6 +38,12 @@ benchmark: $(INSTALLED)
 # Builds, installs the wheel into a fresh environment elsewhere (1.8 GB), and runs it; WHEEL_CHECK=FOLDER keeps that.
 wheel-check: $(INSTALLED)
 	$(BIN)/python scripts/wheel_check.py $(WHEEL_CHECK)
+
+# Needs uv. One file for all platforms and versions of Python; without the address of any index.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --upgrade --quiet --output-file requirements.lock
+	sed -i '1i # Versions and hashes of all dependencies on every platform, made by make lock.' requirements.lock
 
 clean:
 	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
