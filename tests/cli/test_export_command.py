@@ -72,6 +72,20 @@ def test_dcm2niix_gives_the_map_back(scans: dict[str, Path], tmp_path: Path, nam
     assert len(images_of(tmp_path / "out")) == SHAPE[2]
 
 
+def test_pixels_lie_where_those_of_the_scan_lie(scans: dict[str, Path], tmp_path: Path) -> None:
+    """The magnitude of an echo as a map of 0.1 ppb a unit: its stored numbers are those of the scan."""
+    (file,) = scans["nifti-Philips"].glob("*_e2.nii")
+    magnitude = nib.load(file)
+    nib.save(nib.Nifti1Image(magnitude.get_fdata() * STEP_PPM, magnitude.affine), tmp_path / "chi.nii.gz")
+    export(tmp_path / "chi.nii.gz", scans["Philips"], tmp_path / "out")
+    scan = [i for i in images_of(scans["Philips"]) if i.EchoNumbers == 2 and "M" in i.ImageType]
+    stored = {tuple(image.ImagePositionPatient): image.pixel_array for image in scan}
+    for image in images_of(tmp_path / "out"):
+        place = min(stored, key=lambda p, own=image.ImagePositionPatient: np.abs(np.subtract(p, own)).max())
+        assert np.allclose(place, image.ImagePositionPatient, atol=1e-6)
+        assert np.array_equal(image.pixel_array, stored[place])
+
+
 def test_axes_of_the_map_do_not_matter(scans: dict[str, Path], tmp_path: Path) -> None:
     chi = nib.load(scans["Philips.nii.gz"])
     turned = chi.as_reoriented(nib.orientations.axcodes2ornt(("S", "L", "P")))
