@@ -131,6 +131,18 @@ def _check_values(dataset: Dataset, element: pydicom.DataElement) -> None:
         pydicom.DataElement(element.tag, element.VR, element.value, validation_mode=pydicom.config.RAISE)
 
 
+@pytest.mark.parametrize(("charset", "name"), [("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 192", "王^小東")])
+def test_names_keep_their_letters(scans: dict[str, Path], tmp_path: Path, charset: str, name: str) -> None:
+    more = {"SpecificCharacterSet": charset}
+    write_classic(tmp_path / "scan", MadeSeries(parts=both(), patient=name, more=more))
+    for file in (tmp_path / "scan").iterdir():
+        image = pydicom.dcmread(file)
+        image.PatientName = name
+        image.save_as(file)
+    export(scans["Philips.nii.gz"], tmp_path / "scan", tmp_path / "out")
+    assert {str(image.PatientName) for image in images_of(tmp_path / "out")} == {name}
+
+
 def test_numbers_have_quantity_and_unit(scans: dict[str, Path], tmp_path: Path) -> None:
     export(scans["Philips.nii.gz"], scans["Philips"], tmp_path / "out")
     image = images_of(tmp_path / "out")[0]
@@ -240,6 +252,8 @@ def test_what_export_refuses(scans: dict[str, Path], tmp_path: Path, refused: Re
         if pydicom.dcmread(file).SliceLocation == 6.0:
             file.unlink()
     assert "unevenly" in refused("export", chi, tmp_path / "gap", out)
+    write_classic(tmp_path / "nowhere", MadeSeries(parts=both(), more={"FrameOfReferenceUID": ""}))
+    assert "has no FrameOfReferenceUID" in refused("export", chi, tmp_path / "nowhere", out)
     assert not out.exists()
     export(chi, scan, out)
     assert "--overwrite" in refused("export", chi, scan, out)

@@ -2,8 +2,8 @@
 
 INPUT_DIR holds what the stage reads: phase.nii.gz (rad; x, y, z, echo), magnitude.nii.gz, mask.nii.gz,
 totalfield.nii.gz or localfield.nii.gz (ppm), and params.json (TE in s, B0 in T, B0_dir along the array axes, voxel_size
-in mm). OUTPUT_DIR receives what it makes: totalfield, localfield or chimap.nii.gz (ppm), or mask.nii.gz. Voxels of
-which a stage knows nothing are 0, and later stages leave them out. chimap has mean zero over the brain. The methods are
+in mm). OUTPUT_DIR receives what it makes: totalfield, localfield or chimap.nii.gz (ppm), or mask.nii.gz. The rim that
+background removal loses is 0, and the next stage leaves it out. chimap has mean zero over what is left. The methods are
 those of dlqsm qsm; --config, and then config.json in INPUT_DIR as the benchmark writes it, replace them.
 """
 
@@ -112,7 +112,7 @@ def _map(task: _Task, made: str, *, with_weights: bool) -> torch.Tensor:
     if made == "chimap":
         with task.talk.working("inversion"):
             return susceptibility(field, task.scan, task.config)
-    return torch.where(field.mask, field.field_ppm, 0.0)
+    return field.field_ppm if made == "totalfield" else torch.where(field.mask, field.field_ppm, 0.0)
 
 
 def _of_phase(task: _Task) -> Field:

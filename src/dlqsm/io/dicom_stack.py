@@ -20,6 +20,7 @@ _SAME_MM: Final = 0.01
 _SAME_COSINE: Final = 1e-4
 _UNEVEN: Final = 0.02
 """Share of the slice spacing that slices may be away from their even places."""
+_BELONGS: Final = ("StudyInstanceUID", "FrameOfReferenceUID")
 _GEOMETRY: Final = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Rows", "Columns", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -92,13 +93,17 @@ def read_stack(series: Series) -> Stack:
     slices = _slices(planes, normal)
     places = np.array([group[0].position for group in slices], dtype=np.float64)
     step = _even_step(series, places)
+    head = dcmread(series.files[0], stop_before_pixels=True)
+    for name in _BELONGS:
+        if not head.get(name):
+            raise InputError(f"{series.shown}: {series} has no {name}, so that nothing can be put beside it")
     columns, rows = first.shape
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = across * float(first.spacing[1]), down * float(first.spacing[0])
     affine[:3, 2], affine[:3, 3] = step, places[0]
     return Stack(
         series,
-        dcmread(series.files[0], stop_before_pixels=True),
+        head,
         Grid.from_affine((columns, rows, len(slices)), _LPS_TO_RAS @ affine),
         tuple(group[0].position for group in slices),
         first.orientation,

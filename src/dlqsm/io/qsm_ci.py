@@ -83,14 +83,14 @@ def read_overrides(folder: Path) -> dict[str, object]:
 
 
 def read_field(folder: Path, name: str, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-    """A field [ppm], and where it is known: in the mask where it is finite and not exactly zero, as beyond a rim."""
+    """A field [ppm] and where it is known: in the mask, finite, not exactly zero as beyond a rim; zero elsewhere."""
     path = artefact(folder, name)
     values, own = read_volume(path)
     require_same_grid(path, own, grid, "the mask")
     known = read_mask(artefact(folder, "mask"), grid, "itself") & torch.isfinite(values) & (values != 0)
     if not bool(known.any()):
         raise InputError(f"{path}: is zero or not finite everywhere in the mask; expected a field in ppm")
-    return values.nan_to_num(0.0, 0.0, 0.0).float(), known
+    return torch.where(known, values, 0.0).float(), known
 
 
 def _numbers(path: Path, content: Mapping[str, Any], name: str) -> tuple[float, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from scipy import ndimage
 
 from dlqsm.config import QsmConfig
 from dlqsm.core.lags import LagSums
@@ -26,7 +27,7 @@ class Field:
     field_ppm
         Total or local field [ppm].
     mask
-        Where it is known.
+        Where it can be trusted.
     noise_ppm, magnitude, r2star_hz
         Standard deviation of the total field [ppm], root of the sum of squares of all echoes, and relaxation rate
         [1/s]; None where nothing tells them.
@@ -39,8 +40,8 @@ class Field:
     r2star_hz: torch.Tensor | None = None
 
     def alone(self) -> Field:
-        """The field without what weights it."""
-        return Field(self.field_ppm, self.mask)
+        """The field as a file holds it: known where it is not zero, without what weights it."""
+        return Field(self.field_ppm, self.field_ppm != 0)
 
 
 def total_field(
@@ -54,12 +55,15 @@ def total_field(
 ) -> Field:
     """Total field of echo images, by the methods ``field`` and ``unwrap``.
 
+    It is zero outside the brain mask. Where it cannot be trusted it is the measured phase with the turns of the nearest
+    voxel that can: a hole would be a source to whoever takes the field alone.
+
     Parameters
     ----------
     sums
         Lag sums on the scan's grid.
     mask
-        Brain mask; voxels whose phase cannot be trusted leave it.
+        Brain mask; that of the result has only those of its voxels whose phase can be trusted.
     scan
         Echo times [s] and field strength [T] must be known.
     config
@@ -76,10 +80,21 @@ def total_field(
     if len(scan.echo_times_s) > 1:
         rate_hz = r2star(sums.power.sqrt(), scan.echo_times_s, sums.noise_sd, n_channels=sums.n_channels)
     magnitude = sums.power.sum(0).sqrt()
-    mask, _ = processing_mask(magnitude, quality, scan, external=mask, r2star_hz=rate_hz)
-    phase_rad, mask, _ = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, mask, scan, quality)
-    field_ppm = phase_rad / (TWO_PI * estimate.spacing_s) / scan.hz_per_ppm
-    return Field(field_ppm, mask, estimate.noise_hz / scan.hz_per_ppm, magnitude, rate_hz)
+    trusted, _ = processing_mask(magnitude, quality, scan, external=mask, r2star_hz=rate_hz)
+    phase_rad, trusted, _ = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, trusted, scan, quality)
+    phase_rad = _filled(phase_rad, trusted, estimate.wrapped_phase_rad, scan)
+    known = mask & phase_rad.isfinite() if usable is None else mask & usable
+    field_ppm = torch.where(known, phase_rad / (TWO_PI * estimate.spacing_s) / scan.hz_per_ppm, 0.0)
+    return Field(field_ppm, trusted, estimate.noise_hz / scan.hz_per_ppm, magnitude, rate_hz)
+
+
+def _filled(phase_rad: torch.Tensor, trusted: torch.Tensor, wrapped_rad: torch.Tensor, scan: Scan) -> torch.Tensor:
+    """Phase that is unwrapped where it can be trusted, and next to the nearest such voxel elsewhere."""
+    x, y, z = ndimage.distance_transform_edt(
+        ~trusted.cpu().numpy(), sampling=scan.grid.voxel_size_mm, return_distances=False, return_indices=True
+    )
+    turns = ((phase_rad[x, y, z] - wrapped_rad) / TWO_PI).round()
+    return torch.where(trusted, phase_rad, wrapped_rad + TWO_PI * turns)
 
 
 def weighted(field: Field, magnitude: torch.Tensor, scan: Scan, config: QsmConfig) -> Field:
