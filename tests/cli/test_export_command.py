@@ -200,6 +200,11 @@ def test_series_beside_each_other_are_all_sources(tmp_path: Path) -> None:
             {"DipoleInversion": {"method": "l1"}, "Unwrapping": {"method": "spun"}, "Software": {"dlqsm": "0.1.0+g1"}},
             "Magnetic susceptibility (QSM) by dlqsm 0.1.0+g1: unwrapping spun, inversion l1.",
         ),
+        (
+            {"GeneratedBy": [{"Name": "other", "Version": "2"}], "DipoleInversion": {"method": "tv"}},
+            "Magnetic susceptibility (QSM) by other 2: inversion tv.",
+        ),
+        ({"GeneratedBy": "x", "DipoleInversion": "y"}, "Magnetic susceptibility (QSM)."),
         ({"Method": "tkd", "Units": "ppm"}, "Magnetic susceptibility (QSM): inversion tkd."),
         (None, "Magnetic susceptibility (QSM)."),
     ],
@@ -231,6 +236,9 @@ def test_what_export_refuses(scans: dict[str, Path], tmp_path: Path, refused: Re
     image = nib.load(chi)
     assert "no such file" in refused("export", tmp_path / "x.nii", scan, out)
     assert "no such file or folder" in refused("export", chi, tmp_path / "absent", out)
+    assert "64 characters" in refused("export", chi, scan, out, "--description", "x" * 65)
+    assert "backslash" in refused("export", chi, scan, out, "--description", "a\\b")
+    assert "2147483647 at most" in refused("export", chi, scan, out, "--series-number", 2**31)
     assert "holds no series 9; --series can be of 5" in refused("export", chi, scan, out, "--series", 9)
     nib.save(nib.Nifti1Image(image.get_fdata()[:-1], image.affine), tmp_path / "small.nii.gz")
     said = refused("export", tmp_path / "small.nii.gz", scan, out)

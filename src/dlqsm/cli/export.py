@@ -35,6 +35,8 @@ LARGEST_PPM = 20.0
 """Nothing in or around a head is beyond; a map in ppb is."""
 NUMBER_STEP = 1000
 FIRST_FILE = "IM000001.dcm"
+LONGEST_DESCRIPTION, LARGEST_NUMBER = 64, 2**31 - 1
+"""What DICOM allows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; everything is made before anything is written."""
     talk, _ = start(arguments)
+    _require_allowed(arguments)
     chi_ppm, grid, sidecar = _read_map(arguments.chi, talk)
     with tempfile.TemporaryDirectory(prefix="dlqsm-export-") as scratch:
         stacks, turned = _matching(arguments, chi_ppm, grid, Path(scratch))
@@ -77,6 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
         write_images(folder, images)
     print(arguments.out)
     return 0
+
+
+def _require_allowed(arguments: argparse.Namespace) -> None:
+    text, number = arguments.description, arguments.series_number or 1
+    if len(text) > LONGEST_DESCRIPTION or "\\" in text:
+        raise InputError(f"--description can have {LONGEST_DESCRIPTION} characters and no backslash; got '{text}'")
+    if number > LARGEST_NUMBER:
+        raise InputError(f"--series-number can be {LARGEST_NUMBER} at most; got {number}")
 
 
 def _read_map(file: Path, talk: Talk) -> tuple[NDArray[np.float32], Grid, dict[str, Any]]:

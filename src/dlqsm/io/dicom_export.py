@@ -67,14 +67,19 @@ def method_sentence(sidecar: Mapping[str, Any]) -> str:
     told = [f"{step} {about.get('method', 'unknown')}" for step, about in steps.items()]
     if not told and isinstance(sidecar.get("Method"), str):
         told = [f"inversion {sidecar['Method']}"]
-    software = sidecar.get("Software")
-    generated = sidecar.get("GeneratedBy")
-    maker = software.get("dlqsm") if isinstance(software, dict) else None
-    if maker is None and isinstance(generated, list) and generated and isinstance(generated[0], dict):
-        maker = generated[0].get("Version")
-    by = f" by dlqsm {maker}" if maker else ""
-    methods = f": {', '.join(told)}" if told else ""
+    maker = _maker(sidecar)
+    by, methods = f" by {maker}" if maker else "", f": {', '.join(told)}" if told else ""
     return f"Magnetic susceptibility (QSM){by}{methods}. Exported by dlqsm {full_version()}."
+
+
+def _maker(sidecar: Mapping[str, Any]) -> str:
+    """Program and version that made a map; empty where the sidecar does not tell."""
+    software, generated = sidecar.get("Software"), sidecar.get("GeneratedBy")
+    if isinstance(software, dict) and "dlqsm" in software:
+        return f"dlqsm {software['dlqsm']}"
+    if isinstance(generated, list) and generated and isinstance(generated[0], dict):
+        return f"{generated[0].get('Name', '')} {generated[0].get('Version', '')}".strip()
+    return ""
 
 
 def series_of_map(

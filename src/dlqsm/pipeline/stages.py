@@ -74,16 +74,15 @@ def total_field(
         Voxels that may stay in the mask; all where absent.
     """
     estimate = estimate or config.field.bound("field")(sums, scan)
-    quality, rate_hz = phase_quality(estimate), None
-    if usable is not None:
-        quality = torch.where(usable, quality, torch.nan)
+    usable = torch.ones_like(mask) if usable is None else usable
+    quality, rate_hz = torch.where(usable, phase_quality(estimate), torch.nan), None
     if len(scan.echo_times_s) > 1:
         rate_hz = r2star(sums.power.sqrt(), scan.echo_times_s, sums.noise_sd, n_channels=sums.n_channels)
     magnitude = sums.power.sum(0).sqrt()
     trusted, _ = processing_mask(magnitude, quality, scan, external=mask, r2star_hz=rate_hz)
     phase_rad, trusted, _ = config.unwrap.bound("unwrap")(estimate.wrapped_phase_rad, trusted, scan, quality)
     phase_rad = _filled(phase_rad, trusted, estimate.wrapped_phase_rad, scan)
-    known = mask & phase_rad.isfinite() if usable is None else mask & usable
+    known = mask & usable & phase_rad.isfinite()
     field_ppm = torch.where(known, phase_rad / (TWO_PI * estimate.spacing_s) / scan.hz_per_ppm, 0.0)
     return Field(field_ppm, trusted, estimate.noise_hz / scan.hz_per_ppm, magnitude, rate_hz)
 
