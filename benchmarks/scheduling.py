@@ -26,7 +26,7 @@ from dlqsm.cohort.journal import Listener
 from dlqsm.cohort.participant import Hooks, Result, Task, tasks_of
 from dlqsm.cohort.plan import Plan
 from dlqsm.config import QsmConfig
-from dlqsm.io.bids import ArmSource, ParticipantSource
+from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 
 REPORT = Path(__file__).parent / "results" / "scheduling.tsv"
 COMMAND = (sys.executable, "-c", "import sys; from dlqsm.cli import main; sys.exit(main())")

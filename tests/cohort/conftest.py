@@ -1,11 +1,13 @@
 """One coarse virtual participant, copied to three: a dataset of two arms that takes seconds a participant."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cohort_study import THREADS, Run, copy_participant, quick_words
 from standin import put_in_place
+from tiny_images import describe_scans, signal, write_scan
 
 from dlqsm.cli import main
 
@@ -53,6 +55,31 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture(scope="session")
+def run_once() -> Run:
+    """As `run`, for fixtures that serve many tests."""
+
+    def once(*words: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            put_in_place(patch.setattr)
+            return main(["run", *(str(word) for word in words), *THREADS, "--quiet"])
+
+    return once
+
+
+@pytest.fixture
+def refused_run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A run that must be refused: exit code 2 and one sentence, which is returned."""
+
+    def refuse(*words: object) -> str:
+        capsys.readouterr()
+        assert main(["run", *(str(word) for word in words), "--quiet"]) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dlqsm")]
+        return line
+
+    return refuse
+
+
+@pytest.fixture(scope="session")
 def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Derivatives of the study, made without disturbance."""
     out = tmp_path_factory.mktemp("finished") / "out"
@@ -77,4 +104,30 @@ def calm(study: Path, quick: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     with pytest.MonkeyPatch.context() as patch:
         put_in_place(patch.setattr)
         assert main(quick_words(study, out, quick)) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def visits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two participants with two sessions of two arms; the second participant lacks the second session's arm B."""
+    root = tmp_path_factory.mktemp("visits") / "bids"
+    for person in ("01", "02"):
+        for session in ("1", "2"):
+            for n, arm in enumerate(("A", "B")):
+                if (person, session, arm) != ("02", "2", "B"):
+                    write_scan(root, signal(10 * int(session) + n), sub=person, ses=session, acq=arm)
+    describe_scans(root, {"sub-01": 60, "sub-02": 40})
+    (root / "sub-01" / "sub-01_sessions.tsv").write_text("session_id\tage\nses-1\t60\nses-2\t62.5\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def measured(visits: Path, quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Derivatives of both sessions, and of the group."""
+    out = tmp_path_factory.mktemp("measured") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        put_in_place(patch.setattr)
+        words = ("run", str(visits), str(out))
+        assert main([*words, "participant", "--config", str(quick), "--threads", "1", "--workers", "1", "--quiet"]) == 0
+        assert main([*words, "group", "--quiet"]) == 0
     return out

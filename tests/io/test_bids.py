@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import Dataset, ParticipantSource, read_dataset, read_people
+from dlqsm.io.bids import read_dataset, read_people
 from dlqsm.io.bids_names import ENTITIES, join_name, label_of, split_name
+from dlqsm.io.bids_sources import Dataset, ParticipantSource
 from dlqsm.io.outputs import write_json
 from dlqsm.io.sidecars import inherited_sidecar
 
@@ -19,6 +20,10 @@ def _touch(root: Path, *names: str) -> None:
 
 def _echoes(stem: str, n: int = 2, ending: str = ".nii.gz") -> list[str]:
     return [f"{stem}_echo-{echo}_part-{part}_MEGRE{ending}" for echo in range(1, n + 1) for part in ("mag", "phase")]
+
+
+def _coils(stem: str, n: int) -> list[str]:
+    return [name.replace("_echo-", f"_coil-{coil:02d}_echo-") for coil in range(1, n + 1) for name in _echoes(stem)]
 
 
 def _read(root: Path) -> tuple[Dataset, ParticipantSource]:
@@ -94,9 +99,47 @@ class TestArms:
                 stem = f"sub-01_ses-{session}_acq-A_rec-x_run-{run}_MEGRE.h5"
                 _touch(tmp_path, f"sourcedata/sub-01/ses-{session}/anat/{stem}")
         _touch(tmp_path, "sourcedata/sub-02/ses-pi/anat/sub-02_ses-pi_acq-A_rec-x_run-1_MEGRE.h5")
-        dataset = read_dataset(tmp_path)
+        dataset = read_dataset(tmp_path, sessions_apart=False)
         assert dataset.arm_names == ("sesdl_A_run1", "sesdl_A_run2", "sespi_A_run1", "sespi_A_run2")
         assert [arm.name for arm in dataset.participants[1].arms] == ["sespi_A_run1"]
+        apart = read_dataset(tmp_path)
+        assert [person.label for person in apart.participants] == ["sub-01_ses-dl", "sub-01_ses-pi", "sub-02_ses-pi"]
+        assert apart.arm_names == ("A_run1", "A_run2")
+        assert apart.sessions == ("ses-dl", "ses-pi")
+
+    def test_images_of_coils_are_one_arm_of_several_images_an_echo(self, tmp_path: Path) -> None:
+        _touch(tmp_path, *_coils("sub-01/anat/sub-01_acq-A_rec-uncombined", 11), *_echoes("sub-01/anat/sub-01_acq-A"))
+        _, person = _read(tmp_path)
+        assert [(arm.name, arm.n_coils, len(arm.phase)) for arm in person.arms] == [
+            ("A", 1, 2),
+            ("A_recuncombined", 11, 22),
+        ]
+        coils = [p.name.split("_coil-")[1].split("_part")[0] for p in person.arms[1].magnitude]
+        assert coils == [f"{coil:02d}_echo-{echo}" for echo in (1, 2) for coil in range(1, 12)]
+
+    def test_real_and_imaginary_images_are_taken_where_there_is_no_phase(self, tmp_path: Path) -> None:
+        for acq, parts in (
+            ("A", ("real", "imag")),
+            ("B", ("mag", "real", "imag")),
+            ("C", ("mag", "phase", "real", "imag")),
+        ):
+            _touch(tmp_path, *(f"sub-01/anat/sub-01_acq-{acq}_echo-1_part-{part}_MEGRE.nii" for part in parts))
+        _, person = _read(tmp_path)
+        assert [arm.is_cartesian for arm in person.arms] == [True, True, False]
+        assert [path.name.split("part-")[1][:4] for path in person.arms[0].files] == ["real", "imag"]
+        assert person.notes == (
+            "sub-01 B: images of real and imag are taken, those of mag are left",
+            "sub-01 C: images of mag and phase are taken, those of real and imag are left",
+        )
+
+    def test_the_t1w_image_is_that_of_the_session_where_it_has_one(self, tmp_path: Path) -> None:
+        for session in ("1", "2"):
+            _touch(tmp_path, f"sourcedata/sub-01/ses-{session}/anat/sub-01_ses-{session}_MEGRE.h5")
+        _touch(tmp_path, "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz")
+        first, second = read_dataset(tmp_path).participants
+        assert second.t1w is not None and second.notes == ()
+        assert first.t1w == second.t1w
+        assert "of another session is taken" in first.notes[0]
 
     def test_a_file_without_entities_has_a_name_too(self, tmp_path: Path) -> None:
         _touch(tmp_path, "sourcedata/sub-01/anat/sub-01_MEGRE.h5")
@@ -112,7 +155,13 @@ class TestArms:
                 [*_echoes("sub-01/anat/sub-01_acq-A"), *_echoes("sub-01/anat/sub-01_acq-A", ending=".nii")],
                 "is there twice",
             ),
-            (["sub-01/anat/sub-01_acq-A_echo-1_part-real_MEGRE.nii.gz"], "part-real is not read"),
+            (["sub-01/anat/sub-01_acq-A_echo-1_part-real_MEGRE.nii.gz"], "echo 1 has no part-imag image"),
+            (["sub-01/anat/sub-01_acq-A_echo-1_part-complex_MEGRE.nii.gz"], "part-complex is not read"),
+            (_coils("sub-01/anat/sub-01_acq-A", 2)[:-1], "echo 2 of coil 2 has no part-phase image"),
+            (
+                [*_coils("sub-01/anat/sub-01_acq-A", 2), *_echoes("sub-01/anat/sub-01_acq-A")],
+                "has no coil-N, as the other images of its arm have",
+            ),
             (["sub-01/anat/sub-02_acq-A_echo-1_part-mag_MEGRE.nii.gz"], "lies in a folder of sub-01"),
             (["sub-01/ses-x/anat/sub-01_acq-A_echo-1_MEGRE.nii.gz"], "lies in a folder of ses-x"),
             (["sub-01/anat/sub-01_echo-1_acq-A_MEGRE.nii.gz"], "out of order"),

@@ -71,6 +71,13 @@ def method_options(arguments: argparse.Namespace, options: Mapping[str, Any], pr
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
+def spelled(*flags: str) -> tuple[str, ...]:
+    """Each flag with dashes and with underscores between its words, as BIDS Apps take both."""
+    both = [(flag, f"--{flag.removeprefix('--').replace('-', '_')}") for flag in flags if flag.startswith("--")]
+    short = [flag for flag in flags if not flag.startswith("--")]
+    return tuple(dict.fromkeys([*short, *(name for pair in both for name in pair)]))
+
+
 def peek(words: list[str], flag: str, default: str) -> str:
     """The value of ``flag`` in unparsed words: the method decides which options exist."""
     for index, word in enumerate(words):

@@ -15,7 +15,7 @@ from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_new, target_entities
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import check_echo_times
-from dlqsm.io.bids import SUFFIX
+from dlqsm.io.bids_arms import SUFFIX
 from dlqsm.io.bids_write import describe_raw_dataset, image_path, images_of_scan, safe_sidecar, write_image
 from dlqsm.io.dicom_files import Study, read_study
 from dlqsm.io.dicom_header import Person, Series

@@ -46,12 +46,13 @@ def build_pages(folder: Path) -> list[Path]:
     InputError
         If the folder holds nothing that dlqsm makes pages of.
     """
-    participants = sorted(file.parent for file in folder.glob(f"sub-*/{manifest.NAME}"))
-    has_group = (folder / manifest.GROUP_NAME).is_file()
-    if not participants and not has_group:
+    places = (f"sub-*/{manifest.NAME}", f"sub-*/ses-*/{manifest.NAME}")
+    participants = sorted(file.parent for place in places for file in folder.glob(place))
+    groups = manifest.group_manifests(folder)
+    if not participants and not groups:
         return [build_page(folder)]
     pages = [build_page(participant) for participant in participants]
-    return [*pages, *([build_group_page(folder)] if has_group else [])]
+    return [*pages, *(build_group_page(folder, name) for name in groups)]
 
 
 def build_page(folder: Path) -> Path:
@@ -77,17 +78,24 @@ def build_page(folder: Path) -> Path:
     return page
 
 
-def build_group_page(out: Path) -> Path:
+def build_group_page(out: Path, name: str = manifest.GROUP_NAME) -> Path:
     """Make ``group.html`` of a folder of dlqsm run from its ``group.json``, and the tables and figures named there.
+
+    Parameters
+    ----------
+    out
+        Folder of the derivatives.
+    name
+        Of the manifest, which is another one for each session.
 
     Raises
     ------
     InputError
         If the group stage has not been run, or a file that it wrote is missing.
     """
-    if not (out / manifest.GROUP_NAME).is_file():
-        raise InputError(f"{out}: has no {manifest.GROUP_NAME}; run the group stage first: dlqsm run BIDS OUT group")
-    content = manifest.read_group_manifest(out)
+    if not (out / name).is_file():
+        raise InputError(f"{out}: has no {name}; run the group stage first: dlqsm run BIDS OUT group")
+    content = manifest.read_group_manifest(out, name)
     page = out / content.page
     write_text(page, group_page(read_group(out, content)))
     return page
@@ -95,4 +103,6 @@ def build_group_page(out: Path) -> Path:
 
 def _beside(folder: Path, page: str) -> Path:
     """``folder/../sub-01.html`` as ``sub-01.html`` beside the folder."""
-    return folder.parent / page.removeprefix("../") if page.startswith("../") else folder / page
+    while page.startswith("../"):
+        folder, page = folder.parent, page.removeprefix("../")
+    return folder / page

@@ -11,6 +11,8 @@ import pandas as pd
 import dlqsm
 from dlqsm.cli.report_reading import read_report
 from dlqsm.core.checks import InputError
+from dlqsm.io.bids_names import unit_of
+from dlqsm.io.derivatives import unit_folder
 from dlqsm.io.manifest import NAME, read_manifest
 from dlqsm.io.outputs import read_json, whole_file, write_json
 from dlqsm.report.arms_picture import arms_picture
@@ -23,8 +25,9 @@ _FOLDER: Final = "figures"
 
 
 def picture_path(folder: Path) -> Path:
-    """Where the picture of the participant of a folder ``sub-XX`` lies."""
-    return folder / _FOLDER / f"{folder.name}_desc-arms_{PICTURE_SUFFIX}.webp"
+    """Where the picture of the participant of a folder ``sub-XX`` lies, or of a session in ``sub-XX/ses-YY``."""
+    label = unit_of(folder.parent.name, folder.name) if folder.name.startswith("ses-") else folder.name
+    return folder / _FOLDER / f"{label}_desc-arms_{PICTURE_SUFFIX}.webp"
 
 
 def write_picture(folder: Path, report: ParticipantReport) -> None:
@@ -42,7 +45,9 @@ def write_picture(folder: Path, report: ParticipantReport) -> None:
         partial.write_bytes(picture.image)
 
 
-def example_of(out: Path, labels: Sequence[str], similarity: pd.DataFrame | None) -> GroupFigure | None:
+def example_of(
+    out: Path, labels: Sequence[str], similarity: pd.DataFrame | None, session: str | None = None
+) -> GroupFigure | None:
     """The picture of the participant in the middle; drawn now where the maps are there and it was not drawn before.
 
     Parameters
@@ -53,23 +58,26 @@ def example_of(out: Path, labels: Sequence[str], similarity: pd.DataFrame | None
         Participants that were measured.
     similarity
         Table ``participant_id rmse_ppb ...`` by which they are ordered; without it the first is shown.
+    session
+        Session whose pictures are meant; None where there are no sessions.
 
     Returns
     -------
     None where neither pictures nor maps of anyone are there.
     """
-    drawn = [label for label in labels if picture_path(out / label).is_file()]
-    mapped = [label for label in labels if (out / label / NAME).is_file()]
+    folders = {label: unit_folder(out, unit_of(label, session)) for label in labels}
+    drawn = [label for label, folder in folders.items() if picture_path(folder).is_file()]
+    mapped = [label for label, folder in folders.items() if (folder / NAME).is_file()]
     known = [label for label in labels if label in {*drawn, *mapped}]
     label, why = _middle(known, similarity)
     if label not in drawn and label in mapped:
         try:
-            write_picture(out / label, read_report(out / label, read_manifest(out / label)))
+            write_picture(folders[label], read_report(folders[label], read_manifest(folders[label])))
         except InputError:  # some of the maps were removed since
             label, why = _middle(drawn, similarity)
-    path = picture_path(out / label)
-    if not path.is_file():
+    if label not in folders or not picture_path(folders[label]).is_file():
         return None
+    path = picture_path(folders[label])
     told = path.with_suffix(".json")
     about = str(read_json(told).get("Description", label)) if told.is_file() else f"{label} in all arms."
     return GroupFigure(f"{label} in all arms", f"{about} {why}", about, path.read_bytes(), topic="maps")

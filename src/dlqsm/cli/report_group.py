@@ -11,7 +11,8 @@ import pandas as pd
 from dlqsm.cli.report_example import example_of
 from dlqsm.cli.report_reading import software
 from dlqsm.io import manifest
-from dlqsm.io.derivatives import ACCOUNT_SUFFIX
+from dlqsm.io.bids_names import unit_of
+from dlqsm.io.derivatives import ACCOUNT_SUFFIX, unit_folder
 from dlqsm.io.manifest import GroupManifest, arm_file, read_manifest
 from dlqsm.io.outputs import read_json
 from dlqsm.io.tables import read_table
@@ -58,7 +59,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
 
     similarity = table(content.similarity, ("participant_id", "arm"))
     return GroupReport(
-        dataset=content.dataset,
+        dataset=content.dataset if content.session is None else f"{content.dataset}, {content.session}",
         participants=_participants(values, content),
         values=values,
         arms=_in_order(content.arms, content.reference_arm, repeat),
@@ -73,7 +74,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         registration=table(content.registration, ("participant_id", "arm")),
         definitions=table(content.definitions, DEFINITIONS),
         figures=_figures(folder, content.figures),
-        example=example_of(folder, _most_complete(values), similarity),
+        example=example_of(folder, _most_complete(values), similarity, content.session),
         pages=content.pages,
         problems=content.problems,
         notes=content.notes,
@@ -125,10 +126,11 @@ def _accounts(folder: Path, content: GroupManifest) -> dict[str, Mapping[str, An
     """Arm to how its maps were made, as the first participant who has it tells."""
     found: dict[str, Mapping[str, Any]] = {}
     for label in content.pages:
-        if not (folder / label / manifest.NAME).is_file():
+        own = unit_folder(folder, unit_of(label, content.session))
+        if not (own / manifest.NAME).is_file():
             continue
-        for arm in read_manifest(folder / label).arms:
-            path = arm_file(folder / label, arm, "summary")
+        for arm in read_manifest(own).arms:
+            path = arm_file(own, arm, "summary")
             if arm.name not in found and path is not None and path.is_file():
                 found[arm.name] = read_json(path)
     # Participants of a stream keep their accounts, but neither images nor a manifest.

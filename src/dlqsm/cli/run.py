@@ -3,9 +3,11 @@
 `participant` works on the scans, `group` compares the arms over all participants that are complete.
 
 Raw data are sourcedata/sub-XX[/ses-YY]/anat/*_acq-ARM_MEGRE.h5, images sub-XX[/ses-YY]/anat/*_acq-ARM_echo-N
-_part-mag|phase_MEGRE.nii.gz; for an arm with both the raw data are taken. OUT receives BIDS derivatives: maps, label
-images, tables, sub-XX.html, and logs; the group's tables and group.html. What is done is not done again: start the
-same command anew after an interruption. A participant that fails does not stop the others; the exit code is 1 then.
+_part-mag|phase_MEGRE.nii.gz, or part-real|imag, or *_rec-uncombined_coil-N_*: of each receiver coil; for an arm with
+both the raw data are taken. OUT receives BIDS derivatives: maps, label images, tables, sub-XX.html, and logs; the
+group's tables and group.html. Each session of a participant stands by itself, with its own page, tables and group.
+What is done is not done again: start the same command anew after an interruption. A participant that fails does not
+stop the others; the exit code is 1 then.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
-from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_group_page, build_page
+from dlqsm.cli.run_group import run_group
+from dlqsm.cli.run_options import APART, add_measure_arguments, add_output_arguments, add_selection_arguments
 from dlqsm.cli.workers import add_machine_arguments, choose_workers, open_scheduler, start_for
-from dlqsm.cohort.group import DEFINITIONS_NAME, GROUP, Gathered, gather, reference_among, write_group_tables
 from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
@@ -33,64 +34,21 @@ from dlqsm.cohort.schedule import Scheduler
 from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError
-from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
-from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
-from dlqsm.io.derivatives import NAME_START, describe
-from dlqsm.io.images import PHASE_UNITS
-from dlqsm.io.manifest import GroupManifest, write_group_manifest
+from dlqsm.core.realisations import require_realisations
+from dlqsm.io.bids import DESCRIPTION, read_dataset
+from dlqsm.io.bids_filter import read_filters
+from dlqsm.io.bids_sources import Dataset, ParticipantSource
+from dlqsm.io.derivatives import NAME_START, describe, unit_folder
+from dlqsm.io.manifest import GROUP_NAME, NAME, group_manifests
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
-from dlqsm.reconstruction import RECONSTRUCTIONS
-
-LEVELS = ("participant", "group")
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments; those of BIDS Apps in both of their spellings."""
     del words
-    parser.add_argument("bids", type=path, metavar="BIDS", help="folder of the dataset")
-    parser.add_argument("out", type=path, metavar="OUT", help="folder of the derivatives")
-    parser.add_argument("level", choices=LEVELS, metavar="participant|group", help="stage of the analysis")
-    parser.add_argument(
-        "--participant-label",
-        "--participant_label",
-        nargs="+",
-        metavar="ID",
-        help="with or without sub- (default: all)",
-    )
-    measured = parser.add_argument_group("what is measured")
-    measured.add_argument(
-        "--method",
-        nargs="+",
-        choices=tuple(RECONSTRUCTIONS),
-        metavar="M",
-        help=f"reconstructions of raw data, of {', '.join(RECONSTRUCTIONS)}; several make several maps of each scan "
-        "(default: sense for regular sampling, the best there is for random sampling)",
-    )
-    measured.add_argument("--config", type=path, metavar="F.toml", help="methods and options of the steps of dlqsm qsm")
-    measured.add_argument(
-        "--phase-unit", "--phase_unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)"
-    )
-    measured.add_argument(
-        "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
-    )
-    measured.add_argument(
-        "--uncertainty", type=int, metavar="N",
-        help="tell the noise of maps and nuclei (noise_sd_ppb) from N realisations: each takes one background removal "
-        f"and inversion and one volume on disk; 8 to 16 are pooled, {ENOUGH_REALISATIONS} or more plain Monte Carlo",
-    )  # fmt: skip
-    measured.add_argument(
-        "--atlas", metavar="cit168|virtual|DIR", help="(default: cit168; virtual for datasets of dlqsm simulate)"
-    )
-    measured.add_argument(
-        "--reference", metavar="ARM", help="arm that the others are compared with (default: PI2, else the first)"
-    )
-    measured.add_argument(
-        "--like-paper", "--like_paper", action="store_true", help="measure all arms on the reference arm's grid"
-    )
-    measured.add_argument(
-        "--margin-ppb", "--margin_ppb", type=positive(float), default=3.0, metavar="X",
-        help="group: mean difference that does not matter [ppb]; set it before you see the data (default: 3)",
-    )  # fmt: skip
+    add_selection_arguments(parser)
+    add_measure_arguments(parser)
+    add_output_arguments(parser)
     add_machine_arguments(parser)
 
 
@@ -99,12 +57,20 @@ def run(arguments: argparse.Namespace) -> int:
     talk, device = start_for(arguments)
     _require_apart(arguments.bids, arguments.out)
     # Workers may be elsewhere in the file system: paths are whole from here on.
-    dataset = read_dataset(arguments.bids.absolute(), needs_data=arguments.level == "participant")
-    people = choose_participants(dataset, arguments.participant_label)
-    for note in dataset.notes:
+    dataset = read_dataset(
+        arguments.bids.absolute(),
+        needs_data=arguments.level == "participant",
+        filters=None if arguments.bids_filter_file is None else read_filters(arguments.bids_filter_file),
+        sessions_apart=arguments.sessions == APART,
+        is_checked=not arguments.skip_bids_validation,
+    )
+    people = choose_participants(dataset, arguments.participant_label, arguments.session_label)
+    for note in (*dataset.notes, *_remark_on_sessions(dataset)):
         talk.say(f"note: {note}")
+    if arguments.reports_only:
+        return _reports(arguments, people)
     if arguments.level == "group":
-        return _group(arguments, dataset, people, talk)
+        return run_group(arguments, dataset, people, talk)
     plan = _plan(arguments, dataset, str(device), talk)
     workers = choose_workers(arguments, people, plan, talk)
     plan = replace(plan, threads=workers.threads)
@@ -149,6 +115,8 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         keep_work=arguments.keep_work,
         overwrite=arguments.overwrite,
         retries=arguments.retries,
+        stops_at_failure=arguments.stop_on_first_crash,
+        saves_memory=arguments.low_mem,
         run=uuid.uuid4().hex[:12],
     )
 
@@ -168,7 +136,9 @@ def _participants(
     outcomes = scheduler.run_all(people, plan, hooks, functools.partial(listen, quiet=arguments.quiet), ended)
     if plan.work.is_dir() and not any(plan.work.iterdir()):
         plan.work.rmdir()
-    print(summary_text(outcomes, time.perf_counter() - begun))
+    print(summary_text(outcomes, time.perf_counter() - begun, len(people)))
+    if len(outcomes) < len(people) or any(outcome.n_left for outcome in outcomes):
+        print("stopped at the first failure, as asked; run again to go on where it stopped")
     failed = [outcome for outcome in outcomes if outcome.failures]
     for outcome in failed:
         for sentence in outcome.failures:
@@ -176,7 +146,7 @@ def _participants(
     return 1 if failed else 0
 
 
-def summary_text(outcomes: Sequence[Outcome], wall_s: float) -> str:
+def summary_text(outcomes: Sequence[Outcome], wall_s: float, n_people: int | None = None) -> str:
     """Seconds of each participant and stage as a table; stages that had nothing to do show a dash."""
     lines = [f"{'participant':<12}" + "".join(f"{stage:>10}" for stage in (*STAGES, "total")) + "  state"]
     for outcome in outcomes:
@@ -184,7 +154,7 @@ def summary_text(outcomes: Sequence[Outcome], wall_s: float) -> str:
         total = sum(outcome.seconds.values())
         lines.append(f"{outcome.label:<12}" + "".join(cells) + f"{total:10.1f}  {_state(outcome)}")
     n_failed = sum(bool(outcome.failures) for outcome in outcomes)
-    ending = f"{len(outcomes) - n_failed} of {len(outcomes)} participants complete"
+    ending = f"{len(outcomes) - n_failed} of {n_people or len(outcomes)} participants complete"
     return "\n".join([*lines, f"{ending}, {wall_s:.1f} s wall time"])
 
 
@@ -200,74 +170,31 @@ def listen(line: str, *, quiet: bool) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
-def _group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[ParticipantSource], talk: Talk) -> int:
-    """Tables and page of the group."""
-    if not arguments.out.is_dir():
-        raise InputError(f"{arguments.out}: there is no such folder; run the participant stage first")
-    with output_folder(arguments.out, overwrite=True, produces=()) as out, talk.working("group"):
-        gathered = gather(people, arguments.bids, out)
-        arms = tuple(dict.fromkeys(gathered.values["arm"]))
-        reference = reference_among(arms, arguments.reference)
-        written = write_group_tables(gathered, out)
-        answer, notes = _agreement(gathered, out, reference, arguments)
-        write_group_manifest(out, _group_manifest(dataset, gathered, written, arms, reference, notes, out, arguments))
-        page = build_group_page(out)
-    for sentence in answer:
-        talk.say(sentence)
-    for sentence in (*gathered.remarks, *notes, *(f"{who}: {why}" for who, why in gathered.problems.items())):
-        talk.say(f"note: {sentence}")
-    print(page)
-    return 1 if gathered.problems else 0
+def _reports(arguments: argparse.Namespace, people: Sequence[ParticipantSource]) -> int:
+    """Make the pages anew from what earlier runs left; nothing else is touched."""
+    out = arguments.out
+    if arguments.level == "group":
+        for page in [build_group_page(out, name) for name in group_manifests(out) or [GROUP_NAME]]:
+            print(page)
+        return 0
+    there = [person for person in people if (unit_folder(out, person.label) / NAME).is_file()]
+    if not there:
+        raise InputError(f"{out}: has nothing of these participants to show; run without --reports-only first")
+    with output_folder(out, overwrite=True, produces=()):
+        for person in there:
+            print(build_page(unit_folder(out, person.label)))
+    for person in people:
+        if person not in there:
+            print(f"dlqsm run: {person.label}: has no results to show; run it first", file=sys.stderr)
+    return 0 if len(there) == len(people) else 1
 
 
-def _agreement(
-    gathered: Gathered, out: Path, reference: str, arguments: argparse.Namespace
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Write the agreement study; returns its answer and its remarks."""
-    if gathered.values["arm"].nunique() < 2:
-        return (), (f"there is one arm only ({reference}); nothing can be compared",)
-    folder = out / GROUP
-    folder.mkdir(exist_ok=True)
-    study = write_agreement(
-        gathered.values, folder, reference=reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
-        accelerations=gathered.accelerations,
-    )  # fmt: skip
-    return study.answer, study.remarks
-
-
-def _group_manifest(
-    dataset: Dataset,
-    gathered: Gathered,
-    written: dict[str, str],
-    arms: tuple[str, ...],
-    reference: str,
-    notes: tuple[str, ...],
-    out: Path,
-    arguments: argparse.Namespace,
-) -> GroupManifest:
-    people = dict.fromkeys(gathered.values["participant_id"])
-    tables = {
-        what: f"{GROUP}/{name}"
-        for what, name in (("agreement", AGREEMENT), ("age", AGE), ("mixed", MIXED))
-        if (out / GROUP / name).is_file()
-    }
-    return GroupManifest(
-        dataset=dataset.name,
-        arms=arms,
-        reference_arm=reference,
-        margin_ppb=arguments.margin_ppb,
-        values=written["nuclei"],
-        agreement=tables.get("agreement"),
-        age=tables.get("age"),
-        mixed=tables.get("mixed"),
-        similarity=written.get("similarity"),
-        registration=written.get("registration"),
-        definitions=written.get(DEFINITIONS_NAME),
-        figures=tuple(sorted(f"{GROUP}/{p.name}" for p in (out / GROUP).glob("*.svg"))),
-        pages={label: f"{label}.html" for label in people if (out / f"{label}.html").is_file()},
-        problems=gathered.problems,
-        notes=(*gathered.remarks, *notes),
-    )
+def _remark_on_sessions(dataset: Dataset) -> list[str]:
+    """What is to be said where sessions stand by themselves and have nothing in common that could be compared."""
+    arms = {s: {a.name for p in dataset.participants if p.session == s for a in p.arms} for s in dataset.sessions}
+    if len(arms) < 2 or sum(map(len, arms.values())) > len(set().union(*arms.values())):
+        return []
+    return ["the sessions have no arm in common and are not compared; --sessions together makes them arms of one study"]
 
 
 def _require_apart(bids: Path, out: Path) -> None:

@@ -21,8 +21,9 @@ from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import SelectedRaw, undersample
-from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, ArmSource, Dataset, read_dataset
+from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
+from dlqsm.io.bids_sources import ArmSource, Dataset
 from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
 from dlqsm.io.raw import read_raw, write_raw
 
@@ -71,7 +72,7 @@ def _in_words(kept: SelectedRaw) -> str:
 def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     """Undersample every raw scan of a dataset into a new one."""
     dataset = read_dataset(arguments.raw)
-    scans = [(person.label, arm) for person in dataset.participants for arm in person.arms if arm.raw]
+    scans = [(person.participant, arm) for person in dataset.participants for arm in person.arms if arm.raw]
     if not scans:
         raise InputError(f"{arguments.raw}: has no raw data (sourcedata/sub-*/anat/*_MEGRE.h5) to undersample")
     if arguments.out.resolve() == arguments.raw.resolve():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dlqsm.cli.arguments import path, positive
+from dlqsm.cli.arguments import path, positive, spelled
 from dlqsm.cli.console import Talk, start
 from dlqsm.cohort.attempts import remove_markers
 from dlqsm.cohort.dask_clusters import LOCAL, QUEUES, jobs_of, local_workers, require_known, workers_at
@@ -20,7 +20,7 @@ from dlqsm.cohort.plan import Plan
 from dlqsm.cohort.schedule import IN_THIS_PROCESS, Scheduler
 from dlqsm.config import ClusterConfig, read_cluster_config
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.bids_sources import ParticipantSource
 from dlqsm.io.outputs import remove_partial_files
 
 
@@ -50,13 +50,32 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         help="how often a stage is tried again whose process was killed (default: 1)",
     )  # fmt: skip
     how.add_argument(
-        "-w", "--work", "--work-dir", type=path, metavar="DIR",
+        *spelled("-w", "--work", "--work-dir"), type=path, metavar="DIR",
         help="files between the stages, on a disk that all workers share (default: OUT/work)",
     )  # fmt: skip
     how.add_argument(
-        "--keep-work", "--keep_work", action="store_true", help="keep these files of participants that are complete"
+        *spelled("--keep-work"), action="store_true", help="keep these files of participants that are complete"
     )
-    how.add_argument("--seed", type=int, default=0, help="of noise replica and registration (default: 0)")
+    how.add_argument(
+        *spelled("--seed", "--random-seed"), type=int, default=0, help="of noise replica and registration (default: 0)"
+    )
+    how.add_argument(*spelled("--nthreads", "--nprocs", "--n-cpus"), dest="threads", type=positive(int), metavar="N",
+                     help="as --threads: processor threads of all stages together")  # fmt: skip
+    how.add_argument(
+        *spelled("--omp-nthreads"), type=positive(int), metavar="N", help="threads of one stage, at most (default: all)"
+    )
+    how.add_argument(
+        *spelled("--mem", "--mem-mb"), type=positive(float), metavar="MB",
+        help="memory that the stages side by side may take together, as estimated [MB] (default: what is free)",
+    )  # fmt: skip
+    how.add_argument(
+        *spelled("--low-mem"), action="store_true",
+        help="take less memory and more time: one stage after another, raw data in slabs of a quarter of the size",
+    )  # fmt: skip
+    how.add_argument(
+        *spelled("--stop-on-first-crash"), action="store_true",
+        help="begin no stage once one has failed (default: go on with other arms and participants)",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +120,61 @@ def choose_workers(
     InputError
         If the configuration of a queue is missing or wrong, or ``--workers`` is given for an address.
     """
+    _require_of_use(arguments)
     if arguments.scheduler in QUEUES:
         return _jobs(arguments, people, plan, talk)
     if arguments.scheduler != LOCAL:
-        if arguments.workers is not None:
-            raise InputError(f"--workers is of no use for the scheduler {arguments.scheduler}, which has workers")
         return Workers(arguments.scheduler, 0, arguments.threads)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = arguments.threads or usable
-    most = _n_arms(people)
-    if arguments.workers is None and plan.device != "cpu":
-        return Workers(LOCAL, 1, arguments.threads)  # stages would share one GPU's memory
-    n_workers = min(arguments.workers or threads, most)
-    if arguments.workers is None and n_workers > 1:
-        need, free = stage_bytes(people, plan), available_bytes()
-        n_workers = max(1, min(n_workers, free // need))
-        talk.say(
-            f"workers: {n_workers}, of {threads} threads; a stage is estimated to take {need / 2**30:.1f} GiB, "
-            f"{free / 2**30:.1f} GiB are free"
+    threads, each = arguments.threads or usable, arguments.omp_nthreads
+    wanted = 1 if arguments.low_mem else arguments.workers
+    if wanted is None and plan.device != "cpu":
+        return Workers(LOCAL, 1, _at_most(arguments.threads, each))  # stages would share one GPU's memory
+    n_workers = min(wanted or max(1, threads // (each or 1)), _n_arms(people))
+    if n_workers > 1 and (wanted is None or arguments.mem is not None):
+        n_workers = _as_memory_allows(n_workers, threads, people, plan, arguments.mem, talk)
+    share = arguments.threads if n_workers == 1 else max(1, threads // n_workers)
+    return Workers(LOCAL, n_workers, _at_most(share, each))
+
+
+def _require_of_use(arguments: argparse.Namespace) -> None:
+    """Raise `InputError` for an option that the scheduler could not follow."""
+    if arguments.scheduler != LOCAL and arguments.mem is not None:
+        raise InputError(
+            f"--mem is for this machine; the jobs of --scheduler {arguments.scheduler} have the memory that they were "
+            "given: leave it out"
         )
-    return Workers(LOCAL, n_workers, arguments.threads if n_workers == 1 else max(1, threads // n_workers))
+    if arguments.scheduler not in (LOCAL, *QUEUES) and arguments.workers is not None:
+        raise InputError(f"--workers is of no use for the scheduler {arguments.scheduler}, which has workers")
+    if arguments.scheduler != LOCAL and arguments.omp_nthreads is not None:
+        raise InputError(f"--omp-nthreads is for this machine; give --threads for a stage on {arguments.scheduler}")
+    if arguments.low_mem and arguments.workers not in (None, 1):
+        raise InputError(f"--low-mem works on one stage after another; got --workers {arguments.workers}")
+
+
+def _at_most(threads: int | None, each: int | None) -> int | None:
+    """Threads of a stage, within what one may have."""
+    return min(threads, each) if threads is not None and each is not None else threads or each
+
+
+def _as_memory_allows(
+    n_workers: int,
+    threads: int,
+    people: Sequence[ParticipantSource],
+    plan: Plan,
+    granted_mb: float | None,
+    talk: Talk,
+) -> int:
+    """As many of the stages side by side as fit into the memory; says how this was found."""
+    need, free, words = stage_bytes(people, plan), available_bytes(), "are free"
+    if granted_mb is not None and granted_mb * 1e6 < free:
+        free, words = int(granted_mb * 1e6), "are granted by --mem"
+    n_workers = max(1, min(n_workers, free // need))
+    talk.say(
+        f"workers: {n_workers}, of {threads} threads; a stage is estimated to take {need / 2**30:.1f} GiB, "
+        f"{free / 2**30:.1f} GiB {words}"
+    )
+    return n_workers
 
 
 def _jobs(arguments: argparse.Namespace, people: Sequence[ParticipantSource], plan: Plan, talk: Talk) -> Workers:

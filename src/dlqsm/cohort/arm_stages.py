@@ -61,6 +61,8 @@ def qsm_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
         return key_of("qsm", {**content, "recon": recon_key(arm, plan, prints)})
     if plan.bipolar:
         content["bipolar"] = True
+    if arm.source.is_cartesian:
+        content["cartesian"] = True
     images = [(prints.of(path), inherited_sidecar(path)) for path in arm.source.files]
     return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase_unit})
 
@@ -71,7 +73,9 @@ def reconstruct_arm(arm: Arm, plan: Plan) -> list[Path]:
     assert arm.method is not None
     raw, folder = read_raw(arm.source.raw), recon_folder(arm, plan)
     folder.mkdir(parents=True, exist_ok=True)
-    images = reconstruct(raw, arm.method, seed=plan.seed, device=plan.device, scratch_folder=folder)
+    images = reconstruct(
+        raw, arm.method, seed=plan.seed, device=plan.device, scratch_folder=folder, slab_bytes=plan.slab_bytes
+    )
     grid, middle = raw.header.grid, images.images.shape[0] // 2
     write_lag_sums(folder / _LAGS, images.lag_sums, grid)
     write_volume(folder / _PHASE, images.images[middle].angle(), grid)
@@ -119,8 +123,10 @@ def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, An
         folder = recon_folder(arm, plan)
         return read_recon(folder), read_volume(folder / _PHASE)[0], dict(read_json(folder / _SCAN))
     nothing = ScanFile(Path("options"), None, None, None, None, {})
-    images = (arm.source.magnitude, arm.source.phase)
-    source, series = read_images(*images, nothing, plan.phase_unit, bipolar=plan.bipolar)
+    source, series = read_images(
+        arm.source.magnitude, arm.source.phase, nothing, plan.phase_unit, bipolar=plan.bipolar,
+        n_coils=arm.source.n_coils, is_cartesian=arm.source.is_cartesian,
+    )  # fmt: skip
     middle = series.phase_rad.shape[0] // 2
     return source, series.phase_rad[middle, 0], {"shown_echo": middle}
 

@@ -74,8 +74,10 @@ def read_images(
     phase_unit: str | None,
     *,
     bipolar: bool = False,
+    n_coils: int = 1,
+    is_cartesian: bool = False,
 ) -> tuple[ChainInput, EchoSeries]:
-    """Read magnitude and phase images, one file an echo or one 4-D file.
+    """Read magnitude and phase images, one file an echo (and coil) or one 4-D file.
 
     Parameters
     ----------
@@ -87,6 +89,8 @@ def read_images(
         Unit of the phase; from the headers where None.
     bipolar
         Whether echoes were read with alternating polarity: the phase between odd and even ones is taken out.
+    n_coils, is_cartesian
+        As for `io.images.read_echo_series`.
 
     Raises
     ------
@@ -100,6 +104,8 @@ def read_images(
         echo_times_s=told.echo_times_s,
         field_strength_t=told.field_strength_t,
         b0_direction=told.b0_direction,
+        n_coils=n_coils,
+        is_cartesian=is_cartesian,
     )
     told.scan(series.scan.grid)  # raises where the scan file is of other images
     decisions: dict[str, Any] = dict(series.decisions)

@@ -25,7 +25,7 @@ from dlqsm.cohort.plan import Plan
 from dlqsm.cohort.schedule import Ended, Scheduler
 from dlqsm.cohort.stages import record_path, run_task
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.bids_sources import ParticipantSource
 
 Run = Callable[[Task, Sequence[Result], ParticipantSource, Plan, Hooks, Listener], Result]
 _LOOK_AROUND_S: Final = 10.0
@@ -84,8 +84,8 @@ def run_on(
                 announce(person, plan, listen)
                 under_way[person.label] = _UnderWay(person, tasks_of(person, plan), rank)
                 under_way[person.label].submit(client, plan, hooks, run)
-            if not under_way:
-                return [outcomes[person.label] for person in people]
+            if not under_way or (plan.stops_at_failure and any(one.failures for one in outcomes.values())):
+                return [outcomes[person.label] for person in people if person.label in outcomes]
             everything = [future for one in under_way.values() for future in one.futures]
             done = _first_done(client, everything, look=look)
             for label, one in list(under_way.items()):
@@ -93,7 +93,7 @@ def run_on(
                     listen(line)
                 if one.is_broken:
                     one.submit(client, plan, hooks, run)
-                if one.is_complete:
+                if one.is_complete or (plan.stops_at_failure and one.has_failed):
                     del under_way[label]
                     outcomes[label] = conclude(one.person, plan, one.results)
                     ended(outcomes[label])
@@ -211,6 +211,11 @@ class _UnderWay:
     n_submitted: int = 0
     n_blamed: int = 0
     is_broken: bool = False
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether one of the results is a failure."""
+        return any(result.failure is not None for result in self.results.values())
 
     @property
     def is_complete(self) -> bool:

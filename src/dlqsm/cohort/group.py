@@ -17,8 +17,10 @@ from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
 from dlqsm.cohort.similarity_stage import DEFINITION_COLUMNS, DEFINITIONS, SIMILARITY, SIMILARITY_COLUMNS
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import PARTICIPANTS, ParticipantSource, read_people
-from dlqsm.io.derivatives import ACCOUNT_SUFFIX, table_path
+from dlqsm.io.bids import PARTICIPANTS, read_people, read_session_ages
+from dlqsm.io.bids_names import participant_of, unit_of
+from dlqsm.io.bids_sources import ParticipantSource
+from dlqsm.io.derivatives import ACCOUNT_SUFFIX, registration_path, table_path, unit_folder
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import arm_file, read_manifest
 from dlqsm.io.outputs import read_json
@@ -70,25 +72,35 @@ class Gathered:
 def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gathered:
     """Read the tables of all participants, with their age and sex.
 
+    Parameters
+    ----------
+    people
+        Each participant once: of several sessions those of one, since statistics count people.
+    bids, out
+        The dataset, and the folder of the derivatives.
+
     Raises
     ------
     InputError
         If no participant has a finished table, or a table cannot be read.
     """
     gathered = Gathered(pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+    labels: list[str] = []
     tables, similarity, registration, settings, code = [], [], [], {}, set()
     for person in people:
+        whose = person.participant
         record = read_record(out / RECORDS / person.label / "all_nuclei.json")
         path = table_path(out, person.label, "nuclei")
         if record is None or not path.is_file():
-            gathered.problems[person.label] = "has no finished table of nuclei; run the participant stage"
+            gathered.problems[whose] = "has no finished table of nuclei; run the participant stage"
             continue
         tables.append(read_table(path, VALUES))
         similarity.append(read_table(table_path(out, person.label, SIMILARITY), ("arm",)))
         registration.append(_registration(out, person.label))
-        settings[person.label] = str(record.about.get("settings"))
+        settings[whose] = str(record.about.get("settings"))
         code.add(str(record.about.get("code")))
         _add_failures(out, person.label, gathered)
+        labels.append(person.label)
     if not tables:
         raise InputError(f"{out}: no participant has a finished table of nuclei; run the participant stage first")
     _require_one_setting(settings, gathered)
@@ -98,15 +110,15 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
         )
     gathered.values = _with_people(pd.concat(tables, ignore_index=True), bids, gathered)
     gathered.similarity, gathered.registration = (_joined(parts) for parts in (similarity, registration))
-    gathered.definitions = _definitions(out, list(settings))
-    gathered.accelerations = _accelerations(out, list(settings))
+    gathered.definitions = _definitions(out, labels)
+    gathered.accelerations = _accelerations(out, labels)
     if len(tables) < FEW:
         gathered.remarks.append(f"{len(tables)} participants: fewer than {FEW} allow no statement on agreement")
     return gathered
 
 
-def write_group_tables(gathered: Gathered, out: Path) -> dict[str, str]:
-    """Write the group's tables; returns what each is, and its name."""
+def write_group_tables(gathered: Gathered, out: Path, session: str | None = None) -> dict[str, str]:
+    """Write the group's tables, those of a session under its name; returns what each is, and its name."""
     about: dict[str, object] = {
         "Reference": "mean over the mask that all arms of a participant share",
         "Remarks": gathered.remarks,
@@ -114,20 +126,36 @@ def write_group_tables(gathered: Gathered, out: Path) -> dict[str, str]:
     named = {"nuclei": gathered.values, "similarity": gathered.similarity, "registration": gathered.registration}
     written = {}
     for what, table in named.items():
-        path = table_path(out, GROUP, what)
+        path = table_path(out, unit_of(GROUP, session), what)
         if table.empty:
             path.unlink(missing_ok=True)
             continue
         write_table(path, table, about, columns=COLUMNS | SIMILARITY_COLUMNS)
         written[what] = path.name
-    path = out / GROUP / f"{DEFINITIONS_NAME}.tsv"
+    path = group_folder(out, session) / f"{DEFINITIONS_NAME}.tsv"
     if gathered.definitions.empty:
         path.unlink(missing_ok=True)
         return written
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     summary = summary_table(gathered.definitions, gathered.similarity)
     write_table(path, summary, about, columns=DEFINITION_COLUMNS | _OVER_PEOPLE)
     return {**written, DEFINITIONS_NAME: path.relative_to(out).as_posix()}
+
+
+def group_folder(out: Path, session: str | None) -> Path:
+    """Where the statistics and figures of the group go: ``group``, or ``group/ses-1``."""
+    return out / GROUP / (session or "")
+
+
+def write_all_sessions(found: Sequence[Gathered], out: Path) -> Path:
+    """Write the values of all sessions as one long table, which no statistics are made of; return its path."""
+    path = table_path(out, GROUP, "nuclei")
+    about: dict[str, object] = {
+        "Reference": "mean over the mask that all arms of a session share",
+        "Remarks": ["values of all sessions; statistics are those of each session by itself: group_ses-*.html"],
+    }
+    write_table(path, pd.concat([gathered.values for gathered in found], ignore_index=True), about)
+    return path
 
 
 def reference_among(arms: Sequence[str], wanted: str | None) -> str:
@@ -147,11 +175,11 @@ def reference_among(arms: Sequence[str], wanted: str | None) -> str:
 
 def _registration(out: Path, label: str) -> pd.DataFrame:
     """The account of the registration of each arm as a table."""
-    accounts = read_json(out / label / f"{label}_desc-registration_qsmaccount.json")
+    accounts = read_json(registration_path(out, label))
     rows = []
     for arm, account in accounts.items():
         if isinstance(account, dict):
-            rows.append({"participant_id": label, "arm": arm, **_flat(account)})
+            rows.append({"participant_id": participant_of(label), "arm": arm, **_flat(account)})
     return pd.DataFrame(rows)
 
 
@@ -171,6 +199,11 @@ def _flat(account: dict[str, Any]) -> dict[str, Any]:
 def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.DataFrame:
     """The table with age and sex behind the participant; says how many participants lack them."""
     people = read_people(bids)
+    for session, some in _by_session(table):  # the age at the scan where the dataset tells it
+        for label in some:
+            age_years = read_session_ages(bids, label).get(session)
+            if age_years is not None:
+                people.loc[people["participant_id"] == label, "age"] = age_years
     whole = table.merge(people, on="participant_id", how="left")
     labels = whole["participant_id"].nunique()
     for name in ("age", "sex"):
@@ -179,6 +212,13 @@ def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.Data
             gathered.remarks.append(f"{without} of {labels} participants have no {name} in {PARTICIPANTS}")
     rest = [name for name in table.columns if name != "participant_id"]
     return whole[["participant_id", "age", "sex", *rest]]
+
+
+def _by_session(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """The session of the table with its participants; nothing where it has no sessions."""
+    if "session_id" not in table:
+        return []
+    return [(str(session), list(some["participant_id"].unique())) for session, some in table.groupby("session_id")]
 
 
 def _require_one_setting(settings: dict[str, str], gathered: Gathered) -> None:
@@ -201,7 +241,7 @@ def _accelerations(out: Path, labels: Sequence[str]) -> dict[str, float]:
     """Arm to the median of the acceleration factors that the accounts of its scans tell."""
     found: dict[str, list[float]] = {}
     for label in labels:
-        for arm, path in _account_paths(out / label).items():
+        for arm, path in _account_paths(unit_folder(out, label)).items():
             scan = read_json(path).get("scan") if path.is_file() else None
             factor = scan.get("acceleration") if isinstance(scan, dict) else None
             if isinstance(factor, int | float):
@@ -222,7 +262,7 @@ def _add_failures(out: Path, label: str, gathered: Gathered) -> None:
     path = out / RECORDS / label / "outcome.json"
     failures = read_json(path).get("failures") if path.is_file() else None
     if isinstance(failures, list) and failures:
-        gathered.problems[label] = "; ".join(map(str, failures))
+        gathered.problems[participant_of(label)] = "; ".join(map(str, failures))
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

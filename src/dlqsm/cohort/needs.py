@@ -13,7 +13,7 @@ from distributed.system import MEMORY_LIMIT
 
 from dlqsm.cohort.plan import FOR_RANDOM, Plan
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import ArmSource, ParticipantSource
+from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 from dlqsm.io.nifti import read_shape
 from dlqsm.io.raw import read_raw
 from dlqsm.reconstruction.slabs import plan_slabs
@@ -22,6 +22,8 @@ PROCESS_BYTES: Final = int(0.9e9)
 """A process with its libraries and an atlas, before it has read a scan: peaks of benchmarks, rounded up."""
 MAP_BYTES_A_VOXEL: Final = 900
 """From lag sums to susceptibility, with eight echoes: peaks of benchmarks, rounded up."""
+COIL_BYTES_A_SAMPLE: Final = 32
+"""Of images of single coils: magnitude and phase as read, stacked, and as tensors; counted, not measured."""
 UNKNOWN_BYTES: Final = 4 * 2**30
 """Assumed where no scan can be read."""
 
@@ -63,10 +65,12 @@ def bytes_of_text(text: str) -> int:
 def _scan_bytes(arm: ArmSource, plan: Plan) -> int:
     if arm.raw is None:
         shape = read_shape(arm.magnitude[0])
-        return MAP_BYTES_A_VOXEL * math.prod(shape[:3])
+        of_coils = COIL_BYTES_A_SAMPLE * len(arm.magnitude) if arm.n_coils > 1 else 0
+        return (MAP_BYTES_A_VOXEL + of_coils) * math.prod(shape[:3])
     header = read_raw(arm.raw).header
     maps = MAP_BYTES_A_VOXEL * math.prod(header.grid.shape)
-    slabs = [plan_slabs(header, method, device_type=plan.device) for method in plan.methods or (FOR_RANDOM,)]
+    methods = plan.methods or (FOR_RANDOM,)
+    slabs = [plan_slabs(header, m, device_type=plan.device, slab_bytes=plan.slab_bytes) for m in methods]
     return max(maps, *(slab.slab_bytes + slab.hybrid_bytes + slab.result_bytes for slab in slabs))
 
 

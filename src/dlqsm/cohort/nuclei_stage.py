@@ -22,13 +22,16 @@ from dlqsm.cohort.records import Fingerprints, content_hash, key_of
 from dlqsm.cohort.similarity_stage import SIMILARITY, write_similarity
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.labels import label_table
-from dlqsm.io.bids import TRUTH, ParticipantSource
-from dlqsm.io.bids_names import join_name, label_of
+from dlqsm.io.bids import TRUTH
+from dlqsm.io.bids_names import join_name, label_of, participant_of
+from dlqsm.io.bids_sources import ParticipantSource
 from dlqsm.io.derivatives import (
     account_path,
     derivative_path,
+    registration_path,
     sidecar_of,
     table_path,
+    unit_folder,
     uri,
     write_derivative,
     write_dseg_names,
@@ -127,13 +130,16 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
         "Atlas": {"name": atlas.name, **atlas.source},
         "LikePaper": plan.like_paper,
     }
+    if family.person.session:
+        nuclei.insert(1, "session_id", family.person.session)
     path = table_path(plan.out, label, "nuclei")
     write_table(path, nuclei, about)
     similar = write_similarity(plan.out, label, family.reference, aligned)
-    accounts = plan.out / label / f"{label}_desc-registration_qsmaccount.json"
+    accounts = registration_path(plan.out, label)
     write_json(accounts, {found.name: _plain({**found.account, "warnings": warned[found.name]}) for found in own})
-    write_manifest(plan.out / label, _manifest(family, atlas, plan))
-    return [*written, path, sidecar_of(path), *similar, accounts, plan.out / label / MANIFEST]
+    folder = unit_folder(plan.out, label)
+    write_manifest(folder, _manifest(family, atlas, plan))
+    return [*written, path, sidecar_of(path), *similar, accounts, folder / MANIFEST]
 
 
 @cache
@@ -148,7 +154,7 @@ def _locate(
     """Nuclei on the grids that are asked for, all maps on the reference arm's grid, and warnings by arm."""
     maps = [_arm_map(arm, plan) for arm in family.arms]
     t1w = read_volume(family.person.t1w) if family.person.t1w else None
-    store = plan.out / family.person.label / "xfm"
+    store = unit_folder(plan.out, family.person.label) / "xfm"
 
     def on(like_paper: bool) -> list[ArmNuclei]:
         return locate_nuclei(
@@ -230,7 +236,8 @@ def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Pla
     """Region table of one arm; beside it, for virtual scans, the truth on the grid where it is measured."""
     realisations = _image(arm, plan, "Chimap_desc-realisations")
     errors_ppm = read_series(realisations)[0] if plan.uncertainty is not None else None
-    table = measure_arm(found, atlas.names, participant=arm.label, errors_ppm=errors_ppm)
+    whose = participant_of(arm.label)
+    table = measure_arm(found, atlas.names, participant=whose, errors_ppm=errors_ppm)
     chi_path, dseg_path = _truth_files(family.leading if plan.like_paper else arm, plan)
     if not (chi_path.is_file() and dseg_path.is_file()):
         return table
@@ -240,7 +247,7 @@ def _measure(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: Pla
     labels = torch.where(found.common, read_volume(dseg_path)[0], 0.0)
     names = label_table()
     true, seen = (
-        measure_regions(chi_ppm, labels, names, grid, participant=arm.label, arm=arm.name)[["roi", "side", "mean_ppb"]]
+        measure_regions(chi_ppm, labels, names, grid, participant=whose, arm=arm.name)[["roi", "side", "mean_ppb"]]
         for chi_ppm in (truth_ppm, found.chi_ppm)
     )
     beside = true.rename(columns={"mean_ppb": "truth_ppb"}).assign(mean_true_labels_ppb=seen["mean_ppb"])
@@ -251,18 +258,19 @@ def _truth_files(arm: Arm, plan: Plan) -> tuple[Path, Path]:
     """True susceptibility and labels of an acquisition; whether they exist is another question."""
     # Undersampled afterwards (rec-AF3), a scan still shows what it showed.
     of_scan = {key: label for key, label in arm.source.entities if key != "rec"}
-    entities = {"sub": arm.label.removeprefix("sub-"), **of_scan}
-    folder = plan.bids / TRUTH / arm.label / "anat"
+    whose = participant_of(arm.label)
+    entities = {"sub": whose.removeprefix("sub-"), **of_scan}
+    folder = plan.bids / TRUTH / whose / (arm.source.session or "") / "anat"
     return folder / join_name(entities, "Chimap"), folder / join_name(entities, "dseg")
 
 
 def _manifest(family: Family, atlas: Atlas, plan: Plan) -> Manifest:
     label = family.person.label
-    folder = plan.out / label
+    folder = unit_folder(plan.out, label)
     arms = tuple(_arm_files(arm, atlas, plan, folder) for arm in family.arms)
     names = {what: table_path(plan.out, label, what).name for what in ("nuclei", SIMILARITY)}
-    accounts = f"{label}_desc-registration_qsmaccount.json"
-    page = f"../{label}.html"
+    accounts = registration_path(plan.out, label).name
+    page = Path(os.path.relpath(plan.out / f"{label}.html", folder)).as_posix()
     return Manifest(label, arms, names["nuclei"], names[SIMILARITY], family.reference, accounts, page)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from dlqsm.cohort.journal import Journal, Listener
 from dlqsm.cohort.plan import Arm, Plan, arm_names
-from dlqsm.io.bids import ArmSource, ParticipantSource
+from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 from dlqsm.io.outputs import write_json
 
 STAGES: Final = ("recon", "qsm", "nuclei", "page")
@@ -106,6 +106,8 @@ class Outcome:
         Stages that ran, and those whose results were there already.
     failures
         Sentences; empty where the participant is complete.
+    n_left
+        Stages that were not begun, since the run stopped at a failure.
     """
 
     label: str
@@ -113,6 +115,7 @@ class Outcome:
     n_run: int = 0
     n_kept: int = 0
     failures: list[str] = field(default_factory=list)
+    n_left: int = 0
 
 
 def tasks_of(person: ParticipantSource, plan: Plan) -> list[Task]:
@@ -149,8 +152,12 @@ def failed(task: Task, sentence: str, told: Sequence[str] = ()) -> Result:
 def conclude(person: ParticipantSource, plan: Plan, results: Mapping[Key, Result]) -> Outcome:
     """Sum up the tasks of a participant, keep the failures for the group, and clear the files between the stages."""
     outcome = Outcome(person.label)
-    for task in tasks_of(person, plan):
-        result = results[task.key]
+    tasks = tasks_of(person, plan)
+    for task in tasks:
+        result = results.get(task.key)
+        if result is None:
+            outcome.n_left += 1
+            continue
         outcome.n_run += result.state == "run"
         outcome.n_kept += result.state == "kept"
         if result.state == "run":
@@ -158,6 +165,6 @@ def conclude(person: ParticipantSource, plan: Plan, results: Mapping[Key, Result
         if result.failure is not None:
             outcome.failures.append(result.failure if task.name == ALL else f"{task.name}: {result.failure}")
     write_json(plan.out / RECORDS / person.label / "outcome.json", {"failures": outcome.failures})
-    if not outcome.failures and not plan.keep_work:
+    if not outcome.failures and not outcome.n_left and not plan.keep_work:
         shutil.rmtree(plan.work / person.label, ignore_errors=True)
     return outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +12,10 @@ from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import calibration_region
-from dlqsm.io.bids import ArmSource, Dataset, Entities, ParticipantSource
 from dlqsm.io.bids_names import label_of
+from dlqsm.io.bids_sources import ArmSource, Dataset, Entities, ParticipantSource
 from dlqsm.io.raw import read_raw
+from dlqsm.reconstruction.slabs import SLAB_BYTES
 
 FOR_UNIFORM: Final = "sense"
 FOR_RANDOM: Final = "joint"
@@ -59,6 +60,10 @@ class Plan:
         Whether every stage runs, whatever its record says.
     retries
         How often a stage is tried again whose process was killed.
+    stops_at_failure
+        Whether no stage is begun once one has failed.
+    saves_memory
+        Whether raw data are reconstructed in thin slabs.
     run
         What tells this run from others: it does no stage twice, and counts its own tries only.
     """
@@ -80,7 +85,14 @@ class Plan:
     keep_work: bool = False
     overwrite: bool = False
     retries: int = 1
+    stops_at_failure: bool = False
+    saves_memory: bool = False
     run: str = ""
+
+    @property
+    def slab_bytes(self) -> int:
+        """Memory for the slabs of a reconstruction, whose values do not depend on it."""
+        return SLAB_BYTES // 4 if self.saves_memory else SLAB_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +163,41 @@ def choose_reference(dataset: Dataset, wanted: str | None, methods: Sequence[str
     raise InputError(f"no participant has the reference arm '{wanted}'; choose one of {', '.join(all_names)}")
 
 
-def choose_participants(dataset: Dataset, labels: Sequence[str] | None) -> tuple[ParticipantSource, ...]:
-    """The participants asked for, with or without ``sub-``; all where none is named.
+def choose_participants(
+    dataset: Dataset, labels: Sequence[str] | None, sessions: Sequence[str] | None = None
+) -> tuple[ParticipantSource, ...]:
+    """The participants and sessions asked for, with or without ``sub-`` and ``ses-``; all where none is named.
+
+    A participant without a session that was asked for is left out, as long as another one has it.
 
     Raises
     ------
     InputError
         If the dataset has no data of one of them.
     """
-    if not labels:
-        return dataset.participants
-    known = {person.label: person for person in dataset.participants}
-    wanted = list(dict.fromkeys("sub-" + label.removeprefix("sub-") for label in labels))
+    known = list(dict.fromkeys(person.participant for person in dataset.participants))
+    people = _named(dataset, "participant", known, labels, "sub-")
+    chosen = tuple(person for person in dataset.participants if person.participant in people)
+    if not sessions:
+        return chosen
+    there = sorted({arm.session for person in chosen for arm in person.arms if arm.session})
+    if not there:
+        raise InputError(f"{dataset.root}: has no sessions (ses-*) of these participants; leave --session-label out")
+    wanted = _named(dataset, "session", there, sessions, "ses-")
+    parts = [replace(p, arms=tuple(arm for arm in p.arms if arm.session in wanted)) for p in chosen]
+    return tuple(part for part in parts if part.arms)
+
+
+def _named(
+    dataset: Dataset, what: str, known: Sequence[str], labels: Sequence[str] | None, prefix: str
+) -> tuple[str, ...]:
+    """The labels asked for, each once and with its prefix; all that are known where none is asked for."""
+    wanted = tuple(dict.fromkeys(prefix + label.removeprefix(prefix) for label in labels or ())) or tuple(known)
     unknown = [label for label in wanted if label not in known]
     if unknown:
-        shown = ", ".join(list(known)[:8]) + (" ..." if len(known) > 8 else "")
-        raise InputError(f"{dataset.root}: has no multi-echo data of participant {unknown[0]}; it has {shown}")
-    return tuple(known[label] for label in wanted)
+        shown = ", ".join(known[:8]) + (" ..." if len(known) > 8 else "")
+        raise InputError(f"{dataset.root}: has no multi-echo data of {what} {unknown[0]}; it has {shown}")
+    return wanted
 
 
 def _with_methods(name: str, methods: Sequence[str] | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.agreement.similarity_definitions import all_definitions
+from dlqsm.io.bids_names import participant_of, session_of
 from dlqsm.io.derivatives import sidecar_of, table_path
 from dlqsm.io.tables import COLUMNS, write_table
 from dlqsm.pipeline.nuclei import ArmNuclei
@@ -18,8 +19,11 @@ from dlqsm.pipeline.nuclei import ArmNuclei
 SIMILARITY: Final = "similarity"
 DEFINITIONS: Final = "similaritydefinitions"
 """Labels of the two tables of a participant."""
+_SESSION: Final = "session_id"
 _KEYS: Final = ("participant_id", "arm", "reference")
-_WHOSE: Final = {name: COLUMNS[name] for name in ("participant_id", "arm")} | {"reference": "Arm it is compared with"}
+_WHOSE: Final = {name: COLUMNS[name] for name in ("participant_id", _SESSION, "arm")} | {
+    "reference": "Arm it is compared with"
+}
 SIMILARITY_COLUMNS: Final = {
     **_WHOSE,
     "rmse_ppb": "Root mean square difference inside the mask that all arms share [ppb]",
@@ -48,7 +52,7 @@ def write_similarity(out: Path, label: str, reference: str, aligned: Sequence[Ar
     out
         Folder of the derivatives.
     label
-        Participant, with ``sub-``.
+        Participant, with ``sub-``, or one of its sessions.
     reference
         Name of the arm that the others are compared with.
     aligned
@@ -68,12 +72,16 @@ def similarity_tables(label: str, reference: str, aligned: Sequence[ArmNuclei]) 
     for found in aligned:
         if found.name == reference:
             continue
-        key = dict(zip(_KEYS, (label, found.name, reference), strict=True))
+        key = dict(zip(_KEYS, (participant_of(label), found.name, reference), strict=True))
         maps = found.chi_ppm, target.chi_ppm, target.common
         figures.append({**key, **compare_maps(*maps, target.grid)})
         definitions += [{**key, **asdict(one)} for one in all_definitions(*maps)]
-    named = list(_KEYS)
-    return (
-        pd.DataFrame(figures, columns=None if figures else named),
-        pd.DataFrame(definitions, columns=None if definitions else list(DEFINITION_COLUMNS)),
+    told = [name for name in DEFINITION_COLUMNS if name != _SESSION]
+    tables = (
+        pd.DataFrame(figures, columns=None if figures else list(_KEYS)),
+        pd.DataFrame(definitions, columns=None if definitions else told),
     )
+    if session_of(label):
+        for table in tables:
+            table.insert(1, _SESSION, session_of(label))
+    return tables

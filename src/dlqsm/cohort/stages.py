@@ -21,7 +21,8 @@ from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.records import Fingerprints, Record, code_state, is_current, key_of, read_record, write_record
 from dlqsm.core.checks import InputError
 from dlqsm.core.threads import use_threads
-from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.bids_sources import ParticipantSource
+from dlqsm.io.derivatives import unit_folder
 from dlqsm.io.memory import peak_memory_mb
 
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -200,7 +201,7 @@ def _page(job: _Job) -> Result:
     if nuclei.state == "failed":
         return job.result
     key = key_of("page", {"nuclei": nuclei.record_key})
-    return job.once(key, lambda: [job.hooks.page(job.plan.out / job.person.label)])
+    return job.once(key, lambda: [job.hooks.page(unit_folder(job.plan.out, job.person.label))])
 
 
 _WORK: Final[dict[str, Callable[[_Job], Result]]] = {"recon": _recon, "qsm": _qsm, "nuclei": _nuclei, "page": _page}

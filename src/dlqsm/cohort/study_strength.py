@@ -19,7 +19,7 @@ from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path
 from dlqsm.config import TABLES
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import options_of
-from dlqsm.io.bids import ParticipantSource
+from dlqsm.io.bids_sources import ParticipantSource
 from dlqsm.io.outputs import read_json, write_json
 
 FILE: Final = Path("logs") / "strength.json"
@@ -76,7 +76,7 @@ def with_study_strength(
 def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> list[tuple[Arm, Fingerprints]]:
     """The reference arms of the first participants that have one that can be used."""
     found: list[tuple[Arm, Fingerprints]] = []
-    for person in everyone:
+    for person in _one_of_each(everyone):
         prints = fingerprints_of(plan, person.label)
         for source in person.arms:
             try:
@@ -86,6 +86,14 @@ def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> list[t
         if len(found) >= N_PARTICIPANTS:
             break
     return found[:N_PARTICIPANTS]
+
+
+def _one_of_each(everyone: Sequence[ParticipantSource]) -> list[ParticipantSource]:
+    """Each participant once, in its first session: three sessions of one head say less than three heads."""
+    first: dict[str, ParticipantSource] = {}
+    for person in everyone:
+        first.setdefault(person.participant, person)
+    return list(first.values())
 
 
 def _known(plan: Plan, keys: dict[str, str]) -> dict[str, float] | None:

@@ -20,9 +20,12 @@ References
 Brain Imaging Data Structure 1.11, appendix "Entities"; Gorgolewski et al., Sci Data 3:160044 (2016),
 doi:10.1038/sdata.2016.44.
 """
+COIL: Final = "coil"
+"""Entity of images of one receiver coil, behind ``rec``: BIDS has none, and this is what programs write."""
+_KNOWN: Final = tuple(e for key in ENTITIES for e in ((key, COIL) if key == "rec" else (key,)))
 _EXTENSIONS: Final = (".nii.gz", ".nii", ".json", ".tsv", ".h5")
 _LABEL: Final = re.compile(r"[0-9a-zA-Z+]+")
-_NUMBERED: Final = ("run", "echo")
+_NUMBERED: Final = ("run", "echo", COIL)
 
 
 def split_name(path: Path) -> tuple[dict[str, str], str, str]:
@@ -42,14 +45,14 @@ def split_name(path: Path) -> tuple[dict[str, str], str, str]:
             raise InputError(
                 f"{path}: '{pair}' in its name is no BIDS entity; expected key-label with a label of letters and digits"
             )
-        if key not in ENTITIES or key in entities:
+        if key not in _KNOWN or key in entities:
             what = "twice in" if key in entities else "an unknown entity of"
-            raise InputError(f"{path}: '{key}' is {what} its name; expected each of {', '.join(ENTITIES)} at most once")
+            raise InputError(f"{path}: '{key}' is {what} its name; expected each of {', '.join(_KNOWN)} at most once")
         if key in _NUMBERED and not label.isdigit():
             raise InputError(f"{path}: '{pair}' in its name must be a whole number, as in {key}-1; got '{label}'")
         entities[key] = label
-    if [key for key in ENTITIES if key in entities] != list(entities):
-        right = "_".join(f"{key}-{entities[key]}" for key in ENTITIES if key in entities)
+    if [key for key in _KNOWN if key in entities] != list(entities):
+        right = "_".join(f"{key}-{entities[key]}" for key in _KNOWN if key in entities)
         raise InputError(f"{path}: the entities of its name are out of order; expected {right}_{suffix}{extension}")
     return entities, suffix, extension
 
@@ -61,6 +64,21 @@ def join_name(entities: Mapping[str, str | None], suffix: str, extension: str = 
         raise ValueError(f"unknown entity {unknown[0]}")
     pairs = [f"{key}-{entities[key]}" for key in ENTITIES if entities.get(key)]
     return "_".join([*pairs, f"{suffix}{extension}"])
+
+
+def participant_of(label: str) -> str:
+    """``sub-01`` of ``sub-01_ses-1``, or of itself."""
+    return label.partition("_")[0]
+
+
+def session_of(label: str) -> str | None:
+    """``ses-1`` of ``sub-01_ses-1``; None where a label has no session."""
+    return label.partition("_")[2] or None
+
+
+def unit_of(participant: str, session: str | None) -> str:
+    """``sub-01_ses-1`` of a participant and a session, both with their prefix."""
+    return f"{participant}_{session}" if session else participant
 
 
 def label_of(text: str) -> str:

@@ -11,7 +11,8 @@ import torch
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
-from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, SUFFIX
+from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS
+from dlqsm.io.bids_arms import SUFFIX
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.derivatives import BIDS_VERSION, sidecar_of
 from dlqsm.io.dicom_header import Person

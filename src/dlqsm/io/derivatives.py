@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 
 from dlqsm.core.scan import Grid
-from dlqsm.io.bids import DESCRIPTION, Entities
-from dlqsm.io.bids_names import join_name, label_of
+from dlqsm.io.bids import DESCRIPTION
+from dlqsm.io.bids_names import join_name, label_of, participant_of
+from dlqsm.io.bids_sources import Entities
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import whole_file, write_json, write_text
 from dlqsm.io.version import full_version
@@ -103,7 +104,7 @@ IGNORED: Final = (
     "logs",
     "work",
     "group",
-    "group.json",
+    "group*.json",
     "*.html",
     "**/figures",
     "**/xfm",
@@ -128,20 +129,30 @@ _DSEG_COLUMNS: Final = {
 def derivative_path(out: Path, label: str, entities: Entities, kind: str, **more: str | None) -> Path:
     """Path of an image of one arm; ``entities`` name the arm, ``more`` adds or replaces entities."""
     about = KINDS[kind]
-    named = {"sub": label.removeprefix("sub-"), **dict(entities), **about.extra, **more}
+    named = {"sub": _subject(label), **dict(entities), **about.extra, **more}
     return _folder(out, label, entities) / about.datatype / join_name(named, about.suffix)
 
 
 def account_path(out: Path, label: str, entities: Entities) -> Path:
     """Path of the account of one arm: all decisions, seconds, convergence."""
-    named = {"sub": label.removeprefix("sub-"), **dict(entities)}
+    named = {"sub": _subject(label), **dict(entities)}
     return _folder(out, label, entities) / "anat" / join_name(named, ACCOUNT_SUFFIX, ".json")
 
 
 def table_path(out: Path, label: str, desc: str) -> Path:
-    """Path of a table of one participant, all arms in it; of the group for the label ``group``."""
+    """Path of a table of one participant or session, all arms in it; of the group for ``group``, ``group_ses-1``."""
     name = f"{label}_desc-{desc}_{TABLE_SUFFIX}.tsv"
-    return out / name if label == "group" else out / label / name
+    return out / name if label.startswith("group") else unit_folder(out, label) / name
+
+
+def registration_path(out: Path, label: str) -> Path:
+    """Path of the account of the registration of all arms of a participant or session."""
+    return unit_folder(out, label) / f"{label}_desc-registration_{ACCOUNT_SUFFIX}.json"
+
+
+def unit_folder(out: Path, label: str) -> Path:
+    """Folder of what is made of all arms together: ``sub-01``, or ``sub-01/ses-1`` for the label ``sub-01_ses-1``."""
+    return out.joinpath(*label.split("_"))
 
 
 def write_derivative(path: Path, values: torch.Tensor, grid: Grid, kind: str, sidecar: Mapping[str, Any]) -> Path:
@@ -215,8 +226,12 @@ def _descriptions() -> dict[str, str]:
 
 
 def _folder(out: Path, label: str, entities: Entities) -> Path:
-    session = dict(entities).get("ses")
-    return out / label / f"ses-{session}" if session else out / label
+    session, own = dict(entities).get("ses"), out / participant_of(label)
+    return own / f"ses-{session}" if session else own
+
+
+def _subject(label: str) -> str:
+    return participant_of(label).removeprefix("sub-")
 
 
 def _generator() -> dict[str, str]:
@@ -228,6 +243,7 @@ README: Final = """# Susceptibility of the deep brain nuclei
 Derivatives of the dataset '{name}', made by dlqsm {version} (research software, not a medical device).
 
 - sub-*.html: a page for each participant; group.html: the comparison of the arms over all participants
+- with sessions: a page, tables and a group page for each of them, sub-*_ses-*.html and group_ses-*.html
 - sub-*/anat: susceptibility (Chimap, ppm), R2* (1/s), masks, label images of the nuclei
 - sub-*/fmap: total and local field, and its noise (Hz)
 - sub-*/*_desc-nuclei_qsmstats.tsv: values of the nuclei (ppb); group_desc-nuclei_qsmstats.tsv: of all participants

@@ -23,6 +23,7 @@ from dlqsm.io.nifti import Image, read_image, require_same_grid
 from dlqsm.io.sidecars import inherited_sidecar
 
 PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
+Volumes = list[NDArray[np.floating]]
 _LARGEST_PHASE_RAD = 10 * TWO_PI
 _SMALLEST_SPAN_RAD = 0.1
 
@@ -65,8 +66,23 @@ def read_echo_series(
     echo_times_s: Sequence[float] | None,
     field_strength_t: float | None,
     b0_direction: Vector | None,
+    n_coils: int = 1,
+    is_cartesian: bool = False,
 ) -> EchoSeries:
     """Read one file per echo, or one 4-D file; a fifth axis is coils. Options override the sidecars.
+
+    Parameters
+    ----------
+    magnitude, phase
+        Files in one order.
+    phase_unit
+        Unit of the phase; from the headers where None.
+    echo_times_s, field_strength_t, b0_direction
+        Override the sidecars and the affine.
+    n_coils
+        Files an echo, one a coil, which follow each other; 1 where each file holds all coils, or combined images.
+    is_cartesian
+        Whether the files are real and imaginary images instead.
 
     Raises
     ------
@@ -82,15 +98,20 @@ def read_echo_series(
     for image in images["magnitude"] + images["phase"]:
         require_same_grid(image.path, image.grid, grid, str(phase[0]))
     decisions: dict[str, str] = {}
-    radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
-    phase_values = _stack_echoes([i.path for i in images["phase"]], radians)
-    magnitude_values = _stack_echoes([i.path for i in images["magnitude"]], [i.values for i in images["magnitude"]])
+    if is_cartesian:
+        magnitudes, radians = _polar(images["magnitude"], images["phase"], decisions)
+    else:
+        magnitudes = [image.values for image in images["magnitude"]]
+        radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
+    phase_values = _stack_echoes([i.path for i in images["phase"]], radians, n_coils)
+    magnitude_values = _stack_echoes([i.path for i in images["magnitude"]], magnitudes, n_coils)
     if magnitude_values.shape != phase_values.shape:
         raise InputError(
             f"{magnitude[0]}: magnitude has {magnitude_values.shape[0]} echoes x {magnitude_values.shape[1]} coils; "
             f"expected {phase_values.shape[0]} x {phase_values.shape[1]}, as the phase has"
         )
-    times = _echo_times(phase, sidecars, echo_times_s, phase_values.shape[0], decisions)
+    _require_one_time_an_echo(phase, sidecars, n_coils)
+    times = _echo_times(phase[::n_coils], sidecars[::n_coils], echo_times_s, phase_values.shape[0], decisions)
     order = np.arange(len(times)) if echo_times_s else np.argsort(times)
     _require_one_timing(magnitude, phase, sidecars)
     strength = _field_strength(sidecars, field_strength_t, decisions)
@@ -168,7 +189,24 @@ def _scale_of(unit: str) -> tuple[float, float]:
     return TWO_PI / span, -math.pi - float(low) * TWO_PI / span
 
 
-def _stack_echoes(paths: list[Path], volumes: list[NDArray[np.floating]]) -> NDArray[np.floating]:
+def _polar(real: list[Image], imaginary: list[Image], decisions: dict[str, str]) -> tuple[Volumes, Volumes]:
+    """Magnitude and phase [rad] of real and imaginary images."""
+    if len(real) != len(imaginary):
+        raise InputError(f"{real[0].path}: {len(real)} real images; expected {len(imaginary)}, as imaginary ones")
+    magnitudes, radians = [], []
+    for re, im in zip(real, imaginary, strict=True):
+        if re.values.shape != im.values.shape:
+            raise InputError(f"{re.path}: has shape {re.values.shape}; expected {im.values.shape}, as {im.path} has")
+        for part in (re, im):
+            if not np.any(part.values):
+                raise InputError(f"{part.path}: is zero in every voxel; expected the real or imaginary part of an echo")
+        magnitudes.append(np.hypot(re.values, im.values))
+        radians.append(np.arctan2(im.values, re.values))
+    decisions["phase_unit"] = "rad, from the real and imaginary images"
+    return magnitudes, radians
+
+
+def _stack_echoes(paths: list[Path], volumes: Volumes, n_coils: int) -> NDArray[np.floating]:
     """Stack files and trailing axes to ``(echo, coil, x, y, z)``."""
     if len(volumes) == 1:
         whole = volumes[0].reshape(*volumes[0].shape, *(1,) * (5 - volumes[0].ndim))
@@ -180,6 +218,10 @@ def _stack_echoes(paths: list[Path], volumes: list[NDArray[np.floating]]) -> NDA
             )
         if volume.shape != volumes[0].shape:
             raise InputError(f"{path}: has shape {volume.shape}; expected {volumes[0].shape}, as {paths[0]} has")
+    if n_coils > 1:
+        if volumes[0].ndim > 3 and math.prod(volumes[0].shape[3:]) > 1:
+            raise InputError(f"{paths[0]}: with one file per coil each must be x, y, z; got shape {volumes[0].shape}")
+        return np.stack(volumes).reshape(-1, n_coils, *volumes[0].shape[:3])
     whole = np.stack([v.reshape(*v.shape[:3], -1) for v in volumes])
     return np.ascontiguousarray(np.moveaxis(whole, -1, 1))
 
@@ -207,6 +249,15 @@ def _echo_times(
     if len(times) != n_echoes:
         raise InputError(f"{paths[0]}: the images have {n_echoes} echoes, but {len(times)} echo times are given")
     return times
+
+
+def _require_one_time_an_echo(paths: Sequence[Path], sidecars: list[dict[str, object]], n_coils: int) -> None:
+    """The images of all coils of an echo must have its echo time."""
+    for place, told in enumerate(sidecars):
+        first = place - place % n_coils
+        mine, theirs = told.get("EchoTime"), sidecars[first].get("EchoTime")
+        if mine != theirs:
+            raise InputError(f"{paths[place]}: its EchoTime is {mine} s; expected {theirs} s, as {paths[first]} has")
 
 
 def _require_one_timing(

@@ -6,6 +6,7 @@ or ``files`` names each file, as ``dlqsm run`` does for its BIDS derivatives. `a
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dlqsm.io.outputs import read_json, write_json
 
 NAME = "report.json"
 GROUP_NAME = "group.json"
+_GROUP_NAMES = re.compile(r"group(_ses-[0-9a-zA-Z+]+)?\.json")
 IMAGES = ("Chimap", "fieldmap_desc-total", "fieldmap_desc-local", "mask", "mask_desc-eroded", "R2starmap")
 """Images that both ways of telling an arm know, by file stem."""
 FILE_KEYS = (
@@ -154,6 +156,8 @@ class GroupManifest:
         Step to method and parameters.
     page
         Where the page goes.
+    session
+        Session that the group was measured in, with ``ses-``; None where there are no sessions, or all are together.
     """
 
     dataset: str
@@ -173,20 +177,26 @@ class GroupManifest:
     notes: tuple[str, ...] = ()
     methods: dict[str, object] = field(default_factory=dict)
     page: str = "group.html"
+    session: str | None = None
 
 
-def write_group_manifest(folder: Path, manifest: GroupManifest) -> None:
-    """Write ``group.json``."""
-    write_json(folder / GROUP_NAME, asdict(manifest))
+def group_manifests(folder: Path) -> list[str]:
+    """Names of the manifests of groups in a folder: ``group.json``, or ``group_ses-1.json`` of each session."""
+    return sorted(path.name for path in folder.glob("group*.json") if _GROUP_NAMES.fullmatch(path.name))
 
 
-def read_group_manifest(folder: Path) -> GroupManifest:
+def write_group_manifest(folder: Path, manifest: GroupManifest, name: str = GROUP_NAME) -> None:
+    """Write ``group.json``, or what it is called for a session."""
+    write_json(folder / name, asdict(manifest))
+
+
+def read_group_manifest(folder: Path, name: str = GROUP_NAME) -> GroupManifest:
     """Read ``group.json``, or raise `InputError` naming what is wrong with it."""
-    content: dict[str, Any] = dict(read_json(folder / GROUP_NAME))
+    content: dict[str, Any] = dict(read_json(folder / name))
     try:
         sequences: dict[str, Any] = {key: tuple(content.pop(key, ())) for key in ("arms", "figures", "notes")}
         return GroupManifest(**content, **sequences)
     except TypeError as error:
         raise InputError(
-            f"{folder / GROUP_NAME}: expected a manifest written by dlqsm, but it cannot be used ({error})"
+            f"{folder / name}: expected a manifest written by dlqsm, but it cannot be used ({error})"
         ) from None

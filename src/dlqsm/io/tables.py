@@ -13,6 +13,7 @@ from dlqsm.io.outputs import whole_file, write_json
 
 COLUMNS = {
     "participant_id": "Participant, with the prefix sub-",
+    "session_id": "Session, with the prefix ses-",
     "arm": "Acquisition or reconstruction whose map was measured",
     "roi": "Nucleus: Pu Ca GPe GPi RN SNc SNr",
     "side": "left, right, or both (the voxels of both sides pooled)",

@@ -1,0 +1,148 @@
+"""The group stage of ``dlqsm run``: tables, agreement and page of all participants, for each session by itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
+from dlqsm.cli.console import Talk
+from dlqsm.cli.report import build_group_page
+from dlqsm.cohort.group import (
+    DEFINITIONS_NAME,
+    GROUP,
+    Gathered,
+    gather,
+    group_folder,
+    reference_among,
+    write_all_sessions,
+    write_group_tables,
+)
+from dlqsm.core.checks import InputError
+from dlqsm.io.bids_names import unit_of
+from dlqsm.io.bids_sources import Dataset, ParticipantSource
+from dlqsm.io.manifest import GroupManifest, write_group_manifest
+from dlqsm.io.outputs import output_folder
+
+
+def run_group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[ParticipantSource], talk: Talk) -> int:
+    """Compare the arms of all participants; of several sessions each by itself, since statistics count people."""
+    if not arguments.out.is_dir():
+        raise InputError(f"{arguments.out}: there is no such folder; run the participant stage first")
+    several = len(dataset.sessions) > 1
+    with output_folder(arguments.out, overwrite=True, produces=()) as out:
+        done = _gather_sessions(people, arguments, out, talk)
+        failed = len(done) < len({person.session for person in people})
+        for session, gathered in done.items():
+            named = session if several else None
+            who = [person for person in people if person.session == session]
+            print(_one_session(arguments, dataset, who, gathered, named, out, talk))
+            failed = failed or bool(gathered.problems)
+        if several and set(done) == set(dataset.sessions):
+            write_all_sessions(list(done.values()), out)
+        if several and None not in dataset.sessions:
+            _remove_group_without_sessions(out)
+    return 1 if failed else 0
+
+
+def _gather_sessions(
+    people: Sequence[ParticipantSource], arguments: argparse.Namespace, out: Path, talk: Talk
+) -> dict[str | None, Gathered]:
+    """What is there of each session; one in which nobody is finished yet is named and left out."""
+    sessions = sorted({person.session for person in people}, key=lambda session: session or "")
+    done: dict[str | None, Gathered] = {}
+    for session in sessions:
+        try:
+            done[session] = gather([p for p in people if p.session == session], arguments.bids, out)
+        except InputError as error:
+            if len(sessions) == 1 or (session == sessions[-1] and not done):
+                raise
+            talk.say(f"note: {session or 'without session'}: {error}")
+    return done
+
+
+def _remove_group_without_sessions(out: Path) -> None:
+    """Remove the page of a time when there was one session: it would show what this run does not."""
+    for name in (f"{GROUP}.json", f"{GROUP}.html"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _one_session(
+    arguments: argparse.Namespace,
+    dataset: Dataset,
+    people: Sequence[ParticipantSource],
+    gathered: Gathered,
+    session: str | None,
+    out: Path,
+    talk: Talk,
+) -> Path:
+    """Tables and page of the group in one session, whose name they carry where there are several; returns the page."""
+    with talk.working(unit_of(GROUP, session)):
+        arms = tuple(dict.fromkeys(gathered.values["arm"]))
+        reference = reference_among(arms, arguments.reference)
+        written = write_group_tables(gathered, out, session)
+        answer, notes = _agreement(gathered, group_folder(out, session), reference, arguments)
+        name = unit_of(GROUP, session)
+        pages = {p.participant: f"{p.label}.html" for p in people if (out / f"{p.label}.html").is_file()}
+        content = _manifest(dataset, gathered, written, reference, notes, out, arguments, session, pages)
+        write_group_manifest(out, content, f"{name}.json")
+        page = build_group_page(out, f"{name}.json")
+    for sentence in answer:
+        talk.say(sentence if session is None else f"{session}: {sentence}")
+    for sentence in (*gathered.remarks, *notes, *(f"{who}: {why}" for who, why in gathered.problems.items())):
+        talk.say(f"note: {sentence}" if session is None else f"note: {session}: {sentence}")
+    return page
+
+
+def _agreement(
+    gathered: Gathered, folder: Path, reference: str, arguments: argparse.Namespace
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write the agreement study; returns its answer and its remarks."""
+    if gathered.values["arm"].nunique() < 2:
+        return (), (f"there is one arm only ({reference}); nothing can be compared",)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = write_agreement(
+        gathered.values, folder, reference=reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
+        accelerations=gathered.accelerations,
+    )  # fmt: skip
+    return study.answer, study.remarks
+
+
+def _manifest(
+    dataset: Dataset,
+    gathered: Gathered,
+    written: Mapping[str, str],
+    reference: str,
+    notes: tuple[str, ...],
+    out: Path,
+    arguments: argparse.Namespace,
+    session: str | None,
+    pages: Mapping[str, str],
+) -> GroupManifest:
+    folder = group_folder(out, session)
+    people = dict.fromkeys(gathered.values["participant_id"])
+    tables = {
+        what: (folder / name).relative_to(out).as_posix()
+        for what, name in (("agreement", AGREEMENT), ("age", AGE), ("mixed", MIXED))
+        if (folder / name).is_file()
+    }
+    return GroupManifest(
+        dataset=dataset.name,
+        arms=tuple(dict.fromkeys(gathered.values["arm"])),
+        reference_arm=reference,
+        margin_ppb=arguments.margin_ppb,
+        values=written["nuclei"],
+        agreement=tables.get("agreement"),
+        age=tables.get("age"),
+        mixed=tables.get("mixed"),
+        similarity=written.get("similarity"),
+        registration=written.get("registration"),
+        definitions=written.get(DEFINITIONS_NAME),
+        figures=tuple(sorted(p.relative_to(out).as_posix() for p in folder.glob("*.svg"))),
+        pages={label: pages[label] for label in people if label in pages},
+        problems=gathered.problems,
+        notes=(*gathered.remarks, *notes),
+        page=f"{unit_of(GROUP, session)}.html",
+        session=session,
+    )
