@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import shlex
 import sys
 import time
 import uuid
@@ -27,9 +28,11 @@ from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cli.run_group import run_group
 from dlqsm.cli.run_options import APART, add_measure_arguments, add_output_arguments, add_selection_arguments
 from dlqsm.cli.workers import add_machine_arguments, choose_workers, open_scheduler, start_for
+from dlqsm.cohort.citation import citation_text
 from dlqsm.cohort.nuclei_stage import known_atlas
 from dlqsm.cohort.participant import STAGES, Hooks, Outcome
 from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participants, choose_reference
+from dlqsm.cohort.provenance import write_provenance
 from dlqsm.cohort.schedule import Scheduler
 from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config
@@ -45,7 +48,7 @@ from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments; those of BIDS Apps in both of their spellings."""
-    del words
+    parser.set_defaults(command=_without_places(words))
     add_selection_arguments(parser)
     add_measure_arguments(parser)
     add_output_arguments(parser)
@@ -79,9 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
         open_scheduler(workers, plan) as scheduler,
     ):
         remove_partial_files(out)
-        describe(out, arguments.bids, dataset.name, plan.atlas)
+        raw_data = any(arm.raw is not None for person in people for arm in person.arms)
+        describe(out, arguments.bids, dataset.name, plan.atlas, citation_text(plan, raw_data=raw_data))
         plan = with_study_strength(dataset.participants, people, plan, talk.say, scheduler.each)
-        return _participants(people, plan, scheduler, arguments, talk)
+        code = _participants(people, plan, scheduler, arguments, talk)
+        write_provenance(plan.out, plan.bids)
+        return code
 
 
 def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Talk) -> Plan:
@@ -117,6 +123,7 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         retries=arguments.retries,
         stops_at_failure=arguments.stop_on_first_crash,
         saves_memory=arguments.low_mem,
+        command=arguments.command,
         run=uuid.uuid4().hex[:12],
     )
 
@@ -187,6 +194,11 @@ def _reports(arguments: argparse.Namespace, people: Sequence[ParticipantSource])
         if person not in there:
             print(f"dlqsm run: {person.label}: has no results to show; run it first", file=sys.stderr)
     return 0 if len(there) == len(people) else 1
+
+
+def _without_places(words: Sequence[str]) -> str:
+    """The command as it was given, of paths their last parts: derivatives are passed on, folders of a machine not."""
+    return shlex.join(["dlqsm", "run", *(Path(word).name or word if "/" in word else word for word in words)])
 
 
 def _remark_on_sessions(dataset: Dataset) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
@@ -19,9 +21,13 @@ from dlqsm.cohort.group import (
     write_all_sessions,
     write_group_tables,
 )
+from dlqsm.cohort.participant import ALL, RECORDS
+from dlqsm.cohort.provenance import GROUP_RECORDS, about_process, write_provenance
+from dlqsm.cohort.records import content_hash, write_record
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids_names import unit_of
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
+from dlqsm.io.derivatives import table_path, uri
 from dlqsm.io.manifest import GroupManifest, write_group_manifest
 from dlqsm.io.outputs import output_folder
 
@@ -37,13 +43,34 @@ def run_group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[
         for session, gathered in done.items():
             named = session if several else None
             who = [person for person in people if person.session == session]
-            print(_one_session(arguments, dataset, who, gathered, named, out, talk))
+            with _recorded(arguments, who, named, out):
+                page = _one_session(arguments, dataset, who, gathered, named, out, talk)
+            print(page)
             failed = failed or bool(gathered.problems)
         if several and set(done) == set(dataset.sessions):
             write_all_sessions(list(done.values()), out)
         if several and None not in dataset.sessions:
             _remove_group_without_sessions(out)
+        write_provenance(out.absolute(), arguments.bids.absolute())
     return 1 if failed else 0
+
+
+@contextmanager
+def _recorded(
+    arguments: argparse.Namespace, people: Sequence[ParticipantSource], session: str | None, out: Path
+) -> Iterator[None]:
+    """Keep a record of what the group stage reads and writes, for the provenance; it is run anew each time."""
+    begun = time.perf_counter()
+    yield
+    name, folder = unit_of(GROUP, session), group_folder(out, session)
+    tables = [table_path(out, person.label, what) for person in people for what in ("nuclei", "similarity")]
+    inputs = [uri(path, out, arguments.bids) for path in tables if path.is_file()]
+    written = [*out.glob(f"{name}_desc-*"), *(out / f"{name}{ending}" for ending in (".json", ".html"))]
+    outputs = [path for path in (*written, *folder.glob("*")) if path.is_file()]
+    seconds = time.perf_counter() - begun
+    about = {"inputs": inputs, "command": arguments.command, **about_process("group", seconds)}
+    path = out / RECORDS / GROUP_RECORDS / f"{session or ALL}_group.json"
+    write_record(path, content_hash({"inputs": inputs, "about": about}), out, outputs, seconds, **about)
 
 
 def _gather_sessions(

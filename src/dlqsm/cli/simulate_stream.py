@@ -23,6 +23,7 @@ from dlqsm.cli.report import build_page
 from dlqsm.cli.report_example import PICTURE_SUFFIX
 from dlqsm.cli.run import listen, summary_text
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
+from dlqsm.cohort.citation import citation_text
 from dlqsm.cohort.nuclei_stage import settings_hash
 from dlqsm.cohort.participant import RECORDS, Hooks, Outcome
 from dlqsm.cohort.plan import VIRTUAL_ATLAS, Plan, choose_reference
@@ -64,8 +65,8 @@ def stream(
         remove_partial_files(out)
         known = _known_study(out, cohort, len(participants), overwrite=arguments.overwrite)
         describe_dataset(root, participants, cohort)
-        describe(out, root, cohort.name, VIRTUAL_ATLAS)
         plan = _plan(arguments, cohort, root, out, device)
+        describe(out, root, cohort.name, VIRTUAL_ATLAS, citation_text(plan, raw_data=True))
         plan = _with_strength(plan, cohort, participants, known, arguments.quiet, talk)
         write_json(out / STREAM, _study(cohort, len(participants)) | {"strength_ppm": _strength_of(plan)})
         jobs = [Job(p, cohort, plan, arguments.quiet) for p in wanted if not is_done(plan, p.label)]

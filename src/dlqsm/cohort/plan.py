@@ -64,6 +64,8 @@ class Plan:
         Whether no stage is begun once one has failed.
     saves_memory
         Whether raw data are reconstructed in thin slabs.
+    command
+        What was asked for, without places of this machine.
     run
         What tells this run from others: it does no stage twice, and counts its own tries only.
     """
@@ -87,6 +89,7 @@ class Plan:
     retries: int = 1
     stops_at_failure: bool = False
     saves_memory: bool = False
+    command: str = "dlqsm run"
     run: str = ""
 
     @property

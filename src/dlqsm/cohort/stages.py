@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
 from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.attempts import MARKER, LostProcessError, attempt
+from dlqsm.cohort.inputs import inputs_of_arm, inputs_of_family, inputs_of_page
 from dlqsm.cohort.journal import Journal, Listener
 from dlqsm.cohort.nuclei_stage import Family, measure_family, nuclei_key, settings_hash
 from dlqsm.cohort.participant import ALL, RECORDS, Hooks, Result, Task, failed, journal_of
 from dlqsm.cohort.plan import Arm, Plan, arms_of
+from dlqsm.cohort.provenance import about_process
 from dlqsm.cohort.records import Fingerprints, Record, code_state, is_current, key_of, read_record, write_record
 from dlqsm.core.checks import InputError
 from dlqsm.core.threads import use_threads
@@ -45,11 +47,13 @@ class _Job:
     def result(self) -> Result:
         return Result(self.task.stage, self.task.name, "skipped")
 
-    def once(self, key: str, work: Callable[[], list[Path]], *, what: str | None = None, **about: str) -> Result:
+    def once(
+        self, key: str, work: Callable[[], list[Path]], inputs: list[str], *, what: str | None = None, **about: str
+    ) -> Result:
         """Run the stage unless it is done; see `once`."""
-        task = self.task
+        task, whose = self.task, self.person.label
         state, seconds = once(
-            self.plan, self.person.label, task.name, task.stage, key, work, journal=self.journal, what=what, **about
+            self.plan, whose, task.name, task.stage, key, work, inputs, journal=self.journal, what=what, **about
         )
         return replace(self.result, state=state, seconds=seconds, record_key=key)
 
@@ -112,12 +116,15 @@ def once(
     stage: str,
     key: str,
     work: Callable[[], list[Path]],
+    inputs: Sequence[str],
     *,
     journal: Journal,
     what: str | None = None,
-    **about: str,
+    **about: Any,
 ) -> tuple[str, float]:
     """Run a stage unless its record says that it is done; the record is removed first and written last.
+
+    The record keeps ``inputs``, BIDS URIs of what the stage is made of, for the provenance.
 
     Returns
     -------
@@ -140,7 +147,8 @@ def once(
         start = time.perf_counter()
         outputs = work()
         seconds = time.perf_counter() - start
-        about |= {"device": plan.device, "run": plan.run}
+        about |= {"device": plan.device, "run": plan.run, "command": plan.command, "inputs": list(inputs)}
+        about |= about_process(stage, seconds)
         memory = round(peak_memory_mb())
         write_record(
             path, key, plan.out, outputs, seconds, threads=torch.get_num_threads(), peak_memory_mb=memory, **about
@@ -173,14 +181,15 @@ def _recon(job: _Job) -> Result:
     if is_done(maps, qsm_key(arm, plan, job.prints), plan):
         return job.result
     key = recon_key(arm, plan, job.prints)
-    return job.once(key, lambda: reconstruct_arm(arm, plan), what=f"recon {arm.method}")
+    return job.once(key, lambda: reconstruct_arm(arm, plan), inputs_of_arm(arm, plan), what=f"recon {arm.method}")
 
 
 def _qsm(job: _Job) -> Result:
     if any(result.state == "failed" for result in job.before):
         return job.result
-    arm = _arm(job)
-    return replace(job.once(qsm_key(arm, job.plan, job.prints), lambda: map_arm(arm, job.plan)), arm=arm)
+    arm, plan = _arm(job), job.plan
+    inputs = [] if arm.source.raw is not None else inputs_of_arm(arm, plan)
+    return replace(job.once(qsm_key(arm, plan, job.prints), lambda: map_arm(arm, plan), inputs), arm=arm)
 
 
 def _nuclei(job: _Job) -> Result:
@@ -193,7 +202,7 @@ def _nuclei(job: _Job) -> Result:
     family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
     key = nuclei_key(family, plan, job.prints)
     about = {"settings": settings_hash(plan, job.prints), "code": code_state()}
-    return job.once(key, lambda: measure_family(family, plan, job.journal), **about)
+    return job.once(key, lambda: measure_family(family, plan, job.journal), inputs_of_family(family, plan), **about)
 
 
 def _page(job: _Job) -> Result:
@@ -201,7 +210,8 @@ def _page(job: _Job) -> Result:
     if nuclei.state == "failed":
         return job.result
     key = key_of("page", {"nuclei": nuclei.record_key})
-    return job.once(key, lambda: [job.hooks.page(unit_folder(job.plan.out, job.person.label))])
+    folder = unit_folder(job.plan.out, job.person.label)
+    return job.once(key, lambda: [job.hooks.page(folder)], inputs_of_page(job.person, job.plan))
 
 
 _WORK: Final[dict[str, Callable[[_Job], Result]]] = {"recon": _recon, "qsm": _qsm, "nuclei": _nuclei, "page": _page}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from dlqsm.cohort.arm_stages import chosen_strength, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.attempts import MARKER, attempt
+from dlqsm.cohort.inputs import inputs_of_arm
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.records import Fingerprints
@@ -131,7 +132,10 @@ def strength_of(arm: Arm, plan: Plan) -> float | str:
         try:
             if arm.method is not None:
                 key = recon_key(arm, plan, prints)
-                once(plan, arm.label, arm.name, "recon", key, lambda: reconstruct_arm(arm, plan), journal=journal)
+                inputs = inputs_of_arm(arm, plan)
+                once(
+                    plan, arm.label, arm.name, "recon", key, lambda: reconstruct_arm(arm, plan), inputs, journal=journal
+                )
             marker = record_path(plan, arm.label, arm.name, "strength").with_suffix(MARKER)
             with attempt(marker, plan.run, plan.retries):
                 return chosen_strength(arm, plan)

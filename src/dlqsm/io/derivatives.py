@@ -105,6 +105,7 @@ IGNORED: Final = (
     "work",
     "group",
     "group*.json",
+    "prov",
     "*.html",
     "**/figures",
     "**/xfm",
@@ -192,8 +193,20 @@ def uri(path: Path, out: Path, bids: Path) -> str:
     return f"bids:raw:{path.relative_to(bids).as_posix()}" if path.is_relative_to(bids) else path.name
 
 
-def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
-    """Write what describes the derivatives as a dataset, dataset_description.json last; ``atlas``: a name or folder."""
+def describe(out: Path, bids: Path, name: str, atlas: str, citation: str | None = None) -> None:
+    """Write what describes the derivatives as a dataset, dataset_description.json last.
+
+    Parameters
+    ----------
+    out, bids
+        Folder of the derivatives, and the dataset that they are made from.
+    name
+        What that dataset calls itself.
+    atlas
+        Its name, or its folder.
+    citation
+        What is to be cited; not written where None.
+    """
     atlas = Path(atlas).resolve().name
     write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
     write_text(out / "README", README.format(name=name, version=full_version()))
@@ -202,7 +215,8 @@ def describe(out: Path, bids: Path, name: str, atlas: str) -> None:
     label = label_of(atlas)
     about_atlas = {"Name": f"Deep brain nuclei of {atlas}", "License": "see the atlas"}
     write_json(out / f"atlas-{label}_description.json", about_atlas)
-    write_text(out / "logs" / "CITATION.md", CITATION)
+    if citation is not None:
+        write_text(out / "logs" / "CITATION.md", citation)
     link = Path(os.path.relpath(bids.resolve(), out.resolve())).as_posix()
     content = {
         "Name": f"{NAME_START}{name}",
@@ -249,21 +263,8 @@ Derivatives of the dataset '{name}', made by dlqsm {version} (research software,
 - sub-*/*_desc-nuclei_qsmstats.tsv: values of the nuclei (ppb); group_desc-nuclei_qsmstats.tsv: of all participants
 - group/: agreement of the arms, association with age, figures
 - logs/: what ran, when, and with what result; CITATION.md: what to cite
+- prov/: which step made which file of what, in the form of BIDS-Prov (BEP028)
 
 Every image has a sidecar with units, methods, parameters and reference. What the labels desc-... mean stands in
 descriptions.tsv.
-"""
-
-CITATION: Final = """# Please cite
-
-These results were made by dlqsm. The methods that ran, with their parameters, stand on the page of each participant.
-
-- The processing line: Zhou et al., Front Neurosci 2025, doi:10.3389/fnins.2025.1522227
-- Consensus on QSM: QSM Consensus Organization Committee, Magn Reson Med 2024, doi:10.1002/mrm.30006
-- V-SHARP: Wu et al., Magn Reson Med 2012, doi:10.1002/mrm.23000
-- ESPIRiT: Uecker et al., Magn Reson Med 2014, doi:10.1002/mrm.24751
-- SENSE: Pruessmann et al., Magn Reson Med 2001, doi:10.1002/mrm.1241
-- Atlas CIT168: Pauli et al., Sci Data 2018, doi:10.1038/sdata.2018.63
-- Registration by ANTs: Avants et al., Med Image Anal 2008, doi:10.1016/j.media.2007.06.004
-- BIDS: Gorgolewski et al., Sci Data 2016, doi:10.1038/sdata.2016.44
 """
