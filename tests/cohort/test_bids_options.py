@@ -63,7 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two participants of one arm each; the first one's second echo is no image."""
     root = tmp_path_factory.mktemp("tiny") / "bids"
     for person in ("01", "02"):
-        write_scan(root, signal()[:2], sub=person, acq="A")
+        write_scan(root, signal(), sub=person, acq="A")
     broken = root / "sub-01" / "anat" / "sub-01_acq-A_echo-2_part-phase_MEGRE.nii.gz"
     broken.write_bytes(broken.read_bytes()[:100])
     describe_scans(root, {"sub-01": 60, "sub-02": 40})
