@@ -87,38 +87,58 @@ def test_sources_are_told_by_dataset(tmp_path: Path) -> None:
 def test_the_dataset_describes_itself(tmp_path: Path) -> None:
     out, bids = tmp_path / "derivatives" / "dlqsm", tmp_path
     out.mkdir(parents=True)
-    describe(out, bids, "study", str(tmp_path / "folders" / "my_atlas"))
+    describe(out, bids, "study", str(tmp_path / "folders" / "my_atlas"), "cite this")
     content = json.loads((out / "dataset_description.json").read_text())
     assert content["DatasetType"] == "derivative"
     assert content["GeneratedBy"][0]["Name"] in out.name
     assert content["DatasetLinks"] == {"raw": "../.."}
     assert (out / "atlas-myatlas_description.json").is_file()
-    assert (out / "logs" / "CITATION.md").is_file()
+    assert (out / "logs" / "CITATION.md").read_text() == "cite this"
     labels = (out / "descriptions.tsv").read_text()
     assert all(kind.extra["desc"] in labels for kind in KINDS.values() if "desc" in kind.extra)
     assert "work" in (out / ".bidsignore").read_text()
 
 
+def _write_every_kind(out: Path, label: str, entities: tuple[tuple[str, str], ...]) -> None:
+    for kind in KINDS:
+        more = {"dseg": {"atlas": "virtual"}, "phase": {"echo": "3"}}.get(kind, {})
+        path = derivative_path(out, label, entities, kind, **more)
+        write_derivative(path, torch.ones(GRID.shape), GRID, kind, {"EchoTime": 0.003, "Sources": ["bids::a"]})
+        if kind == "dseg":
+            write_dseg_names(path, label_table())
+    account_path(out, label, entities).write_text("{}")
+    table_path(out, label, "nuclei").write_text("participant_id\n")
+
+
+def test_what_is_made_of_a_session_has_its_folder_and_name() -> None:
+    entities = (("ses", "a"), ("acq", "X"))
+    label = "sub-01_ses-a"
+    assert derivative_path(Path(), label, entities, "R2starmap").as_posix() == (
+        "sub-01/ses-a/anat/sub-01_ses-a_acq-X_R2starmap.nii.gz"
+    )
+    assert account_path(Path(), label, entities).as_posix() == "sub-01/ses-a/anat/sub-01_ses-a_acq-X_qsmaccount.json"
+    assert table_path(Path(), label, "nuclei").as_posix() == "sub-01/ses-a/sub-01_ses-a_desc-nuclei_qsmstats.tsv"
+    assert table_path(Path(), "group_ses-a", "nuclei").as_posix() == "group_ses-a_desc-nuclei_qsmstats.tsv"
+
+
 def test_the_validator_of_bids_finds_no_error(tmp_path: Path) -> None:
-    """Runs where bids-validator-deno is installed; every kind of file is there once."""
+    """Runs where bids-validator-deno is installed; every kind of file is there once, of a session too."""
     beside = str(Path(sys.executable).parent)
     validator = shutil.which("bids-validator-deno", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
     describe(tmp_path, tmp_path / "raw", "study", "virtual")
-    for kind in KINDS:
-        more = {"dseg": {"atlas": "virtual"}, "phase": {"echo": "3"}}.get(kind, {})
-        path = derivative_path(tmp_path, "sub-01", ENTITIES, kind, **more)
-        write_derivative(path, torch.ones(GRID.shape), GRID, kind, {"EchoTime": 0.003, "Sources": ["bids::a"]})
-        if kind == "dseg":
-            write_dseg_names(path, label_table())
-    account_path(tmp_path, "sub-01", ENTITIES).write_text("{}")
-    table_path(tmp_path, "sub-01", "nuclei").write_text("participant_id\n")
-    table_path(tmp_path, "group", "nuclei").write_text("participant_id\n")
-    for name in ("work/sub-01/DL3/mdi.h5", "logs/sub-01.log", "group/age.svg", "sub-01/xfm/a_0.mat", "sub-01.html"):
+    for label, entities in (("sub-01", ENTITIES), ("sub-01_ses-a", (("ses", "a"), *ENTITIES))):
+        _write_every_kind(tmp_path, label, entities)
+    for name in ("group", "group_ses-a"):
+        table_path(tmp_path, name, "nuclei").write_text("participant_id\n")
+        (tmp_path / f"{name}.json").write_text("{}")
+    loose = ("work/sub-01/DL3/mdi.h5", "logs/sub-01.log", "group/age.svg", "sub-01/xfm/a_0.mat", "sub-01.html")
+    of_session = ("group/ses-a/age.svg", "sub-01/ses-a/xfm/a_0.mat", "sub-01_ses-a.html", "group_ses-a.html")
+    for name in (*loose, *of_session, "prov/provenance.tsv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    for name in ("sub-01/report.json", "group.json", ".dlqsm.lock"):
+    for name in ("sub-01/report.json", "sub-01/ses-a/report.json", "prov/prov-dlqsm_act.json", ".dlqsm.lock"):
         (tmp_path / name).write_text("{}")
     words = [validator, "--json", str(tmp_path)]
     told = subprocess.run(words, capture_output=True, text=True, check=False)
