@@ -128,7 +128,8 @@ def test_the_validator_of_bids_finds_no_error(tmp_path: Path) -> None:
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
     describe(tmp_path, tmp_path / "raw", "study", "virtual")
-    for label, entities in (("sub-01", ENTITIES), ("sub-01_ses-a", (("ses", "a"), *ENTITIES))):
+    of_images = ("sub-02", (("acq", "A"), ("run", "2")))
+    for label, entities in (("sub-01", ENTITIES), ("sub-01_ses-a", (("ses", "a"), *ENTITIES)), of_images):
         _write_every_kind(tmp_path, label, entities)
     for name in ("group", "group_ses-a"):
         table_path(tmp_path, name, "nuclei").write_text("participant_id\n")

@@ -113,10 +113,13 @@ IGNORED: Final = (
     f"**/*_{TABLE_SUFFIX}.*",
     f"*_{TABLE_SUFFIX}.*",
     f"**/*_{ACCOUNT_SUFFIX}.json",
-    "**/fmap/*_rec-*",
+    "**/fmap",
     ".dlqsm.lock",
 )
-"""Lines of .bidsignore: what BIDS has no name for: region tables, accounts, transforms, field maps with rec-."""
+"""Lines of .bidsignore: what BIDS has no name for: region tables, accounts, transforms, provenance.
+
+Field maps too: they may have no rec-, and the validator wants a magnitude image of the same name beside each.
+"""
 
 
 _ON_ITS_OWN_GRID: Final = ("mask", "dseg", "probseg")
