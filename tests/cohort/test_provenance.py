@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import dlqsm
+from dlqsm.cli.arguments import Parser
+from dlqsm.cli.run import add_arguments
 from dlqsm.cohort.citation import citation_text, references_of
 from dlqsm.cohort.plan import Plan
 from dlqsm.cohort.provenance import write_provenance
@@ -76,6 +78,14 @@ class TestProvenance:
         for path in (measured / "prov").iterdir():
             assert str(measured.parent) not in path.read_text()
         assert "prov" in (measured / ".bidsignore").read_text().split()
+
+    def test_commands_are_told_without_paths_and_addresses(self) -> None:
+        parser = Parser(prog="dlqsm run")
+        words = ["/data/bids/", "../out", "participant", "--config=/home/me/c.toml", "--scheduler", "tcp://host:8786"]
+        add_arguments(parser, [*words, "--work", "/scratch/me", "--threads=2", "--quiet"])
+        assert parser.get_default("command") == (
+            "dlqsm run bids out participant --config=c.toml --scheduler ADDRESS --work me --threads=2 --quiet"
+        )
 
     def test_records_of_an_earlier_version_do(self, tmp_path: Path) -> None:
         record = tmp_path / "logs" / "records" / "sub-1" / "PI2_recon.json"

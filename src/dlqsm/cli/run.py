@@ -198,7 +198,18 @@ def _reports(arguments: argparse.Namespace, people: Sequence[ParticipantSource])
 
 def _without_places(words: Sequence[str]) -> str:
     """The command as it was given, of paths their last parts: derivatives are passed on, folders of a machine not."""
-    return shlex.join(["dlqsm", "run", *(Path(word).name or word if "/" in word else word for word in words)])
+    shown = ["dlqsm", "run"]
+    for word in words:
+        flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        shown.append(flag + equals + _last_part(value))
+    return shlex.join(shown)
+
+
+def _last_part(value: str) -> str:
+    """A file or folder without where it lies, and no address of another machine."""
+    if "://" in value:
+        return "ADDRESS"
+    return (Path(value).name or value) if "/" in value else value
 
 
 def _remark_on_sessions(dataset: Dataset) -> list[str]:
