@@ -50,7 +50,7 @@ def cluster() -> Iterator[LocalCluster]:
 def _logged(out: Path, label: str) -> set[str]:
     """Lines of a log, without the times."""
     text = (out / "logs" / f"{label}.log").read_text()
-    return {re.sub(r"\d[\d:. -]*( s|  )", "", line) for line in text.splitlines()}
+    return {re.sub(r" *\d[\d:. -]*( s|  )", "", line) for line in text.splitlines()}
 
 
 def _poisoned(study: Path, folder: Path, **doses: int) -> Path:

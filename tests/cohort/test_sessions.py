@@ -61,7 +61,9 @@ class TestApart:
         words = (visits, tmp_path, "participant", "--config", quick, "--participant_label", "sub-01")
         assert run(*words, "--session_label", "ses-2") == 0
         assert {Path(p).parent.name for p in records(tmp_path)} == {"sub-01_ses-2"}
-        assert "sub-01_ses-2" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "sub-01_ses-2" in said
+        assert "1 of 1 sessions complete" in said
         assert run(visits, tmp_path, "group", "--quiet") == 1  # the others are named
         assert (tmp_path / "group_ses-2.html").is_file()
         assert "no finished table" in json.loads((tmp_path / "group_ses-2.json").read_text())["problems"]["sub-02"]

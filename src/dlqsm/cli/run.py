@@ -133,17 +133,17 @@ def _participants(
 ) -> int:
     begun = time.perf_counter()
     hooks = Hooks(build_page, one_sentence)
-    n_done = 0
+    n_done, what = 0, "sessions" if any(person.session for person in people) else "participants"
 
     def ended(outcome: Outcome) -> None:
         nonlocal n_done
         n_done += 1
-        talk.say(f"{outcome.label:<10} {_state(outcome)} ({n_done} of {len(people)} participants)")
+        talk.say(f"{outcome.label:<10} {_state(outcome)} ({n_done} of {len(people)} {what})")
 
     outcomes = scheduler.run_all(people, plan, hooks, functools.partial(listen, quiet=arguments.quiet), ended)
     if plan.work.is_dir() and not any(plan.work.iterdir()):
         plan.work.rmdir()
-    print(summary_text(outcomes, time.perf_counter() - begun, len(people)))
+    print(summary_text(outcomes, time.perf_counter() - begun, f"{len(people)} {what}"))
     if len(outcomes) < len(people) or any(outcome.n_left for outcome in outcomes):
         print("stopped at the first failure, as asked; run again to go on where it stopped")
     failed = [outcome for outcome in outcomes if outcome.failures]
@@ -153,15 +153,24 @@ def _participants(
     return 1 if failed else 0
 
 
-def summary_text(outcomes: Sequence[Outcome], wall_s: float, n_people: int | None = None) -> str:
-    """Seconds of each participant and stage as a table; stages that had nothing to do show a dash."""
-    lines = [f"{'participant':<12}" + "".join(f"{stage:>10}" for stage in (*STAGES, "total")) + "  state"]
+def summary_text(outcomes: Sequence[Outcome], wall_s: float, of: str | None = None) -> str:
+    """Seconds of each participant and stage as a table; stages that had nothing to do show a dash.
+
+    Parameters
+    ----------
+    outcomes, wall_s
+        How each ended, and how long all took [s].
+    of
+        How many there were to do, and of what; as many participants as outcomes where None.
+    """
+    wide = max(12, *(len(outcome.label) + 1 for outcome in outcomes)) if outcomes else 12
+    lines = [f"{'participant':<{wide}}" + "".join(f"{stage:>10}" for stage in (*STAGES, "total")) + "  state"]
     for outcome in outcomes:
         cells = [f"{outcome.seconds[s]:10.1f}" if s in outcome.seconds else f"{'-':>10}" for s in STAGES]
         total = sum(outcome.seconds.values())
-        lines.append(f"{outcome.label:<12}" + "".join(cells) + f"{total:10.1f}  {_state(outcome)}")
+        lines.append(f"{outcome.label:<{wide}}" + "".join(cells) + f"{total:10.1f}  {_state(outcome)}")
     n_failed = sum(bool(outcome.failures) for outcome in outcomes)
-    ending = f"{len(outcomes) - n_failed} of {n_people or len(outcomes)} participants complete"
+    ending = f"{len(outcomes) - n_failed} of {of or f'{len(outcomes)} participants'} complete"
     return "\n".join([*lines, f"{ending}, {wall_s:.1f} s wall time"])
 
 

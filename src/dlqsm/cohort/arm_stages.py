@@ -128,7 +128,8 @@ def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, An
         n_coils=arm.source.n_coils, is_cartesian=arm.source.is_cartesian,
     )  # fmt: skip
     middle = series.phase_rad.shape[0] // 2
-    return source, series.phase_rad[middle, 0], {"shown_echo": middle}
+    brightest = int(series.magnitude[middle].flatten(1).sum(1).argmax())  # of coils that are not combined
+    return source, series.phase_rad[middle, brightest], {"shown_echo": middle}
 
 
 def _write_maps(arm: Arm, plan: Plan, maps: QsmMaps, source: ChainInput, sources: list[str]) -> list[Path]:
