@@ -393,3 +393,16 @@ def test_a_real_scan_equals_the_stored_images(shared_data: Path, tmp_path: Path,
     for secret in ("d2n_Philips", "45053", "19800501", "662491096", "MR61"):
         assert secret.lower() not in text.lower()
     is_valid(tmp_path / "out")
+
+
+def test_the_sign_is_turned_on_request_and_filtered_phase_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
+    write_classic(tmp_path / "in", MadeSeries(parts=both()))
+    convert(tmp_path / "in", tmp_path / "as_stored")
+    convert(tmp_path / "in", tmp_path / "turned", "--invert-phase")
+    stored, turned = (image(tmp_path / name, 1, "phase").get_fdata() for name in ("as_stored", "turned"))
+    assert np.array_equal(turned, -stored)
+    write_classic(tmp_path / "swi", MadeSeries(7, "Pha_Images", parts=both()))
+    sentence = refused("convert", tmp_path / "swi", tmp_path / "out")
+    assert "series 7 'Pha_Images'" in sentence and "high-pass filtered" in sentence
+    assert not (tmp_path / "out").exists()
+    convert(tmp_path / "swi", tmp_path / "out", "--accept-phase", "filtered")

@@ -20,10 +20,12 @@ from dlqsm.io.bids_write import describe_raw_dataset, image_path, images_of_scan
 from dlqsm.io.dicom_files import Study, read_study
 from dlqsm.io.dicom_header import Person, Series
 from dlqsm.io.dicom_volumes import Volume, convert_series, unit_after_rescale
-from dlqsm.io.images import phase_in_radian
+from dlqsm.io.images import PhaseOptions, phase_in_radian
 from dlqsm.io.megre import Megre, find_megre
 from dlqsm.io.nifti import read_image, read_volume
 from dlqsm.io.outputs import output_folder
+from dlqsm.io.phase_header import filtered_by_header
+from dlqsm.pipeline.phase_trust import FILTERED
 
 Entities = Mapping[str, str | None]
 
@@ -47,9 +49,10 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
         megre = find_megre(arguments.source, volumes, with_t1w=not arguments.no_t1w)
         for note in megre.notes:
             talk.say(f"  note: {note}")
-        _check(megre, arguments.phase_unit, talk)
+        options = PhaseOptions(arguments.phase_unit, arguments.invert_phase, accept=tuple(arguments.accept_phase))
+        _check(megre, options, talk)
         with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):
-            _write(root, entities, megre, arguments.phase_unit, study.person)
+            _write(root, entities, megre, options, study.person)
             _write_t1w(root, entities, megre.t1w, study.person, arguments.overwrite, talk)
             describe_raw_dataset(root, f"sub-{entities['sub']}", study.person)
 
@@ -75,40 +78,57 @@ def _chosen(study: Study, arguments: argparse.Namespace, talk: Talk) -> list[Ser
     return chosen
 
 
-def _check(megre: Megre, phase_unit: str | None, talk: Talk) -> None:
+def _check(megre: Megre, options: PhaseOptions, talk: Talk) -> None:
     """See that all phase images can be had in radian and echo times are sound, before anything is written."""
     check_echo_times(tuple(float(v.echo_time_s or 0.0) for v in megre.phase))
+    _require_unfiltered(megre, options, talk)
     decisions: dict[str, str] = {}
     for volume in megre.phase:
-        _phase(volume, phase_unit, decisions)
+        _phase(volume, options, decisions)
     grid = megre.phase[0].grid
     direction = ", ".join(f"{v:.4f}" for v in grid.b0_direction())
     times = " ".join(f"{1000 * float(v.echo_time_s or 0.0):g}" for v in megre.phase)
     talk.say(f"  magnitude: {megre.magnitude[0].series}; phase: {megre.phase[0].series}")
     talk.say(f"  {len(megre.phase)} echoes at {times} ms, {grid.shape} voxels")
-    talk.say(f"  phase unit: {decisions['phase_unit']}; sign: as stored")
+    sign = "turned by --invert-phase" if options.invert else "as stored"
+    talk.say(f"  phase unit: {decisions['phase_unit']}; sign: {sign}")
     if str(megre.phase[0].sidecar.get("Manufacturer", "")).upper().startswith("GE"):
         talk.say(
-            "  note: GE headers do not tell the sign of the phase; see that veins are bright in the susceptibility"
+            "  note: GE headers do not tell the sign of the phase, and some GE scanners store the opposite one; "
+            "dlqsm qsm and dlqsm run see from the maps whether --invert-phase is needed"
         )
     talk.say(f"  B0 direction: ({direction}) along the array axes, from the affine")
     talk.say(f"  T1w: {megre.t1w.series if megre.t1w else 'none'}")
 
 
-def _phase(volume: Volume, phase_unit: str | None, decisions: dict[str, str]) -> torch.Tensor:
-    """Phase in rad; the unit by the option, by the DICOM rescale, or by what sidecar and NIfTI header tell."""
+def _require_unfiltered(megre: Megre, options: PhaseOptions, talk: Talk) -> None:
+    reason = filtered_by_header(megre.phase[0].sidecar)
+    if reason is None:
+        return
+    shown, series = megre.phase[0].series.shown, megre.phase[0].series
+    if FILTERED not in options.accept:
+        raise InputError(
+            f"{shown}: the phase of {series} was high-pass filtered, as for SWI ({reason}); expected the phase as "
+            f"measured: export the unfiltered phase, or give --accept-phase {FILTERED} to go on all the same"
+        )
+    talk.say(f"  warning: the phase of {series} was filtered ({reason}); accepted by --accept-phase {FILTERED}")
+
+
+def _phase(volume: Volume, options: PhaseOptions, decisions: dict[str, str]) -> torch.Tensor:
+    """Phase in rad, turned where asked for; the unit by the option, the DICOM rescale, or sidecar and NIfTI header."""
     image = read_image(volume.path)
-    by_rescale = None if phase_unit else unit_after_rescale(volume.series, image)
+    by_rescale = None if options.unit else unit_after_rescale(volume.series, image)
     try:
-        values = phase_in_radian(image, volume.sidecar, phase_unit or by_rescale, decisions)
+        values = phase_in_radian(image, volume.sidecar, options.unit or by_rescale, decisions)
     except InputError as error:
         raise InputError(str(error).replace(str(volume.path), f"{volume.series.shown}: {volume.series}")) from None
     if by_rescale:
         decisions["phase_unit"] = f"{by_rescale}, from the rescale type of the DICOM headers and the NIfTI scaling"
-    return _three_axes(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+    phase_rad = _three_axes(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+    return -phase_rad if options.invert else phase_rad
 
 
-def _write(root: Path, entities: Entities, megre: Megre, phase_unit: str | None, person: Person) -> None:
+def _write(root: Path, entities: Entities, megre: Megre, options: PhaseOptions, person: Person) -> None:
     for old in images_of_scan(root, entities):
         old.unlink()
     for number, (magnitude, phase) in enumerate(zip(megre.magnitude, megre.phase, strict=True), 1):
@@ -116,7 +136,7 @@ def _write(root: Path, entities: Entities, megre: Megre, phase_unit: str | None,
         for volume, part in ((magnitude, "mag"), (phase, "phase")):
             path = image_path(root, {**entities, "echo": str(number), "part": part}, SUFFIX)
             is_phase = part == "phase"
-            values = _phase(volume, phase_unit, {}) if is_phase else _three_axes(read_volume(volume.path)[0])
+            values = _phase(volume, options, {}) if is_phase else _three_axes(read_volume(volume.path)[0])
             about = _sidecar(volume, person) | {"EchoTime": echo_time_s, "Units": "rad" if is_phase else "arbitrary"}
             write_image(path, values, megre.phase[0].grid, about)
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
-from dlqsm.cohort.chain import ChainInput, account_of, read_images, read_recon, sidecars_of, volumes_of
+from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
+from dlqsm.cohort.chain_input import ChainInput, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.images import PHASE_UNITS
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
@@ -48,13 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     source.add_argument(
         "--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="along the array axes (default: affine)"
     )
-    source.add_argument("--phase-unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)")
+    add_phase_arguments(source)
     source.add_argument("--mask", type=path, metavar="F", help="brain mask instead of the built-in extraction")
-    source.add_argument(
-        "--bipolar",
-        action="store_true",
-        help="readout of alternating polarity: take out what parts odd and even echoes",
-    )
     source.add_argument(
         "--keep-holes", action="store_true", help="leave voxels of low phase quality inside the brain out of all maps"
     )
@@ -104,13 +102,14 @@ def run(arguments: argparse.Namespace) -> int:
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
     region = _reference_region(arguments.reference, grid)
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY, "Chimap.nii.gz")) as folder:
-        for name, sentence in source.decisions.items():
-            talk.say(f"  {name.replace('_', ' ')}: {sentence}")
+        _say_decisions(source.decisions, talk)
         remove_uncertainty(folder)
         for ending in ("tsv", "json", "png"):
             (folder / f"{CURVE}.{ending}").unlink(missing_ok=True)
         holes = not arguments.keep_holes
         maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
+        known, source = source.decisions, examined(maps, source, arguments.accept_phase)
+        _say_decisions({name: said for name, said in source.decisions.items() if name not in known}, talk)
         for name, value in maps.summary["convergence"]["inversion"]["chosen"].items():
             talk.say(f"  {name.replace('_', ' ')}: {value:.3g}, chosen from the data")
         if arguments.uncertainty is not None:
@@ -121,6 +120,11 @@ def run(arguments: argparse.Namespace) -> int:
         save_maps(folder, maps, source, config)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
+
+
+def _say_decisions(decisions: Mapping[str, Any], talk: Talk) -> None:
+    for name, sentence in decisions.items():
+        talk.say(f"  {name.replace('_', ' ')}: {sentence}")
 
 
 def run_chain(
@@ -197,11 +201,10 @@ def _read(arguments: argparse.Namespace) -> ChainInput:
         raise InputError("give either --recon DIR, or both --magnitude and --phase")
     told = _told(arguments)
     if not arguments.recon:
-        unit, bipolar = arguments.phase_unit, arguments.bipolar
-        return read_images(arguments.magnitude, arguments.phase, told, unit, bipolar=bipolar)[0]
+        return read_images(arguments.magnitude, arguments.phase, told, phase_options(arguments))[0]
     if arguments.bipolar:
         raise InputError("--bipolar needs the echo images: give --magnitude and --phase instead of --recon")
-    source = read_recon(arguments.recon)
+    source = read_recon(arguments.recon, invert=arguments.invert_phase)
     scan = source.scan
     times, strength = told.echo_times_s or scan.echo_times_s, told.field_strength_t or scan.field_strength_t
     return replace(source, scan=Scan(scan.grid, times, strength, told.b0_direction or scan.b0_direction))

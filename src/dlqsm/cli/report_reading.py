@@ -165,7 +165,8 @@ def _input_images(sources: dict[str, Any], grid: Grid) -> Pictures:
     )
     if series.scan.grid.shape != grid.shape:
         return None, None
-    return series.magnitude.square().sum((0, 1)).sqrt(), series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+    phase_rad = series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+    return series.magnitude.square().sum((0, 1)).sqrt(), -phase_rad if sources.get("invert_phase") else phase_rad
 
 
 def _shown_echo(scan: dict[str, Any]) -> float | None:

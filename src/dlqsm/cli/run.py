@@ -23,6 +23,7 @@ from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import Talk
 from dlqsm.cli.failure import one_sentence
+from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cli.workers import add_machine_arguments, choose_workers, open_scheduler, start_for
 from dlqsm.cohort.group import DEFINITIONS_NAME, GROUP, Gathered, gather, reference_among, write_group_tables
@@ -36,7 +37,6 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
 from dlqsm.io.derivatives import NAME_START, describe
-from dlqsm.io.images import PHASE_UNITS
 from dlqsm.io.manifest import GroupManifest, write_group_manifest
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 from dlqsm.reconstruction import RECONSTRUCTIONS
@@ -67,12 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "(default: sense for regular sampling, the best there is for random sampling)",
     )
     measured.add_argument("--config", type=path, metavar="F.toml", help="methods and options of the steps of dlqsm qsm")
-    measured.add_argument(
-        "--phase-unit", "--phase_unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)"
-    )
-    measured.add_argument(
-        "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
-    )
+    add_phase_arguments(measured)
     measured.add_argument(
         "--uncertainty", type=int, metavar="N",
         help="tell the noise of maps and nuclei (noise_sd_ppb) from N realisations: each takes one background removal "
@@ -140,8 +135,7 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         atlas=atlas,
         reference=reference,
         like_paper=arguments.like_paper,
-        phase_unit=arguments.phase_unit,
-        bipolar=arguments.bipolar,
+        phase=phase_options(arguments),
         uncertainty=arguments.uncertainty,
         device=device,
         threads=arguments.threads,

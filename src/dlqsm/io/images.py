@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,6 +26,31 @@ from dlqsm.io.sidecars import inherited_sidecar
 PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
 _LARGEST_PHASE_RAD = 10 * TWO_PI
 _SMALLEST_SPAN_RAD = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseOptions:
+    """What a user says of phase images.
+
+    Parameters
+    ----------
+    unit
+        Unit; from the headers where None.
+    invert
+        Whether the sign is turned.
+    bipolar
+        Whether echoes were read with alternating polarity.
+    accept
+        What is accepted in spite of a check that it fails: ``sign``, ``filtered``.
+    """
+
+    unit: str | None = None
+    invert: bool = False
+    bipolar: bool = False
+    accept: tuple[str, ...] = ()
+
+
+AS_STORED: Final = PhaseOptions()
 
 
 @dataclass(frozen=True, slots=True)

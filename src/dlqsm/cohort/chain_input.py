@@ -1,0 +1,178 @@
+"""What the chain starts from: lag sums or echo images of one scan, read, with all that was decided on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from dlqsm.core.checks import InputError
+from dlqsm.core.lags import LagSums
+from dlqsm.core.scan import Scan
+from dlqsm.io.images import EchoSeries, PhaseOptions, read_echo_series
+from dlqsm.io.mdi_file import read_lag_sums
+from dlqsm.io.phase_header import filtered_image
+from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.pipeline import sums_of_images
+from dlqsm.pipeline.phase_trust import FILTERED, PhaseTrust
+from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
+from dlqsm.qsm.mdi import FieldEstimate, single_echo
+from dlqsm.qsm.poles import PoleMap, poles_of_echoes
+
+_TURNED: Final = "turned by --invert-phase: as stored, phase shrinks with time where the field is higher"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainInput:
+    """What the chain starts from, and what was decided on the way.
+
+    Parameters
+    ----------
+    sums, scan
+        Lag sums, and grid, echo times and field of the scan.
+    decisions
+        What was decided, by what, in words.
+    usable
+        Voxels that may enter the mask; all where None.
+    estimate
+        Field of a single echo; None where the configured estimator makes it.
+    sources
+        Files it was read from, and options that their reading took.
+    odd_even
+        Phase between odd and even echoes; None where it was not measured.
+    poles
+        Poles of the phase, and of which phase; None where they were not looked for.
+    trust
+        What the maps say of the phase; None before there are maps.
+    """
+
+    sums: LagSums
+    scan: Scan
+    decisions: dict[str, Any]
+    usable: torch.Tensor | None = None
+    estimate: FieldEstimate | None = None
+    sources: dict[str, Any] = field(default_factory=dict)
+    odd_even: OddEvenPhase | None = None
+    poles: tuple[PoleMap, str] | None = None
+    trust: PhaseTrust | None = None
+
+
+def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
+    """Read what ``dlqsm recon`` wrote; with ``invert`` the sign of its phase is turned."""
+    sums, grid = read_lag_sums(folder / "mdi.h5")
+    told = read_scan(folder / "scan.json")
+    scan = told.scan(grid)
+    decisions = {
+        "phase_unit": "rad, from the reconstruction",
+        "phase_sign": told.about.get("phase_sign", "unknown"),
+        "echo_times": f"{len(scan.echo_times_s)} echoes, from scan.json",
+        "b0_direction": f"({', '.join(f'{v:.4f}' for v in scan.b0_direction)}) along the array axes, from scan.json",
+    }
+    sources: dict[str, Any] = {"recon": str(folder.resolve())}
+    if invert:
+        sums = replace(sums, lags=sums.lags.conj().resolve_conj())
+        decisions["phase_sign"], sources["invert_phase"] = _TURNED, True
+    return ChainInput(sums, scan, decisions, sources=sources, poles=_poles_of_lags(sums))
+
+
+def read_images(
+    magnitude: Sequence[Path],
+    phase: Sequence[Path],
+    told: ScanFile,
+    options: PhaseOptions,
+) -> tuple[ChainInput, EchoSeries]:
+    """Read magnitude and phase images, one file an echo or one 4-D file.
+
+    Parameters
+    ----------
+    magnitude, phase
+        NIfTI files in the same order.
+    told
+        What is known of the scan beside the sidecars; it overrides them.
+    options
+        What the user says of the phase. Of alternating polarity, the phase between odd and even echoes is taken out.
+
+    Raises
+    ------
+    InputError
+        As `io.images.read_echo_series`; for phase that its header calls filtered; and for one echo of several coils,
+        which nothing can combine.
+    """
+    decisions: dict[str, Any] = _accepted_header(phase, options)
+    series = read_echo_series(
+        magnitude,
+        phase,
+        phase_unit=options.unit,
+        echo_times_s=told.echo_times_s,
+        field_strength_t=told.field_strength_t,
+        b0_direction=told.b0_direction,
+    )
+    told.scan(series.scan.grid)  # raises where the scan file is of other images
+    decisions = {**series.decisions, **decisions}
+    if options.invert:
+        series = replace(series, phase_rad=-series.phase_rad)
+        decisions["phase_sign"] = _TURNED
+    if series.n_not_finite:
+        decisions["not_finite"] = f"{series.n_not_finite} voxels hold NaN or infinity in some echo and leave the mask"
+    sources = {
+        "magnitude": [str(f.resolve()) for f in magnitude],
+        "phase": [str(f.resolve()) for f in phase],
+        "phase_unit": options.unit,
+        "echo_times_s": told.echo_times_s,
+        "bipolar": options.bipolar,
+        **({"invert_phase": True} if options.invert else {}),
+    }
+    series, odd_even = _of_one_polarity(series, decisions, bipolar=options.bipolar)
+    sums = sums_of_images(series.magnitude, series.phase_rad)
+    poles = _poles_of_images(series) if series.magnitude.shape[1] == 1 else _poles_of_lags(sums)
+    if len(series.scan.echo_times_s) > 1:
+        return ChainInput(sums, series.scan, decisions, ~series.not_finite, None, sources, odd_even, poles), series
+    if series.magnitude.shape[1] > 1:
+        raise InputError(f"{phase[0]}: one echo of several coils cannot be combined; give two echoes or more")
+    decisions["single_echo"] = "field from the phase of one echo over its echo time; its offset counts as background"
+    estimate = single_echo(torch.polar(series.magnitude, series.phase_rad)[0, 0], series.scan)
+    return ChainInput(sums, series.scan, decisions, ~series.not_finite, estimate, sources, poles=poles), series
+
+
+def _accepted_header(phase: Sequence[Path], options: PhaseOptions) -> dict[str, Any]:
+    """Refuse phase that its header calls filtered, or say that it was accepted."""
+    found = filtered_image(phase)
+    if found is None:
+        return {}
+    path, reason = found
+    if FILTERED not in options.accept:
+        raise InputError(
+            f"{path}: the phase was high-pass filtered, as for SWI ({reason}); expected the phase as measured: export "
+            f"the unfiltered phase of the scan, or give --accept-phase {FILTERED} to go on all the same"
+        )
+    return {"accepted_header": f"warning: the phase was filtered ({reason}); accepted by --accept-phase {FILTERED}"}
+
+
+def _poles_of_images(series: EchoSeries) -> tuple[PoleMap, str]:
+    return poles_of_echoes(series.phase_rad[:, 0]), "the phase of each echo"
+
+
+def _poles_of_lags(sums: LagSums) -> tuple[PoleMap, str] | None:
+    """Poles of what the field is made of where coils are apart, each with a phase of its own."""
+    if len(sums.lags) == 0:
+        return None
+    return poles_of_echoes(sums.lags[:1].angle()), "the phase between neighbouring echoes, over all coils"
+
+
+def _of_one_polarity(
+    series: EchoSeries, decisions: dict[str, Any], *, bipolar: bool
+) -> tuple[EchoSeries, OddEvenPhase | None]:
+    """Measure the phase between odd and even echoes where it can be, say so, and take it out where asked for."""
+    if not bipolar and not series.scan.has_even_echoes(3):
+        return series, None
+    if not bipolar:
+        found = odd_even_phase(series.magnitude, series.phase_rad, series.scan)
+        left = "left, since --bipolar was not given"
+    else:
+        phase_rad, found = odd_even_correction(series.magnitude, series.phase_rad, series.scan)
+        series, left = replace(series, phase_rad=phase_rad), "taken out"
+    decisions["odd_even_phase"] = f"{found.rms_rad:.4f} rad rms between odd and even echoes, {left}"
+    return series, found
