@@ -143,3 +143,23 @@ def test_a_single_echo_is_not_checked_for_its_sign(head: Path, tmp_path: Path) -
     given += ["--mask", head / "mask.nii.gz", "--phase-unit", "rad", "--echo-times", 0.012, "--field-strength", 3]
     assert main([str(w) for w in [*given, "--background", "pdf", "--inversion", "tkd", "--quiet"]]) == 0
     assert summary(tmp_path / "o")["decisions"]["sign_check"].startswith("not made")
+
+
+def test_single_coils_are_combined_in_phase_on_request(head: Path, tmp_path: Path, refused: Refused) -> None:
+    magnitude, phase = (read_image(head / f"{name}.nii.gz").values for name in ("magnitude", "phase"))
+    offsets = np.linspace(-1, 1, GRID.shape[0])[:, None, None, None] * np.array([1.5, -2.0, 0.5])
+    coil_phase = np.angle(np.exp(1j * (phase[..., None] + offsets[..., None, :] + np.array([0.0, 2.0, 4.0]))))
+    for name, values in (("magnitude", np.repeat(magnitude[..., None], 3, -1)), ("phase", coil_phase)):
+        write_volume(tmp_path / f"{name}.nii.gz", torch.from_numpy(values.astype(np.float32)), GRID)
+    write_json(tmp_path / "phase.json", json.loads((head / "phase.json").read_text()))
+    write_volume(tmp_path / "mask.nii.gz", read_volume(head / "mask.nii.gz")[0], GRID)
+    maps, told = {}, {}
+    for how in ("mdi", "mcpc3ds"):
+        assert main(words(tmp_path, tmp_path / how, "phase", "--coil-combination", how)) == 0
+        maps[how], told[how] = read_volume(tmp_path / how / "Chimap.nii.gz")[0], summary(tmp_path / how)
+        assert told[how]["decisions"]["coil_combination"] == f"3 coils by {how}"
+    assert float((maps["mdi"] - maps["mcpc3ds"]).abs().median()) < 1e-3
+    assert "all coils" in told["mdi"]["decisions"]["phase_poles"]
+    assert told["mcpc3ds"]["phase_trust"]["poles"]["n_poles"] == [0, 0, 0]
+    assert "combined images" in refused(*words(head, tmp_path / "o", "phase", "--coil-combination", "mcpc3ds"))
+    assert "coil images" in refused("qsm", tmp_path / "o", "--recon", head, "--coil-combination", "mcpc3ds")

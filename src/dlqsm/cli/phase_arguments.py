@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dlqsm.io.images import PHASE_UNITS, PhaseOptions
+from dlqsm.io.images import AS_STORED, PHASE_UNITS, PhaseOptions
 from dlqsm.pipeline.phase_trust import ACCEPTABLE
+from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
 
 
 def add_phase_arguments(group: Any) -> None:
@@ -15,6 +16,11 @@ def add_phase_arguments(group: Any) -> None:
     group.add_argument(
         "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
     )
+    group.add_argument(
+        "--coil-combination", "--coil_combination", choices=tuple(COIL_COMBINATIONS), default=AS_STORED.coils,
+        help="images of single coils: mdi takes the field of all together, mcpc3ds combines them in phase first, by "
+        "offsets from two echoes (default: mdi)",
+    )  # fmt: skip
     add_sign_arguments(group, ACCEPTABLE)
 
 
@@ -33,4 +39,5 @@ def add_sign_arguments(group: Any, acceptable: tuple[str, ...]) -> None:
 def phase_options(arguments: argparse.Namespace) -> PhaseOptions:
     """What was said."""
     accepted = tuple(dict.fromkeys(arguments.accept_phase))
-    return PhaseOptions(arguments.phase_unit, arguments.invert_phase, arguments.bipolar, accepted)
+    unit, coils = arguments.phase_unit, arguments.coil_combination
+    return PhaseOptions(unit, arguments.invert_phase, arguments.bipolar, accepted, coils)

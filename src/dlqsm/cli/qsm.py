@@ -27,6 +27,7 @@ from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
@@ -202,6 +203,8 @@ def _read(arguments: argparse.Namespace) -> ChainInput:
     told = _told(arguments)
     if not arguments.recon:
         return read_images(arguments.magnitude, arguments.phase, told, phase_options(arguments))[0]
+    if arguments.coil_combination != AS_STORED.coils:
+        raise InputError("--coil-combination needs coil images: give --magnitude and --phase instead of --recon")
     if arguments.bipolar:
         raise InputError("--bipolar needs the echo images: give --magnitude and --phase instead of --recon")
     source = read_recon(arguments.recon, invert=arguments.invert_phase)

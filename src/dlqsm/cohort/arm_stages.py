@@ -15,6 +15,7 @@ from dlqsm.cohort.records import Fingerprints, code_hash, key_of
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
 from dlqsm.io.derivatives import account_path, derivative_path, sidecar_of, uri, write_derivative
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import UNCERTAINTY_UNITS, rounded_realisations
 from dlqsm.io.mdi_file import write_lag_sums
 from dlqsm.io.nifti import read_volume, write_volume
@@ -53,6 +54,8 @@ def qsm_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
         return key_of("qsm", {**content, "recon": recon_key(arm, plan, prints)})
     if plan.phase.bipolar:
         content["bipolar"] = True
+    if plan.phase.coils != AS_STORED.coils:
+        content["coil_combination"] = plan.phase.coils
     images = [(prints.of(path), inherited_sidecar(path)) for path in arm.source.files]
     return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase.unit})
 

@@ -9,16 +9,17 @@ from typing import Any, Final
 
 import torch
 
-from dlqsm.core.checks import InputError
+from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
-from dlqsm.io.images import EchoSeries, PhaseOptions, read_echo_series
+from dlqsm.io.images import AS_STORED, EchoSeries, PhaseOptions, read_echo_series
 from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.phase_header import filtered_image
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import sums_of_images
 from dlqsm.pipeline.phase_trust import FILTERED, PhaseTrust
 from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
+from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
 from dlqsm.qsm.mdi import FieldEstimate, single_echo
 from dlqsm.qsm.poles import PoleMap, poles_of_echoes
 
@@ -126,6 +127,7 @@ def read_images(
         **({"invert_phase": True} if options.invert else {}),
     }
     series, odd_even = _of_one_polarity(series, decisions, bipolar=options.bipolar)
+    series = _combined(series, phase[0], options, decisions, sources)
     sums = sums_of_images(series.magnitude, series.phase_rad)
     poles = _poles_of_images(series) if series.magnitude.shape[1] == 1 else _poles_of_lags(sums)
     if len(series.scan.echo_times_s) > 1:
@@ -149,6 +151,25 @@ def _accepted_header(phase: Sequence[Path], options: PhaseOptions) -> dict[str, 
             f"the unfiltered phase of the scan, or give --accept-phase {FILTERED} to go on all the same"
         )
     return {"accepted_header": f"warning: the phase was filtered ({reason}); accepted by --accept-phase {FILTERED}"}
+
+
+def _combined(
+    series: EchoSeries, path: Path, options: PhaseOptions, decisions: dict[str, Any], sources: dict[str, Any]
+) -> EchoSeries:
+    """Images of one coil each as the options want them, and said."""
+    n_coils = series.magnitude.shape[1]
+    require_choice("coil combination", options.coils, COIL_COMBINATIONS)
+    if n_coils == 1:
+        if options.coils != AS_STORED.coils:
+            raise InputError(f"{path}: holds combined images, no single coils; leave out --coil-combination")
+        return series
+    decisions["coil_combination"] = f"{n_coils} coils by {options.coils}"
+    if options.coils == AS_STORED.coils:
+        return series
+    sources["coil_combination"] = options.coils
+    combine = COIL_COMBINATIONS[options.coils]
+    magnitude, phase_rad = combine(series.magnitude, series.phase_rad, series.scan)
+    return replace(series, magnitude=magnitude, phase_rad=phase_rad)
 
 
 def _poles_of_images(series: EchoSeries) -> tuple[PoleMap, str]:

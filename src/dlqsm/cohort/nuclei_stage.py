@@ -34,6 +34,7 @@ from dlqsm.io.derivatives import (
     write_derivative,
     write_dseg_names,
 )
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
 from dlqsm.io.nifti import read_mask, read_series, read_volume, require_same_grid
@@ -103,9 +104,9 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
     }
-    if plan.phase.bipolar:
-        content["bipolar"] = True
-    return content_hash({**content, "invert_phase": True} if plan.phase.invert else content)
+    phase = plan.phase
+    asked = {"bipolar": phase.bipolar, "invert_phase": phase.invert, phase.coils: phase.coils != AS_STORED.coils}
+    return content_hash({**content, **{name: True for name, wanted in asked.items() if wanted}})
 
 
 def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:

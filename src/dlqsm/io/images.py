@@ -42,12 +42,15 @@ class PhaseOptions:
         Whether echoes were read with alternating polarity.
     accept
         What is accepted in spite of a check that it fails: ``sign``, ``filtered``.
+    coils
+        How images of single coils are combined: ``mdi`` leaves them apart, ``mcpc3ds`` makes one image an echo.
     """
 
     unit: str | None = None
     invert: bool = False
     bipolar: bool = False
     accept: tuple[str, ...] = ()
+    coils: str = "mdi"
 
 
 AS_STORED: Final = PhaseOptions()
