@@ -163,3 +163,26 @@ def test_single_coils_are_combined_in_phase_on_request(head: Path, tmp_path: Pat
     assert told["mcpc3ds"]["phase_trust"]["poles"]["n_poles"] == [0, 0, 0]
     assert "combined images" in refused(*words(head, tmp_path / "o", "phase", "--coil-combination", "mcpc3ds"))
     assert "coil images" in refused("qsm", tmp_path / "o", "--recon", head, "--coil-combination", "mcpc3ds")
+
+
+def test_real_and_imaginary_images_give_the_maps_of_magnitude_and_phase(
+    head: Path, tmp_path: Path, refused: Refused
+) -> None:
+    magnitude, phase = (read_image(head / f"{name}.nii.gz").values for name in ("magnitude", "phase"))
+    sign = np.where(np.arange(GRID.shape[2]) % 2, -1.0, 1.0)[:, None]
+    for name, values in (("real", magnitude * np.cos(phase)), ("imag", magnitude * np.sin(phase))):
+        write_volume(tmp_path / f"{name}.nii.gz", torch.from_numpy((sign * values).astype(np.float32)), GRID)
+    about = {**json.loads((head / "phase.json").read_text()), "Manufacturer": "GE MEDICAL SYSTEMS"}
+    write_json(tmp_path / "real.json", about)
+    given = ["qsm", tmp_path / "o", "--real", tmp_path / "real.nii.gz", "--imag", tmp_path / "imag.nii.gz", "--mask"]
+    given += [head / "mask.nii.gz", "--background", "pdf", "--inversion", "tkd", "--quiet"]
+    assert main([str(word) for word in given]) == 0
+    assert main(words(head, tmp_path / "polar", "phase")) == 0
+    maps = [read_volume(tmp_path / name / "Chimap.nii.gz")[0] for name in ("o", "polar")]
+    assert float((maps[0] - maps[1]).abs().max()) < 1e-3
+    told = summary(tmp_path / "o")
+    assert "as GE stores it" in told["decisions"]["slice_sign"]
+    assert told["phase_trust"]["poles"]["n_poles"] == [0, 0, 0]
+    assert main(["report", str(tmp_path / "o")]) == 0
+    assert "need none" in refused(*given, "--overwrite", "--phase-unit", "rad")
+    assert "either --recon DIR, or both" in refused("qsm", tmp_path / "p", "--real", tmp_path / "real.nii.gz")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dlqsm.io.images import AS_STORED, PHASE_UNITS, PhaseOptions
+from dlqsm.io.images import AS_STORED, PhaseOptions
+from dlqsm.io.phase_unit import PHASE_UNITS
 from dlqsm.pipeline.phase_trust import ACCEPTABLE
 from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
 

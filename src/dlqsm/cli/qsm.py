@@ -21,7 +21,7 @@ from dlqsm.cli.console import Talk, start
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
-from dlqsm.cohort.chain_input import ChainInput, read_images, read_recon
+from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     source.add_argument("--recon", type=path, metavar="DIR", help="output folder of dlqsm recon")
     source.add_argument("--magnitude", type=path, nargs="+", metavar="F", help="NIfTI, one a echo or one 4-D")
     source.add_argument("--phase", type=path, nargs="+", metavar="F", help="NIfTI, in the same order")
+    source.add_argument("--real", type=path, nargs="+", metavar="F", help="NIfTI, instead of magnitude and phase")
+    source.add_argument("--imag", type=path, nargs="+", metavar="F", help="NIfTI, in the order of --real")
     source.add_argument("--scan", type=path, metavar="scan.json", help="echo times, field strength, B0 direction")
     source.add_argument("--echo-times", type=float, nargs="+", metavar="S", help="echo times [s]")
     source.add_argument("--field-strength", type=positive(float), metavar="T", help="main field [T]")
@@ -197,10 +199,13 @@ def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
 
 
 def _read(arguments: argparse.Namespace) -> ChainInput:
-    images = arguments.magnitude or arguments.phase
-    if bool(arguments.recon) == bool(images) or (images and not (arguments.magnitude and arguments.phase)):
-        raise InputError("give either --recon DIR, or both --magnitude and --phase")
+    pairs = {"polar": (arguments.magnitude, arguments.phase), "complex": (arguments.real, arguments.imag)}
+    given = {name: pair for name, pair in pairs.items() if any(pair)}
+    if len(given) + bool(arguments.recon) != 1 or not all(all(pair) for pair in given.values()):
+        raise InputError("give either --recon DIR, or both --magnitude and --phase, or both --real and --imag")
     told = _told(arguments)
+    if "complex" in given:
+        return read_complex_images(*given["complex"], told, phase_options(arguments))[0]
     if not arguments.recon:
         return read_images(arguments.magnitude, arguments.phase, told, phase_options(arguments))[0]
     if arguments.coil_combination != AS_STORED.coils:

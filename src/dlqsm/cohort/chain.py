@@ -66,7 +66,7 @@ def examined(maps: QsmMaps, source: ChainInput, accept: Sequence[str] = ()) -> C
 
 def _first_file(source: ChainInput) -> str:
     """The file that a sentence about the phase names."""
-    phase = source.sources.get("phase") or source.sources.get("recon") or "the phase"
+    phase = source.sources.get("phase") or source.sources.get("real") or source.sources.get("recon") or "the phase"
     return str(phase[0] if isinstance(phase, list) else phase)
 
 

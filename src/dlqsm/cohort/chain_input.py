@@ -12,16 +12,18 @@ import torch
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
-from dlqsm.io.images import AS_STORED, EchoSeries, PhaseOptions, read_echo_series
+from dlqsm.io.images import AS_STORED, EchoSeries, PhaseOptions, read_complex_series, read_echo_series
 from dlqsm.io.mdi_file import read_lag_sums
-from dlqsm.io.phase_header import filtered_image
+from dlqsm.io.phase_header import filtered_image, vendor_of
 from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.io.sidecars import inherited_sidecar
 from dlqsm.pipeline import sums_of_images
 from dlqsm.pipeline.phase_trust import FILTERED, PhaseTrust
 from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
 from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
 from dlqsm.qsm.mdi import FieldEstimate, single_echo
 from dlqsm.qsm.poles import PoleMap, poles_of_echoes
+from dlqsm.qsm.slice_sign import slice_sign, without_alternation
 
 _TURNED: Final = "turned by --invert-phase: as stored, phase shrinks with time where the field is higher"
 
@@ -102,7 +104,7 @@ def read_images(
         As `io.images.read_echo_series`; for phase that its header calls filtered; and for one echo of several coils,
         which nothing can combine.
     """
-    decisions: dict[str, Any] = _accepted_header(phase, options)
+    accepted = _accepted_header(phase, options)
     series = read_echo_series(
         magnitude,
         phase,
@@ -111,21 +113,53 @@ def read_images(
         field_strength_t=told.field_strength_t,
         b0_direction=told.b0_direction,
     )
+    sources = {"magnitude": _names(magnitude), "phase": _names(phase), "phase_unit": options.unit}
+    return _input_of_series(series, phase, told, options, accepted, sources)
+
+
+def read_complex_images(
+    real: Sequence[Path], imaginary: Sequence[Path], told: ScanFile, options: PhaseOptions
+) -> tuple[ChainInput, EchoSeries]:
+    """Read real and imaginary images, as GE stores them; else as `read_images`.
+
+    Raises
+    ------
+    InputError
+        As `read_images`; and for a phase unit, which these images do not need.
+    """
+    if options.unit is not None:
+        raise InputError("--phase-unit is for phase images; real and imaginary images need none: leave it out")
+    accepted = _accepted_header(real, options)
+    series = read_complex_series(
+        real,
+        imaginary,
+        echo_times_s=told.echo_times_s,
+        field_strength_t=told.field_strength_t,
+        b0_direction=told.b0_direction,
+    )
+    return _input_of_series(series, real, told, options, accepted, {"real": _names(real), "imag": _names(imaginary)})
+
+
+def _input_of_series(
+    series: EchoSeries,
+    phase: Sequence[Path],
+    told: ScanFile,
+    options: PhaseOptions,
+    accepted: dict[str, Any],
+    sources: dict[str, Any],
+) -> tuple[ChainInput, EchoSeries]:
+    """What the chain starts from, once the files are read; ``phase`` names them in sentences."""
     told.scan(series.scan.grid)  # raises where the scan file is of other images
-    decisions = {**series.decisions, **decisions}
+    decisions: dict[str, Any] = {**series.decisions, **accepted}
+    series = _of_one_slice_sign(series, vendor_of(inherited_sidecar(phase[0])), decisions)
     if options.invert:
         series = replace(series, phase_rad=-series.phase_rad)
         decisions["phase_sign"] = _TURNED
     if series.n_not_finite:
         decisions["not_finite"] = f"{series.n_not_finite} voxels hold NaN or infinity in some echo and leave the mask"
-    sources = {
-        "magnitude": [str(f.resolve()) for f in magnitude],
-        "phase": [str(f.resolve()) for f in phase],
-        "phase_unit": options.unit,
-        "echo_times_s": told.echo_times_s,
-        "bipolar": options.bipolar,
-        **({"invert_phase": True} if options.invert else {}),
-    }
+    sources |= {"echo_times_s": told.echo_times_s, "bipolar": options.bipolar}
+    if options.invert:
+        sources["invert_phase"] = True
     series, odd_even = _of_one_polarity(series, decisions, bipolar=options.bipolar)
     series = _combined(series, phase[0], options, decisions, sources)
     sums = sums_of_images(series.magnitude, series.phase_rad)
@@ -137,6 +171,23 @@ def read_images(
     decisions["single_echo"] = "field from the phase of one echo over its echo time; its offset counts as background"
     estimate = single_echo(torch.polar(series.magnitude, series.phase_rad)[0, 0], series.scan)
     return ChainInput(sums, series.scan, decisions, ~series.not_finite, estimate, sources, poles=poles), series
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    return [str(path.resolve()) for path in paths]
+
+
+def _of_one_slice_sign(series: EchoSeries, vendor: str, decisions: dict[str, Any]) -> EchoSeries:
+    """Take out a sign that certainly alternates from slice to slice, and say so; say of GE how it is in any case."""
+    found = slice_sign(series.magnitude[0], series.phase_rad[0])
+    words = found.words(vendor)
+    if words:
+        decisions["slice_sign"] = words
+    if vendor == "GE":
+        decisions["phase_sign"] += (
+            "; GE headers do not tell it, and some GE scanners store the opposite: see sign check"
+        )
+    return replace(series, phase_rad=without_alternation(series.phase_rad)) if found.alternates else series
 
 
 def _accepted_header(phase: Sequence[Path], options: PhaseOptions) -> dict[str, Any]:
