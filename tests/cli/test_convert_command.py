@@ -403,6 +403,9 @@ def test_the_sign_is_turned_on_request_and_filtered_phase_refused(tmp_path: Path
     convert(tmp_path / "in", tmp_path / "turned", "--invert-phase")
     stored, turned = (image(tmp_path / name, 1, "phase").get_fdata() for name in ("as_stored", "turned"))
     assert np.array_equal(turned, -stored)
+    anat = "sub-01/anat/sub-01_echo-1_part-phase_MEGRE.json"
+    assert "--invert-phase" in sidecar(tmp_path / "turned" / anat)["PhaseSign"]
+    assert "PhaseSign" not in sidecar(tmp_path / "as_stored" / anat)
     write_classic(tmp_path / "swi", MadeSeries(7, "Pha_Images", parts=both()))
     sentence = refused("convert", tmp_path / "swi", tmp_path / "out")
     assert "series 7 'Pha_Images'" in sentence and "high-pass filtered" in sentence
@@ -443,3 +446,13 @@ def test_complex_images_that_can_not_be_used(tmp_path: Path, refused: Callable[.
     sentence = refused("convert", tmp_path / "both", tmp_path / "out", "--phase-unit", "rad")
     assert "leave out --phase-unit" in sentence
     assert not (tmp_path / "out").exists()
+
+
+def test_phase_of_uih_needs_its_unit_named(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """No rule is known for this vendor: nothing is guessed from 0 to 4095."""
+    write_classic(tmp_path / "in", MadeSeries(parts=both(), vendor="UIH"))
+    assert "give --phase-unit" in refused("convert", tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    convert(tmp_path / "in", tmp_path / "out", "--phase-unit", "range:0:4096")
+    expected = (stored_phase()[0] / 4096 - 0.5) * 2 * np.pi
+    assert np.abs(image(tmp_path / "out", 1, "phase").get_fdata() - as_read(expected)).max() < 1e-5

@@ -132,7 +132,15 @@ def _write(
         ):
             path = image_path(root, {**entities, "echo": str(number + 1), "part": part}, SUFFIX)
             about = _sidecar(volume, person) | {"EchoTime": echo_time_s, "Units": unit}
+            if part == "phase":
+                about |= _what_was_turned(options, alternates=alternates)
             write_image(path, values, megre.leading[0].grid, about)
+
+
+def _what_was_turned(options: PhaseOptions, *, alternates: bool) -> dict[str, str]:
+    """Entries of the sidecar where the phase is not as the scanner stored it."""
+    turned = {"PhaseSign": "turned by dlqsm convert --invert-phase"} if options.invert else {}
+    return turned | ({"SliceSign": "alternated, turned back by dlqsm convert"} if alternates else {})
 
 
 def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk) -> None:

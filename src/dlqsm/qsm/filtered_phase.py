@@ -16,11 +16,11 @@ WIDTH_MM: Final = 40.0
 LEAST_SPREAD_PPB: Final = 8.0
 """Spread of the low frequencies below which no head's field lies: what air, sinuses and shim leave is 0.03 ppm or more.
 
-Measured as `FieldSpread` tells it on 9 virtual heads: 32 to 39 ppb as scanned; filtered by homodyne kernels of 32 to 96
-samples 0 to 3.3 ppb; true local fields, without any background, 1 to 2 ppb.
+Measured as `FieldSpread` tells it on 8 virtual heads and one of a person: 31 to 94 ppb as scanned; filtered by homodyne
+kernels of 32 to 96 samples 0 to 3.5 ppb; true local fields of virtual heads, without any background, 1 to 2 ppb.
 """
 LEAST_RATIO: Final = 4.0
-"""High over low frequencies that a filter leaves at the least: 10 to 100 in the filtered heads, 2 as scanned."""
+"""High over low frequencies that a filter leaves at the least: 9 to 124 in the filtered heads, 2 as scanned."""
 LEAST_VOLUME_ML: Final = 200.0
 """Masks below this are too small to tell low frequencies."""
 
