@@ -37,6 +37,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.io.bids import DESCRIPTION, Dataset, ParticipantSource, read_dataset
 from dlqsm.io.derivatives import NAME_START, describe
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import GroupManifest, write_group_manifest
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 from dlqsm.reconstruction import RECONSTRUCTIONS
@@ -122,8 +123,10 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         known_atlas(atlas)  # raises now, not once for each participant
     if arguments.uncertainty is not None:
         require_realisations(arguments.uncertainty)
-    if arguments.bipolar and all(arm.raw for person in dataset.participants for arm in person.arms):
-        raise InputError(f"--bipolar needs echo images; {arguments.bids} has raw data only: leave it out")
+    needs_images = {"--bipolar": arguments.bipolar, "--coil-combination": arguments.coil_combination != AS_STORED.coils}
+    if all(arm.raw for person in dataset.participants for arm in person.arms):
+        for option in (name for name, given in needs_images.items() if given):
+            raise InputError(f"{option} needs echo images; {arguments.bids} has raw data only: leave it out")
     reference = choose_reference(dataset, arguments.reference, arguments.method)
     talk.say(f"reference arm: {reference}")
     return Plan(

@@ -86,10 +86,9 @@ def sign_words(sign: SignEvidence | None) -> str:
     """One sentence about the sign."""
     if sign is None:
         return "not made: one echo tells no R2*"
-    told = (
-        f"{sign.n_places} places of fast decay lie {sign.excess_ppb:+.0f} ppb over what surrounds them (score "
-        f"{sign.score:.1f}, clear beyond {CLEAR_SCORE:g})"
-    ).replace("-", "−")
+    where = f"{abs(sign.excess_ppb):.0f} ppb {'above' if sign.excess_ppb >= 0 else 'below'} what surrounds them"
+    score = f"score {sign.score:.1f}".replace("-", "−")
+    told = f"{sign.n_places} places of fast decay lie {where} ({score}, clear beyond {CLEAR_SCORE:g})"
     if sign.verdict == AGREES:
         return f"nuclei and veins are paramagnetic, as they must be: {told}"
     if sign.verdict == CONTRADICTS:
@@ -133,4 +132,4 @@ def _pole_words(poles: dict[str, Any]) -> str:
     """How many poles there are inside, and in which echoes."""
     n = poles["n_poles"]
     each = f"{n[0]}" if len(n) == 1 else f"{' '.join(map(str, n))} by echo"
-    return f"{each}, in {poles['of']}, of {poles['n_loops']} loops of four voxels inside the eroded mask"
+    return f"{each}, of {poles['n_loops']} loops of four voxels inside the eroded mask, in {poles['of']}"
