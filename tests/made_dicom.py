@@ -40,6 +40,18 @@ def stored_magnitude(n_echoes: int = 3, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(1, 2000, (n_echoes, *SHAPE)).astype(np.uint16)
 
 
+def stored_complex(n_echoes: int = 3, *, alternating: bool = False) -> np.ndarray:
+    """Smooth complex images whose slices may alternate in sign."""
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
+    phase = np.stack([0.4 + (echo + 1) * (0.8 * x - 0.5 * y + 0.3 * z) for echo in range(n_echoes)])
+    image = 1000 * (1.2 - 0.3 * x) * np.exp(1j * phase)
+    return image * np.where(np.arange(SHAPE[2]) % 2, -1.0, 1.0) if alternating else image
+
+
+def real_and_imaginary(image: np.ndarray) -> dict[str, np.ndarray]:
+    return {"R": np.round(image.real).astype(np.int16), "I": np.round(image.imag).astype(np.int16)}
+
+
 def both(n_echoes: int = 3) -> dict[str, np.ndarray]:
     return {"M": stored_magnitude(n_echoes), "P": stored_phase(n_echoes)}
 
@@ -63,6 +75,7 @@ def write_classic(folder: Path, series: MadeSeries) -> list[Path]:
                 image.RescaleSlope, image.RescaleIntercept = slope, intercept
                 if kind:
                     image.RescaleType = kind
+                _tell_component(image, series.vendor, part)
                 image.PixelData = np.ascontiguousarray(volume[:, :, index].T).tobytes()
                 for name, value in series.more.items():
                     setattr(image, name, value)
@@ -148,12 +161,21 @@ def _frame(series: MadeSeries, part: str, component: str, echo: int, index: int)
     return frame
 
 
+def _tell_component(image: Dataset, vendor: str, part: str) -> None:
+    """GE tells in a private tag what an image is; real and imaginary images have signed values of any vendor."""
+    if vendor == "GE":
+        block = image.private_block(0x0043, "GEMS_PARM_01", create=True)
+        block.add_new(0x2F, "SS", "MPRI".index(part))
+    if part in "RI":
+        image.PixelRepresentation, image.BitsStored, image.HighBit = 1, 16, 15
+
+
 def _image_type(vendor: str, part: str) -> list[str]:
     if vendor == "Philips":
         return (
             ["ORIGINAL", "PRIMARY", "PHASE MAP", "P", "FFE"] if part == "P" else ["ORIGINAL", "PRIMARY", "M_FFE", "M"]
         )
-    return ["ORIGINAL", "PRIMARY", part, "ND"]
+    return ["ORIGINAL", "PRIMARY", "OTHER"] if vendor == "GE" else ["ORIGINAL", "PRIMARY", part, "ND"]
 
 
 def _rescale(vendor: str, part: str) -> tuple[float, float, str]:

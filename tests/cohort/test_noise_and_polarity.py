@@ -104,8 +104,9 @@ class TestBipolar:
         assert set(keys[0]) == set(keys[1])
         assert all(keys[0][path] != keys[1][path] for path in keys[0])
 
+    @pytest.mark.parametrize("option", [("--bipolar",), ("--coil-combination", "mcpc3ds")])
     def test_raw_data_alone_are_refused(
-        self, study: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, study: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, ...]
     ) -> None:
-        assert run(study, tmp_path, "participant", "--bipolar") == 2
-        assert "--bipolar needs echo images" in capsys.readouterr().err
+        assert run(study, tmp_path, "participant", *option) == 2
+        assert f"{option[0]} needs echo images" in capsys.readouterr().err

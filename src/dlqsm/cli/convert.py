@@ -15,6 +15,8 @@ from dlqsm.cli.arguments import path
 from dlqsm.cli.console import start
 from dlqsm.cli.convert_dicom import convert_dicom
 from dlqsm.cli.convert_raw import convert_raw, is_raw
+from dlqsm.cli.phase_arguments import add_sign_arguments
+from dlqsm.pipeline.phase_trust import FILTERED
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         metavar="rad|mrad|siemens|range:LO:HI",
         help="unit of the phase as stored (default: from the headers)",
     )
+    add_sign_arguments(images, (FILTERED,))
     raw = parser.add_argument_group("ISMRMRD")
     raw.add_argument(
         "--reverse-echoes",

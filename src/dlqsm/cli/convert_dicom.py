@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dlqsm.cli.console import Talk
+from dlqsm.cli.convert_echoes import read_echo, three_axes
 from dlqsm.cli.dataset_target import require_new, target_entities
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import check_echo_times
@@ -19,11 +17,14 @@ from dlqsm.io.bids_arms import SUFFIX
 from dlqsm.io.bids_write import describe_raw_dataset, image_path, images_of_scan, safe_sidecar, write_image
 from dlqsm.io.dicom_files import Study, read_study
 from dlqsm.io.dicom_header import Person, Series
-from dlqsm.io.dicom_volumes import Volume, convert_series, unit_after_rescale
-from dlqsm.io.images import phase_in_radian
+from dlqsm.io.dicom_volumes import Volume, convert_series
+from dlqsm.io.images import PhaseOptions
 from dlqsm.io.megre import Megre, find_megre
-from dlqsm.io.nifti import read_image, read_volume
+from dlqsm.io.nifti import read_volume
 from dlqsm.io.outputs import output_folder
+from dlqsm.io.phase_header import filtered_by_header, vendor_of
+from dlqsm.pipeline.phase_trust import FILTERED
+from dlqsm.qsm.slice_sign import slice_sign, without_alternation
 
 Entities = Mapping[str, str | None]
 
@@ -47,9 +48,10 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
         megre = find_megre(arguments.source, volumes, with_t1w=not arguments.no_t1w)
         for note in megre.notes:
             talk.say(f"  note: {note}")
-        _check(megre, arguments.phase_unit, talk)
+        options = PhaseOptions(arguments.phase_unit, arguments.invert_phase, accept=tuple(arguments.accept_phase))
+        alternates = _check(megre, options, talk)
         with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):
-            _write(root, entities, megre, arguments.phase_unit, study.person)
+            _write(root, entities, megre, options, study.person, alternates=alternates)
             _write_t1w(root, entities, megre.t1w, study.person, arguments.overwrite, talk)
             describe_raw_dataset(root, f"sub-{entities['sub']}", study.person)
 
@@ -75,50 +77,70 @@ def _chosen(study: Study, arguments: argparse.Namespace, talk: Talk) -> list[Ser
     return chosen
 
 
-def _check(megre: Megre, phase_unit: str | None, talk: Talk) -> None:
-    """See that all phase images can be had in radian and echo times are sound, before anything is written."""
-    check_echo_times(tuple(float(v.echo_time_s or 0.0) for v in megre.phase))
+def _check(megre: Megre, options: PhaseOptions, talk: Talk) -> bool:
+    """See that all echoes can be had in radian before anything is written; tell whether slices alternate in sign."""
+    check_echo_times(tuple(float(v.echo_time_s or 0.0) for v in megre.leading))
+    _require_unfiltered(megre, options, talk)
     decisions: dict[str, str] = {}
-    for volume in megre.phase:
-        _phase(volume, phase_unit, decisions)
-    grid = megre.phase[0].grid
+    first, *_ = [read_echo(megre, number, options, decisions) for number in range(len(megre.leading))]
+    grid, vendor = megre.leading[0].grid, vendor_of(megre.leading[0].sidecar)
+    found = slice_sign(*first)
     direction = ", ".join(f"{v:.4f}" for v in grid.b0_direction())
-    times = " ".join(f"{1000 * float(v.echo_time_s or 0.0):g}" for v in megre.phase)
-    talk.say(f"  magnitude: {megre.magnitude[0].series}; phase: {megre.phase[0].series}")
-    talk.say(f"  {len(megre.phase)} echoes at {times} ms, {grid.shape} voxels")
-    talk.say(f"  phase unit: {decisions['phase_unit']}; sign: as stored")
-    if str(megre.phase[0].sidecar.get("Manufacturer", "")).upper().startswith("GE"):
+    times = " ".join(f"{1000 * float(v.echo_time_s or 0.0):g}" for v in megre.leading)
+    kinds = ("magnitude", "phase") if megre.phase else ("real", "imaginary")
+    talk.say(f"  {kinds[0]}: {megre.beside[0].series}; {kinds[1]}: {megre.leading[0].series}")
+    talk.say(f"  {len(megre.leading)} echoes at {times} ms, {grid.shape} voxels")
+    sign = "turned by --invert-phase" if options.invert else "as stored"
+    talk.say(f"  phase unit: {decisions['phase_unit']}; sign: {sign}")
+    if words := found.words(vendor):
+        talk.say(f"  sign of slices: {words}")
+    if vendor == "GE":
         talk.say(
-            "  note: GE headers do not tell the sign of the phase; see that veins are bright in the susceptibility"
+            "  note: GE headers do not tell the sign of the phase, and some GE scanners store the opposite one; "
+            "dlqsm qsm and dlqsm run see from the maps whether --invert-phase is needed"
         )
     talk.say(f"  B0 direction: ({direction}) along the array axes, from the affine")
     talk.say(f"  T1w: {megre.t1w.series if megre.t1w else 'none'}")
+    return found.alternates
 
 
-def _phase(volume: Volume, phase_unit: str | None, decisions: dict[str, str]) -> torch.Tensor:
-    """Phase in rad; the unit by the option, by the DICOM rescale, or by what sidecar and NIfTI header tell."""
-    image = read_image(volume.path)
-    by_rescale = None if phase_unit else unit_after_rescale(volume.series, image)
-    try:
-        values = phase_in_radian(image, volume.sidecar, phase_unit or by_rescale, decisions)
-    except InputError as error:
-        raise InputError(str(error).replace(str(volume.path), f"{volume.series.shown}: {volume.series}")) from None
-    if by_rescale:
-        decisions["phase_unit"] = f"{by_rescale}, from the rescale type of the DICOM headers and the NIfTI scaling"
-    return _three_axes(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+def _require_unfiltered(megre: Megre, options: PhaseOptions, talk: Talk) -> None:
+    reason = filtered_by_header(megre.leading[0].sidecar)
+    if reason is None:
+        return
+    shown, series = megre.leading[0].series.shown, megre.leading[0].series
+    if FILTERED not in options.accept:
+        raise InputError(
+            f"{shown}: the phase of {series} was high-pass filtered, as for SWI ({reason}); expected the phase as "
+            f"measured: export the unfiltered phase, or give --accept-phase {FILTERED} to go on all the same"
+        )
+    talk.say(f"  warning: the phase of {series} was filtered ({reason}); accepted by --accept-phase {FILTERED}")
 
 
-def _write(root: Path, entities: Entities, megre: Megre, phase_unit: str | None, person: Person) -> None:
+def _write(
+    root: Path, entities: Entities, megre: Megre, options: PhaseOptions, person: Person, *, alternates: bool
+) -> None:
     for old in images_of_scan(root, entities):
         old.unlink()
-    for number, (magnitude, phase) in enumerate(zip(megre.magnitude, megre.phase, strict=True), 1):
-        echo_time_s = round(float(phase.echo_time_s or 0.0), 9)
-        for volume, part in ((magnitude, "mag"), (phase, "phase")):
-            path = image_path(root, {**entities, "echo": str(number), "part": part}, SUFFIX)
-            is_phase = part == "phase"
-            values = _phase(volume, phase_unit, {}) if is_phase else _three_axes(read_volume(volume.path)[0])
-            about = _sidecar(volume, person) | {"EchoTime": echo_time_s, "Units": "rad" if is_phase else "arbitrary"}
-            write_image(path, values, megre.phase[0].grid, about)
+    for number, (beside, leading) in enumerate(zip(megre.beside, megre.leading, strict=True)):
+        echo_time_s = round(float(leading.echo_time_s or 0.0), 9)
+        magnitude, phase_rad = read_echo(megre, number, options, {})
+        phase_rad = without_alternation(phase_rad) if alternates else phase_rad
+        for volume, part, values, unit in (
+            (beside, "mag", magnitude, "arbitrary"),
+            (leading, "phase", phase_rad, "rad"),
+        ):
+            path = image_path(root, {**entities, "echo": str(number + 1), "part": part}, SUFFIX)
+            about = _sidecar(volume, person) | {"EchoTime": echo_time_s, "Units": unit}
+            if part == "phase":
+                about |= _what_was_turned(options, alternates=alternates)
+            write_image(path, values, megre.leading[0].grid, about)
+
+
+def _what_was_turned(options: PhaseOptions, *, alternates: bool) -> dict[str, str]:
+    """Entries of the sidecar where the phase is not as the scanner stored it."""
+    turned = {"PhaseSign": "turned by dlqsm convert --invert-phase"} if options.invert else {}
+    return turned | ({"SliceSign": "alternated, turned back by dlqsm convert"} if alternates else {})
 
 
 def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk) -> None:
@@ -129,7 +151,7 @@ def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Perso
     if path.exists() and not overwrite:
         talk.say(f"  note: {path} exists and is kept")
         return
-    write_image(path, _three_axes(read_volume(t1w.path)[0]), t1w.grid, safe_sidecar(t1w.sidecar, person))
+    write_image(path, three_axes(read_volume(t1w.path)[0]), t1w.grid, safe_sidecar(t1w.sidecar, person))
 
 
 def _sidecar(volume: Volume, person: Person) -> dict[str, Any]:
@@ -137,7 +159,3 @@ def _sidecar(volume: Volume, person: Person) -> dict[str, Any]:
     if "RepetitionTime" in about:
         about["RepetitionTimeExcitation"] = about["RepetitionTime"]
     return about
-
-
-def _three_axes(values: torch.Tensor) -> torch.Tensor:
-    return values.reshape(values.shape[:3])

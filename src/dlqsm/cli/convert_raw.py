@@ -109,6 +109,8 @@ def _require_no_dicom_options(arguments: argparse.Namespace) -> None:
         ("--series", arguments.series),
         ("--phase-unit", arguments.phase_unit),
         ("--no-t1w", arguments.no_t1w),
+        ("--invert-phase", arguments.invert_phase),
+        ("--accept-phase", arguments.accept_phase),
     ):
         if given:
             raise InputError(f"{option} is for DICOM images; {arguments.source} is raw data")

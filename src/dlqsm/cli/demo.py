@@ -23,7 +23,8 @@ from dlqsm.cli.recon import reconstruct_raw, save_images
 from dlqsm.cli.report import build_page
 from dlqsm.cli.simulate import read_protocol
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, raw_path, simulate_participant, truth_path
-from dlqsm.cohort.chain import read_recon
+from dlqsm.cohort.chain import examined
+from dlqsm.cohort.chain_input import read_recon
 from dlqsm.cohort.plan import default_method
 from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
@@ -121,6 +122,7 @@ def _arm(
     save_images(recon, raw, method, reconstruct_raw(raw, method, {}, talk, device))
     source = read_recon(recon)
     maps = run_chain(source, config, talk, device)
+    source = examined(maps, source)
     save_maps(qsm, maps, source, config)
     valid = maps.eroded_mask.cpu()
     table, figures = _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), valid, source.scan.grid)

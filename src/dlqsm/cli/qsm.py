@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
-from dlqsm.cohort.chain import ChainInput, account_of, read_images, read_recon, sidecars_of, volumes_of
+from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
+from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.images import PHASE_UNITS
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
@@ -42,19 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     source.add_argument("--recon", type=path, metavar="DIR", help="output folder of dlqsm recon")
     source.add_argument("--magnitude", type=path, nargs="+", metavar="F", help="NIfTI, one a echo or one 4-D")
     source.add_argument("--phase", type=path, nargs="+", metavar="F", help="NIfTI, in the same order")
+    source.add_argument("--real", type=path, nargs="+", metavar="F", help="NIfTI, instead of magnitude and phase")
+    source.add_argument("--imag", type=path, nargs="+", metavar="F", help="NIfTI, in the order of --real")
     source.add_argument("--scan", type=path, metavar="scan.json", help="echo times, field strength, B0 direction")
     source.add_argument("--echo-times", type=float, nargs="+", metavar="S", help="echo times [s]")
     source.add_argument("--field-strength", type=positive(float), metavar="T", help="main field [T]")
     source.add_argument(
         "--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="along the array axes (default: affine)"
     )
-    source.add_argument("--phase-unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)")
+    add_phase_arguments(source)
     source.add_argument("--mask", type=path, metavar="F", help="brain mask instead of the built-in extraction")
-    source.add_argument(
-        "--bipolar",
-        action="store_true",
-        help="readout of alternating polarity: take out what parts odd and even echoes",
-    )
     source.add_argument(
         "--keep-holes", action="store_true", help="leave voxels of low phase quality inside the brain out of all maps"
     )
@@ -104,13 +105,14 @@ def run(arguments: argparse.Namespace) -> int:
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
     region = _reference_region(arguments.reference, grid)
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY, "Chimap.nii.gz")) as folder:
-        for name, sentence in source.decisions.items():
-            talk.say(f"  {name.replace('_', ' ')}: {sentence}")
+        _say_decisions(source.decisions, talk)
         remove_uncertainty(folder)
         for ending in ("tsv", "json", "png"):
             (folder / f"{CURVE}.{ending}").unlink(missing_ok=True)
         holes = not arguments.keep_holes
         maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
+        known, source = source.decisions, examined(maps, source, arguments.accept_phase)
+        _say_decisions({name: said for name, said in source.decisions.items() if name not in known}, talk)
         for name, value in maps.summary["convergence"]["inversion"]["chosen"].items():
             talk.say(f"  {name.replace('_', ' ')}: {value:.3g}, chosen from the data")
         if arguments.uncertainty is not None:
@@ -121,6 +123,11 @@ def run(arguments: argparse.Namespace) -> int:
         save_maps(folder, maps, source, config)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
+
+
+def _say_decisions(decisions: Mapping[str, Any], talk: Talk) -> None:
+    for name, sentence in decisions.items():
+        talk.say(f"  {name.replace('_', ' ')}: {sentence}")
 
 
 def run_chain(
@@ -192,16 +199,20 @@ def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
 
 
 def _read(arguments: argparse.Namespace) -> ChainInput:
-    images = arguments.magnitude or arguments.phase
-    if bool(arguments.recon) == bool(images) or (images and not (arguments.magnitude and arguments.phase)):
-        raise InputError("give either --recon DIR, or both --magnitude and --phase")
+    pairs = {"polar": (arguments.magnitude, arguments.phase), "complex": (arguments.real, arguments.imag)}
+    given = {name: pair for name, pair in pairs.items() if any(pair)}
+    if len(given) + bool(arguments.recon) != 1 or not all(all(pair) for pair in given.values()):
+        raise InputError("give either --recon DIR, or both --magnitude and --phase, or both --real and --imag")
     told = _told(arguments)
+    if "complex" in given:
+        return read_complex_images(*given["complex"], told, phase_options(arguments))[0]
     if not arguments.recon:
-        unit, bipolar = arguments.phase_unit, arguments.bipolar
-        return read_images(arguments.magnitude, arguments.phase, told, unit, bipolar=bipolar)[0]
+        return read_images(arguments.magnitude, arguments.phase, told, phase_options(arguments))[0]
+    if arguments.coil_combination != AS_STORED.coils:
+        raise InputError("--coil-combination needs coil images: give --magnitude and --phase instead of --recon")
     if arguments.bipolar:
         raise InputError("--bipolar needs the echo images: give --magnitude and --phase instead of --recon")
-    source = read_recon(arguments.recon)
+    source = read_recon(arguments.recon, invert=arguments.invert_phase)
     scan = source.scan
     times, strength = told.echo_times_s or scan.echo_times_s, told.field_strength_t or scan.field_strength_t
     return replace(source, scan=Scan(scan.grid, times, strength, told.b0_direction or scan.b0_direction))

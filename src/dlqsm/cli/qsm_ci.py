@@ -17,11 +17,12 @@ import torch
 
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import Talk, start
-from dlqsm.cohort.chain import read_images
+from dlqsm.cohort.chain_input import read_images
 from dlqsm.config import STEPS, QsmConfig, read_qsm_config
 from dlqsm.core.checks import InputError, require_finite
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
+from dlqsm.io.images import PhaseOptions
 from dlqsm.io.nifti import read_image, read_mask, require_same_grid, write_volume
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.qsm_ci import (
@@ -120,7 +121,7 @@ def _of_phase(task: _Task) -> Field:
         task.folder / PARAMS, task.scan.echo_times_s, task.scan.field_strength_t, task.scan.b0_direction, None, {}
     )
     magnitude, phase = artefact(task.folder, "magnitude"), artefact(task.folder, "phase")
-    source, _ = read_images([magnitude], [phase], told, "rad")
+    source, _ = read_images([magnitude], [phase], told, PhaseOptions(unit="rad"))
     require_same_grid(phase, source.scan.grid, task.scan.grid, "the mask")
     mask = read_mask(artefact(task.folder, "mask"), task.scan.grid, "itself").to(task.device)
     lags, power = source.sums.lags.to(task.device), source.sums.power.to(task.device)

@@ -14,7 +14,7 @@ import dlqsm
 from dlqsm.cohort.accounts import registration_figures
 from dlqsm.core.labels import label_table
 from dlqsm.core.scan import Grid
-from dlqsm.io.images import read_echo_series
+from dlqsm.io.images import read_complex_series, read_echo_series
 from dlqsm.io.manifest import ArmFolders, Manifest, arm_file
 from dlqsm.io.nifti import read_image, read_volume
 from dlqsm.io.outputs import read_json
@@ -152,20 +152,20 @@ def _recon_images(recon: Path) -> Pictures:
 
 def _input_images(sources: dict[str, Any], grid: Grid) -> Pictures:
     """The same of the images that the maps were made from, where they still are."""
-    files = [Path(str(f)) for key in ("magnitude", "phase") for f in sources.get(key, [])]
-    if not files or not all(f.is_file() for f in files):
+    is_complex = "real" in sources
+    keys = ("real", "imag") if is_complex else ("magnitude", "phase")
+    one, other = ([Path(str(f)) for f in sources.get(key, [])] for key in keys)
+    if not (one and other) or not all(f.is_file() for f in one + other):
         return None, None
-    series = read_echo_series(
-        [Path(f) for f in sources["magnitude"]],
-        [Path(f) for f in sources["phase"]],
-        phase_unit=sources.get("phase_unit"),
-        echo_times_s=sources.get("echo_times_s"),
-        field_strength_t=None,
-        b0_direction=None,
+    told: dict[str, Any] = {"echo_times_s": sources.get("echo_times_s"), "field_strength_t": None, "b0_direction": None}
+    unit = sources.get("phase_unit")
+    series = (
+        read_complex_series(one, other, **told) if is_complex else read_echo_series(one, other, phase_unit=unit, **told)
     )
     if series.scan.grid.shape != grid.shape:
         return None, None
-    return series.magnitude.square().sum((0, 1)).sqrt(), series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+    phase_rad = series.phase_rad[series.phase_rad.shape[0] // 2, 0]
+    return series.magnitude.square().sum((0, 1)).sqrt(), -phase_rad if sources.get("invert_phase") else phase_rad
 
 
 def _shown_echo(scan: dict[str, Any]) -> float | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from dlqsm.cli.console import Talk
 from dlqsm.cli.failure import one_sentence
+from dlqsm.cli.phase_arguments import phase_options
 from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cli.run_group import run_group
 from dlqsm.cli.run_options import APART, add_measure_arguments, add_output_arguments, add_selection_arguments
@@ -42,6 +43,7 @@ from dlqsm.io.bids import DESCRIPTION, read_dataset
 from dlqsm.io.bids_filter import read_filters
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
 from dlqsm.io.derivatives import NAME_START, describe, unit_folder
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import GROUP_NAME, NAME, group_manifests
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
 
@@ -99,8 +101,10 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         known_atlas(atlas)  # raises now, not once for each participant
     if arguments.uncertainty is not None:
         require_realisations(arguments.uncertainty)
-    if arguments.bipolar and all(arm.raw for person in dataset.participants for arm in person.arms):
-        raise InputError(f"--bipolar needs echo images; {arguments.bids} has raw data only: leave it out")
+    needs_images = {"--bipolar": arguments.bipolar, "--coil-combination": arguments.coil_combination != AS_STORED.coils}
+    if all(arm.raw for person in dataset.participants for arm in person.arms):
+        for option in (name for name, given in needs_images.items() if given):
+            raise InputError(f"{option} needs echo images; {arguments.bids} has raw data only: leave it out")
     reference = choose_reference(dataset, arguments.reference, arguments.method)
     talk.say(f"reference arm: {reference}")
     return Plan(
@@ -112,8 +116,7 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         atlas=atlas,
         reference=reference,
         like_paper=arguments.like_paper,
-        phase_unit=arguments.phase_unit,
-        bipolar=arguments.bipolar,
+        phase=phase_options(arguments),
         uncertainty=arguments.uncertainty,
         device=device,
         threads=arguments.threads,

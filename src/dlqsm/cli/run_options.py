@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from dlqsm import __version__
 from dlqsm.cli.arguments import path, positive, spelled
+from dlqsm.cli.phase_arguments import add_phase_arguments
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
-from dlqsm.io.images import PHASE_UNITS
+from dlqsm.io.version import version_line
 from dlqsm.reconstruction import RECONSTRUCTIONS
 
 LEVELS: Final = ("participant", "group")
@@ -21,7 +21,7 @@ def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bids", type=path, metavar="BIDS", help="folder of the dataset")
     parser.add_argument("out", type=path, metavar="OUT", help="folder of the derivatives")
     parser.add_argument("level", choices=LEVELS, metavar="participant|group", help="stage of the analysis")
-    parser.add_argument("--version", action="version", version=f"dlqsm {__version__}", help="show the version and exit")
+    parser.add_argument("--version", action="version", version=version_line(), help="show the version and exit")
     taken = parser.add_argument_group("what is taken")
     taken.add_argument(
         *spelled("--participant-label"), nargs="+", metavar="ID", help="with or without sub- (default: all)"
@@ -58,10 +58,7 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         *spelled("--config", "--config-file"), type=path, metavar="F.toml",
         help="methods and options of the steps of dlqsm qsm",
     )  # fmt: skip
-    measured.add_argument(*spelled("--phase-unit"), metavar="U", help=f"{PHASE_UNITS} (default: from the headers)")
-    measured.add_argument(
-        "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
-    )
+    add_phase_arguments(measured)
     measured.add_argument(
         "--uncertainty", type=int, metavar="N",
         help="tell the noise of maps and nuclei (noise_sd_ppb) from N realisations: each takes one background removal "

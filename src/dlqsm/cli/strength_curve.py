@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dlqsm.cohort.chain import ChainInput
+from dlqsm.cohort.chain_input import ChainInput
 from dlqsm.config import QsmConfig
 from dlqsm.io.outputs import whole_file
 from dlqsm.io.tables import write_table

@@ -8,21 +8,14 @@ from typing import Any
 
 import torch
 
-from dlqsm.cohort.chain import (
-    ChainInput,
-    account_of,
-    read_images,
-    read_recon,
-    run_chain,
-    run_uncertainty,
-    sidecars_of,
-    volumes_of,
-)
+from dlqsm.cohort.chain import account_of, examined, run_chain, run_uncertainty, sidecars_of, volumes_of
+from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.cohort.records import Fingerprints, code_hash, key_of
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
 from dlqsm.io.derivatives import account_path, derivative_path, sidecar_of, uri, write_derivative
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import UNCERTAINTY_UNITS, rounded_realisations
 from dlqsm.io.mdi_file import write_lag_sums
 from dlqsm.io.nifti import read_volume, write_volume
@@ -53,18 +46,26 @@ def recon_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
 
 def qsm_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
     """Key of the maps of an arm; it holds what was not asked for no more than an older version did."""
-    content: dict[str, Any] = {"config": plan.config.resolved(), "entities": arm.entities}
+    content: dict[str, Any] = {"config": plan.config.resolved(), "entities": arm.entities, **phase_settings(plan)}
     if plan.uncertainty is not None:
         noise = {"realisations": plan.uncertainty, "seed": plan.seed, "code": code_hash(("pipeline/uncertainty.py",))}
         content["uncertainty"] = noise
     if arm.source.raw is not None:
         return key_of("qsm", {**content, "recon": recon_key(arm, plan, prints)})
-    if plan.bipolar:
+    if plan.phase.bipolar:
         content["bipolar"] = True
     if arm.source.is_cartesian:
         content["cartesian"] = True
+    if plan.phase.coils != AS_STORED.coils:
+        content["coil_combination"] = plan.phase.coils
     images = [(prints.of(path), inherited_sidecar(path)) for path in arm.source.files]
-    return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase_unit})
+    return key_of("qsm", {**content, "images": images, "phase_unit": plan.phase.unit})
+
+
+def phase_settings(plan: Plan) -> dict[str, Any]:
+    """What was asked for about the phase of images and raw data alike; empty where nothing was."""
+    inverted: dict[str, Any] = {"invert_phase": True} if plan.phase.invert else {}
+    return {**inverted, "accept_phase": sorted(plan.phase.accept)} if plan.phase.accept else inverted
 
 
 def reconstruct_arm(arm: Arm, plan: Plan) -> list[Path]:
@@ -100,6 +101,7 @@ def map_arm(arm: Arm, plan: Plan) -> list[Path]:
     """Make the maps of an arm, with sidecars and the account of all decisions; return the files."""
     source, phase_rad, told = _input(arm, plan)
     maps = run_chain(source, plan.config, torch.device(plan.device), lambda step, seconds: None)
+    source = examined(maps, source, plan.phase.accept)
     sources = [uri(path, plan.out, plan.bids) for path in arm.source.files]
     account = account_of(maps, replace(source, sources={"files": sources}))
     account["scan"] = {**account["scan"], **told}
@@ -120,13 +122,17 @@ def chosen_strength(arm: Arm, plan: Plan) -> float:
 def _input(arm: Arm, plan: Plan) -> tuple[ChainInput, torch.Tensor, dict[str, Any]]:
     """What the chain starts from, the phase of one echo [rad] for the page, and what is told of the scan."""
     if arm.source.raw is not None:
-        folder = recon_folder(arm, plan)
-        return read_recon(folder), read_volume(folder / _PHASE)[0], dict(read_json(folder / _SCAN))
+        folder, sign = recon_folder(arm, plan), -1.0 if plan.phase.invert else 1.0
+        source = read_recon(folder, invert=plan.phase.invert)
+        return source, sign * read_volume(folder / _PHASE)[0], dict(read_json(folder / _SCAN))
     nothing = ScanFile(Path("options"), None, None, None, None, {})
-    source, series = read_images(
-        arm.source.magnitude, arm.source.phase, nothing, plan.phase_unit, bipolar=plan.bipolar,
-        n_coils=arm.source.n_coils, is_cartesian=arm.source.is_cartesian,
-    )  # fmt: skip
+    images = (arm.source.magnitude, arm.source.phase)
+    if arm.source.is_cartesian:
+        # Their phase is an angle; a unit that is given is for the other arms.
+        options = replace(plan.phase, unit=None)
+        source, series = read_complex_images(*images, nothing, options, n_coils=arm.source.n_coils)
+    else:
+        source, series = read_images(*images, nothing, plan.phase, n_coils=arm.source.n_coils)
     middle = series.phase_rad.shape[0] // 2
     brightest = int(series.magnitude[middle].flatten(1).sum(1).argmax())  # of coils that are not combined
     return source, series.phase_rad[middle, brightest], {"shown_echo": middle}

@@ -1,148 +1,22 @@
-"""From files of one scan to its susceptibility maps: what ``dlqsm qsm`` and ``dlqsm run`` share."""
+"""From the input of one scan to its susceptibility maps: what ``dlqsm qsm`` and ``dlqsm run`` share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from dlqsm.cohort.chain_input import ChainInput
 from dlqsm.config import QsmConfig
-from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
-from dlqsm.io.images import EchoSeries, read_echo_series
-from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.memory import peak_memory_mb
-from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.io.version import full_version
-from dlqsm.pipeline import QsmMaps, Report, map_susceptibility, sums_of_images
+from dlqsm.pipeline import QsmMaps, Report, map_susceptibility
+from dlqsm.pipeline.phase_trust import phase_trust, require_trust
 from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
-from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
-from dlqsm.qsm.mdi import FieldEstimate, single_echo
-
-
-@dataclass(frozen=True, slots=True)
-class ChainInput:
-    """What the chain starts from, and what was decided on the way.
-
-    Parameters
-    ----------
-    sums, scan
-        Lag sums, and grid, echo times and field of the scan.
-    decisions
-        What was decided, by what, in words.
-    usable
-        Voxels that may enter the mask; all where None.
-    estimate
-        Field of a single echo; None where the configured estimator makes it.
-    sources
-        Files it was read from, and options that their reading took.
-    odd_even
-        Phase between odd and even echoes; None where it was not measured.
-    """
-
-    sums: LagSums
-    scan: Scan
-    decisions: dict[str, Any]
-    usable: torch.Tensor | None = None
-    estimate: FieldEstimate | None = None
-    sources: dict[str, Any] = field(default_factory=dict)
-    odd_even: OddEvenPhase | None = None
-
-
-def read_recon(folder: Path) -> ChainInput:
-    """Read what ``dlqsm recon`` wrote."""
-    sums, grid = read_lag_sums(folder / "mdi.h5")
-    told = read_scan(folder / "scan.json")
-    scan = told.scan(grid)
-    decisions = {
-        "phase_unit": "rad, from the reconstruction",
-        "phase_sign": told.about.get("phase_sign", "unknown"),
-        "echo_times": f"{len(scan.echo_times_s)} echoes, from scan.json",
-        "b0_direction": f"({', '.join(f'{v:.4f}' for v in scan.b0_direction)}) along the array axes, from scan.json",
-    }
-    return ChainInput(sums, scan, decisions, sources={"recon": str(folder.resolve())})
-
-
-def read_images(
-    magnitude: Sequence[Path],
-    phase: Sequence[Path],
-    told: ScanFile,
-    phase_unit: str | None,
-    *,
-    bipolar: bool = False,
-    n_coils: int = 1,
-    is_cartesian: bool = False,
-) -> tuple[ChainInput, EchoSeries]:
-    """Read magnitude and phase images, one file an echo (and coil) or one 4-D file.
-
-    Parameters
-    ----------
-    magnitude, phase
-        NIfTI files in the same order.
-    told
-        What is known of the scan beside the sidecars; it overrides them.
-    phase_unit
-        Unit of the phase; from the headers where None.
-    bipolar
-        Whether echoes were read with alternating polarity: the phase between odd and even ones is taken out.
-    n_coils, is_cartesian
-        As for `io.images.read_echo_series`.
-
-    Raises
-    ------
-    InputError
-        As `io.images.read_echo_series`; and for one echo of several coils, which nothing can combine.
-    """
-    series = read_echo_series(
-        magnitude,
-        phase,
-        phase_unit=phase_unit,
-        echo_times_s=told.echo_times_s,
-        field_strength_t=told.field_strength_t,
-        b0_direction=told.b0_direction,
-        n_coils=n_coils,
-        is_cartesian=is_cartesian,
-    )
-    told.scan(series.scan.grid)  # raises where the scan file is of other images
-    decisions: dict[str, Any] = dict(series.decisions)
-    if series.n_not_finite:
-        decisions["not_finite"] = f"{series.n_not_finite} voxels hold NaN or infinity in some echo and leave the mask"
-    sources = {
-        "magnitude": [str(f.resolve()) for f in magnitude],
-        "phase": [str(f.resolve()) for f in phase],
-        "phase_unit": phase_unit,
-        "echo_times_s": told.echo_times_s,
-        "bipolar": bipolar,
-    }
-    series, odd_even = _of_one_polarity(series, decisions, bipolar=bipolar)
-    sums = sums_of_images(series.magnitude, series.phase_rad)
-    if len(series.scan.echo_times_s) > 1:
-        return ChainInput(sums, series.scan, decisions, ~series.not_finite, None, sources, odd_even), series
-    if series.magnitude.shape[1] > 1:
-        raise InputError(f"{phase[0]}: one echo of several coils cannot be combined; give two echoes or more")
-    decisions["single_echo"] = "field from the phase of one echo over its echo time; its offset counts as background"
-    estimate = single_echo(torch.polar(series.magnitude, series.phase_rad)[0, 0], series.scan)
-    return ChainInput(sums, series.scan, decisions, ~series.not_finite, estimate, sources), series
-
-
-def _of_one_polarity(
-    series: EchoSeries, decisions: dict[str, Any], *, bipolar: bool
-) -> tuple[EchoSeries, OddEvenPhase | None]:
-    """Measure the phase between odd and even echoes where it can be, say so, and take it out where asked for."""
-    if not bipolar and not series.scan.has_even_echoes(3):
-        return series, None
-    if not bipolar:
-        found = odd_even_phase(series.magnitude, series.phase_rad, series.scan)
-        left = "left, since --bipolar was not given"
-    else:
-        phase_rad, found = odd_even_correction(series.magnitude, series.phase_rad, series.scan)
-        series, left = replace(series, phase_rad=phase_rad), "taken out"
-    decisions["odd_even_phase"] = f"{found.rms_rad:.4f} rad rms between odd and even echoes, {left}"
-    return series, found
 
 
 def run_chain(
@@ -173,6 +47,27 @@ def run_chain(
         fill_holes=fill_holes,
         report=report,
     )
+
+
+def examined(maps: QsmMaps, source: ChainInput, accept: Sequence[str] = ()) -> ChainInput:
+    """The input with what its maps say of the phase, in figures and words.
+
+    Raises
+    ------
+    InputError
+        If the maps clearly contradict the sign of the phase, or show that it was filtered, and that is not accepted.
+    """
+    found, of_what = source.poles or (None, "")
+    trust = phase_trust(maps, source.scan, found, of_what)
+    inverted = bool(source.sources.get("invert_phase"))
+    accepted = require_trust(trust, _first_file(source), inverted=inverted, accepted=accept)
+    return replace(source, trust=trust, decisions={**source.decisions, **trust.decisions(), **accepted})
+
+
+def _first_file(source: ChainInput) -> str:
+    """The file that a sentence about the phase names."""
+    phase = source.sources.get("phase") or source.sources.get("real") or source.sources.get("recon") or "the phase"
+    return str(phase[0] if isinstance(phase, list) else phase)
 
 
 def run_uncertainty(
@@ -242,6 +137,7 @@ def account_of(maps: QsmMaps, source: ChainInput) -> dict[str, Any]:
         "decisions": source.decisions,
         "sources": source.sources,
         "odd_even_phase": None if source.odd_even is None else source.odd_even.as_dict(),
+        "phase_trust": None if source.trust is None else source.trust.as_dict(),
         "peak_memory_mb": round(peak_memory_mb()),
         "threads": torch.get_num_threads(),
     }

@@ -17,6 +17,7 @@ import torch
 from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.arm_stages import qsm_key
 from dlqsm.cohort.journal import Journal
+from dlqsm.cohort.nuclei_sign import doubtful_signs
 from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.cohort.records import Fingerprints, content_hash, key_of
 from dlqsm.cohort.similarity_stage import SIMILARITY, write_similarity
@@ -36,6 +37,7 @@ from dlqsm.io.derivatives import (
     write_derivative,
     write_dseg_names,
 )
+from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
 from dlqsm.io.nifti import read_mask, read_series, read_volume, require_same_grid
@@ -105,7 +107,9 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
     }
-    return content_hash({**content, "bipolar": True} if plan.bipolar else content)
+    phase = plan.phase
+    asked = {"bipolar": phase.bipolar, "invert_phase": phase.invert, phase.coils: phase.coils != AS_STORED.coils}
+    return content_hash({**content, **{name: True for name, wanted in asked.items() if wanted}})
 
 
 def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
@@ -124,6 +128,9 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     nuclei = pd.concat(
         [_measure(a, f, atlas, family, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True
     )
+    for name, sentence in doubtful_signs(nuclei, plan).items():
+        journal.tell(f"warning: {sentence}; accepted")
+        warned[name] = [*warned[name], sentence]
     about = {
         "Reference": "mean over the mask in which the susceptibility of all arms is valid",
         "ReferenceArm": family.reference,

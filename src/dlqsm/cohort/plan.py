@@ -14,6 +14,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.raw import calibration_region
 from dlqsm.io.bids_names import label_of
 from dlqsm.io.bids_sources import ArmSource, Dataset, Entities, ParticipantSource
+from dlqsm.io.images import AS_STORED, PhaseOptions
 from dlqsm.io.raw import read_raw
 from dlqsm.reconstruction.slabs import SLAB_BYTES
 
@@ -42,10 +43,8 @@ class Plan:
         Arm that the others are registered to and compared with.
     like_paper
         Whether nuclei are measured on the reference arm's grid.
-    phase_unit
-        Unit of phase images; from their headers where None.
-    bipolar
-        Whether the echoes of phase images were read with alternating polarity, which is then taken out.
+    phase
+        What the user says of the phase: of its unit and polarity for images, of its sign for raw data too.
     uncertainty
         Realisations of the noise from which that of maps and nuclei is told; None where it is not.
     device
@@ -78,8 +77,7 @@ class Plan:
     atlas: str
     reference: str
     like_paper: bool = False
-    phase_unit: str | None = None
-    bipolar: bool = False
+    phase: PhaseOptions = AS_STORED
     uncertainty: int | None = None
     device: str = "cpu"
     threads: int | None = None

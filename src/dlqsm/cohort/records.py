@@ -20,10 +20,10 @@ import dlqsm
 from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import read_json, write_json
 
-_ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py")
+_ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py", "cohort/chain_input.py")
 CODE: Final = {
     "recon": ("core", "io", "reconstruction", *_ARMS),
-    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", *_ARMS),
+    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", "pipeline/phase_trust.py", *_ARMS),
     "nuclei": (
         "core",
         "io",
@@ -33,6 +33,7 @@ CODE: Final = {
         "pipeline",
         "cohort/accounts.py",
         "cohort/nuclei_stage.py",
+        "cohort/nuclei_sign.py",
         "cohort/similarity_stage.py",
     ),
     "page": ("",),

@@ -1,8 +1,4 @@
-"""Magnitude and phase images of several echoes: files to arrays in radian, with every decision said.
-
-The unit of the phase is decided from, in this order: the caller's option, the sidecar's ``Units``, the vendor's scaling
-in sidecar and NIfTI header. It is never guessed from the data's range; the range only confirms.
-"""
+"""Magnitude and phase, or real and imaginary images of several echoes: files to arrays, with every decision said."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,15 +14,38 @@ from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan, Vector
-from dlqsm.core.units import TWO_PI
 from dlqsm.io.field_strength import believed_field_t
-from dlqsm.io.nifti import Image, read_image, require_same_grid
+from dlqsm.io.nifti import read_image, require_same_grid
+from dlqsm.io.phase_unit import phase_in_radian
 from dlqsm.io.sidecars import inherited_sidecar
 
-PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
-Volumes = list[NDArray[np.floating]]
-_LARGEST_PHASE_RAD = 10 * TWO_PI
-_SMALLEST_SPAN_RAD = 0.1
+
+@dataclass(frozen=True, slots=True)
+class PhaseOptions:
+    """What a user says of phase images.
+
+    Parameters
+    ----------
+    unit
+        Unit; from the headers where None.
+    invert
+        Whether the sign is turned.
+    bipolar
+        Whether echoes were read with alternating polarity.
+    accept
+        What is accepted in spite of a check that it fails: ``sign``, ``filtered``.
+    coils
+        How images of single coils are combined: ``mdi`` leaves them apart, ``mcpc3ds`` makes one image an echo.
+    """
+
+    unit: str | None = None
+    invert: bool = False
+    bipolar: bool = False
+    accept: tuple[str, ...] = ()
+    coils: str = "mdi"
+
+
+AS_STORED: Final = PhaseOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +87,6 @@ def read_echo_series(
     field_strength_t: float | None,
     b0_direction: Vector | None,
     n_coils: int = 1,
-    is_cartesian: bool = False,
 ) -> EchoSeries:
     """Read one file per echo, or one 4-D file; a fifth axis is coils. Options override the sidecars.
 
@@ -81,8 +100,6 @@ def read_echo_series(
         Override the sidecars and the affine.
     n_coils
         Files an echo, one a coil, which follow each other; 1 where each file holds all coils, or combined images.
-    is_cartesian
-        Whether the files are real and imaginary images instead.
 
     Raises
     ------
@@ -98,22 +115,70 @@ def read_echo_series(
     for image in images["magnitude"] + images["phase"]:
         require_same_grid(image.path, image.grid, grid, str(phase[0]))
     decisions: dict[str, str] = {}
-    if is_cartesian:
-        magnitudes, radians = _polar(images["magnitude"], images["phase"], decisions)
-    else:
-        magnitudes = [image.values for image in images["magnitude"]]
-        radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
-    phase_values = _stack_echoes([i.path for i in images["phase"]], radians, n_coils)
-    magnitude_values = _stack_echoes([i.path for i in images["magnitude"]], magnitudes, n_coils)
+    radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
+    phase_values = stack_echoes([i.path for i in images["phase"]], radians, n_coils)
+    magnitudes = [image.values for image in images["magnitude"]]
+    magnitude_values = stack_echoes([i.path for i in images["magnitude"]], magnitudes, n_coils)
     if magnitude_values.shape != phase_values.shape:
         raise InputError(
             f"{magnitude[0]}: magnitude has {magnitude_values.shape[0]} echoes x {magnitude_values.shape[1]} coils; "
             f"expected {phase_values.shape[0]} x {phase_values.shape[1]}, as the phase has"
         )
-    _require_one_time_an_echo(phase, sidecars, n_coils)
-    times = _echo_times(phase[::n_coils], sidecars[::n_coils], echo_times_s, phase_values.shape[0], decisions)
-    order = np.arange(len(times)) if echo_times_s else np.argsort(times)
     _require_one_timing(magnitude, phase, sidecars)
+    told = echo_times_s, field_strength_t, b0_direction
+    return series_of_values(phase, sidecars, grid, magnitude_values, phase_values, told, decisions, n_coils)
+
+
+def read_complex_series(
+    real: Sequence[Path],
+    imaginary: Sequence[Path],
+    *,
+    echo_times_s: Sequence[float] | None,
+    field_strength_t: float | None,
+    b0_direction: Vector | None,
+    n_coils: int = 1,
+) -> EchoSeries:
+    """Read real and imaginary images as `read_echo_series` reads magnitude and phase; the phase needs no unit then.
+
+    Raises
+    ------
+    InputError
+        For shapes, grids or echo counts that disagree, and echo times that are missing, unsorted or in ms.
+    """
+    images = [[read_image(p) for p in paths] for paths in (real, imaginary)]
+    sidecars = [inherited_sidecar(p) for p in real]
+    grid = images[0][0].grid
+    for image in images[0] + images[1]:
+        require_same_grid(image.path, image.grid, grid, str(real[0]))
+        if not np.any(image.values):
+            raise InputError(f"{image.path}: is zero in every voxel; expected the real or imaginary part of an echo")
+    a, b = (stack_echoes([i.path for i in part], [i.values for i in part], n_coils) for part in images)
+    if a.shape != b.shape:
+        raise InputError(
+            f"{imaginary[0]}: the imaginary part has {b.shape[0]} echoes x {b.shape[1]} coils; expected "
+            f"{a.shape[0]} x {a.shape[1]}, as the real part has"
+        )
+    _require_one_timing(imaginary, real, sidecars)
+    told = echo_times_s, field_strength_t, b0_direction
+    decisions = {"phase_unit": "rad, the angle of real and imaginary images"}
+    return series_of_values(real, sidecars, grid, np.hypot(a, b), np.arctan2(b, a), told, decisions, n_coils)
+
+
+def series_of_values(
+    paths: Sequence[Path],
+    sidecars: list[dict[str, object]],
+    grid: Grid,
+    magnitude_values: NDArray[np.floating],
+    phase_values: NDArray[np.floating],
+    told: tuple[Sequence[float] | None, float | None, Vector | None],
+    decisions: dict[str, str],
+    n_coils: int = 1,
+) -> EchoSeries:
+    """Values ``(echo, coil, x, y, z)`` with echo times, field and B0: as told, else by the sidecars of ``paths``."""
+    echo_times_s, field_strength_t, b0_direction = told
+    _require_one_time_an_echo(paths, sidecars, n_coils)
+    times = _echo_times(paths[::n_coils], sidecars[::n_coils], echo_times_s, phase_values.shape[0], decisions)
+    order = np.arange(len(times)) if echo_times_s else np.argsort(times)
     strength = _field_strength(sidecars, field_strength_t, decisions)
     scan = Scan(grid, tuple(times[i] for i in order), strength, b0_direction or (0.0, 0.0, 0.0))
     decisions["b0_direction"] = _b0_sentence(scan, given=b0_direction is not None)
@@ -123,90 +188,7 @@ def read_echo_series(
     return EchoSeries(both[0], both[1], scan, torch.from_numpy(bad), decisions)
 
 
-def phase_in_radian(
-    image: Image, sidecar: dict[str, object], option: str | None, decisions: dict[str, str]
-) -> NDArray[np.floating]:
-    """Phase in radian; says in ``decisions`` what settled the unit.
-
-    Raises
-    ------
-    InputError
-        If nothing tells the unit, or the values are constant or far from what the unit allows.
-    """
-    unit, reason = (option, "the option --phase-unit") if option else _unit_from_headers(image, sidecar)
-    values = image.values
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if unit is None:
-        raise InputError(
-            f"{image.path}: neither the header nor a sidecar says in what unit the phase is stored "
-            f"(it spans {low:.6g} to {high:.6g}); give --phase-unit {PHASE_UNITS}"
-        )
-    scale, offset = _scale_of(unit)
-    span = (high - low) * scale
-    if low == high:
-        raise InputError(f"{image.path}: the phase is {low:g} in every voxel; expected wrapped phase images")
-    if span < _SMALLEST_SPAN_RAD or max(abs(low * scale + offset), abs(high * scale + offset)) > _LARGEST_PHASE_RAD:
-        raise InputError(
-            f"{image.path}: in the unit '{unit}' (from {reason}) the phase would span {low * scale + offset:.4g} to "
-            f"{high * scale + offset:.4g} rad; expected about -3.14 to 3.14: give the right --phase-unit"
-        )
-    decisions["phase_unit"] = f"{unit}, from {reason}"
-    return values * values.dtype.type(scale) + values.dtype.type(offset)
-
-
-def _unit_from_headers(image: Image, sidecar: dict[str, object]) -> tuple[str | None, str]:
-    """The unit that sidecar and header name, with what named it; (None, '') where they do not."""
-    units = str(sidecar.get("Units", "")).lower()
-    if units in ("rad", "radian", "radians"):
-        return "rad", "the sidecar's Units"
-    if units in ("mrad", "milliradian"):
-        return "mrad", "the sidecar's Units"
-    vendor = str(sidecar.get("Manufacturer", "")).lower()
-    intercept = sidecar.get("PhilipsRWVIntercept", sidecar.get("PhilipsRescaleIntercept"))
-    if "philips" in vendor and isinstance(intercept, int | float) and math.isclose(intercept, -3142, abs_tol=1):
-        # Philips stores milliradian by its rescale; dcm2niix divides by 1000 in the NIfTI header or leaves it.
-        for unit, factor in (("rad", 1e-3), ("mrad", 1.0)):
-            if math.isclose(image.intercept, intercept * factor, rel_tol=1e-3):
-                return unit, "the Philips rescale (milliradian) and the NIfTI scaling"
-    if "siemens" in vendor and (image.slope, image.intercept) == (2.0, -4096.0):
-        return "siemens", "the Siemens scaling (slope 2, intercept -4096)"
-    return None, ""
-
-
-def _scale_of(unit: str) -> tuple[float, float]:
-    """Factor and offset from stored values to radian."""
-    fixed = {"rad": 1.0, "mrad": 1e-3, "siemens": math.pi / 4096}
-    if unit in fixed:
-        return fixed[unit], 0.0
-    try:
-        kind, low, high = unit.split(":")
-        span = float(high) - float(low)
-    except ValueError:
-        raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS}") from None
-    if kind != "range" or not span > 0:
-        raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS} with LO below HI")
-    return TWO_PI / span, -math.pi - float(low) * TWO_PI / span
-
-
-def _polar(real: list[Image], imaginary: list[Image], decisions: dict[str, str]) -> tuple[Volumes, Volumes]:
-    """Magnitude and phase [rad] of real and imaginary images."""
-    if len(real) != len(imaginary):
-        raise InputError(f"{real[0].path}: {len(real)} real images; expected {len(imaginary)}, as imaginary ones")
-    magnitudes, radians = [], []
-    for re, im in zip(real, imaginary, strict=True):
-        if re.values.shape != im.values.shape:
-            raise InputError(f"{re.path}: has shape {re.values.shape}; expected {im.values.shape}, as {im.path} has")
-        for part in (re, im):
-            if not np.any(part.values):
-                raise InputError(f"{part.path}: is zero in every voxel; expected the real or imaginary part of an echo")
-        magnitudes.append(np.hypot(re.values, im.values))
-        radians.append(np.arctan2(im.values, re.values))
-    decisions["phase_unit"] = "rad, from the real and imaginary images"
-    return magnitudes, radians
-
-
-def _stack_echoes(paths: list[Path], volumes: Volumes, n_coils: int) -> NDArray[np.floating]:
+def stack_echoes(paths: list[Path], volumes: list[NDArray[np.floating]], n_coils: int) -> NDArray[np.floating]:
     """Stack files and trailing axes to ``(echo, coil, x, y, z)``."""
     if len(volumes) == 1:
         whole = volumes[0].reshape(*volumes[0].shape, *(1,) * (5 - volumes[0].ndim))

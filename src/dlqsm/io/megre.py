@@ -27,24 +27,39 @@ class Megre:
     Parameters
     ----------
     magnitude, phase
-        One volume an echo, by ascending echo time.
+        One volume an echo, by ascending echo time; empty where real and imaginary images stand for them.
     t1w
         T1-weighted image; None where there is none.
     notes
         What was left out, in words.
+    real, imaginary
+        One volume an echo, where there is no phase; else empty.
     """
 
     magnitude: tuple[Volume, ...]
     phase: tuple[Volume, ...]
     t1w: Volume | None
     notes: tuple[str, ...]
+    real: tuple[Volume, ...] = ()
+    imaginary: tuple[Volume, ...] = ()
+
+    @property
+    def leading(self) -> tuple[Volume, ...]:
+        """The volumes that tell of the phase: phase, or else imaginary images."""
+        return self.phase or self.imaginary
+
+    @property
+    def beside(self) -> tuple[Volume, ...]:
+        """The volumes that belong to them: magnitude, or else real images."""
+        return self.magnitude or self.real
 
 
 def find_megre(source: Path, volumes: Sequence[Volume], *, with_t1w: bool = True) -> Megre:
     """Find the one multi-echo scan among the volumes of a study.
 
     Phase images lead: magnitude images belong to them by grid and echo time, those of the same series first. A 3-D scan
-    goes before 2-D ones, several echoes before one.
+    goes before 2-D ones, several echoes before one. Real and imaginary images, as GE stores them, are taken where there
+    is no phase.
 
     Raises
     ------
@@ -52,9 +67,12 @@ def find_megre(source: Path, volumes: Sequence[Volume], *, with_t1w: bool = True
         If there is no phase, an echo lacks a part, there is one echo only, or several scans or images fit.
     """
     _require_known(volumes)
-    phase = _the_phase(source, volumes)
-    magnitude = _the_magnitude(source, phase, volumes)
-    _require_both(phase, magnitude)
+    there = {v.component for v in volumes}
+    is_complex = "PHASE" not in there and {"REAL", "IMAGINARY"} <= there
+    names = ("IMAGINARY", "REAL") if is_complex else ("PHASE", "MAGNITUDE")
+    phase = _the_leading(source, names[0], volumes)
+    magnitude = _those_beside(source, names[1], phase, volumes)
+    _require_both(phase, magnitude, names)
     if len(phase) < 2:
         raise InputError(
             f"{phase[0].series.shown}: {phase[0].series} holds one echo; expected two or more of a multi-echo scan: "
@@ -63,7 +81,10 @@ def find_megre(source: Path, volumes: Sequence[Volume], *, with_t1w: bool = True
     rest = [v for v in volumes if v.series not in {phase[0].series, magnitude[0].series}]
     t1w = _the_t1w(rest) if with_t1w else None
     unused = sorted({str(v.series) for v in rest if t1w is None or v.series is not t1w.series})
-    return Megre(tuple(magnitude), tuple(phase), t1w, tuple(f"{name} is not used" for name in unused))
+    notes = tuple(f"{name} is not used" for name in unused)
+    if is_complex:
+        return Megre((), (), t1w, notes, tuple(magnitude), tuple(phase))
+    return Megre(tuple(magnitude), tuple(phase), t1w, notes)
 
 
 def _require_known(volumes: Sequence[Volume]) -> None:
@@ -89,8 +110,8 @@ def _groups(volumes: Sequence[Volume]) -> list[list[Volume]]:
     return [sorted(group, key=_time) for group in groups]
 
 
-def _the_phase(source: Path, volumes: Sequence[Volume]) -> list[Volume]:
-    groups = _groups([v for v in volumes if v.component == "PHASE"])
+def _the_leading(source: Path, component: str, volumes: Sequence[Volume]) -> list[Volume]:
+    groups = _groups([v for v in volumes if v.component == component])
     if not groups:
         told = sorted({(v.component or "").lower() for v in volumes})
         raise InputError(
@@ -100,23 +121,23 @@ def _the_phase(source: Path, volumes: Sequence[Volume]) -> list[Volume]:
     for prefer in (lambda g: g[0].is_3d, lambda g: len(g) > 1):
         groups = [g for g in groups if prefer(g)] or groups
     if len(groups) > 1:
-        raise _several("phase", [g[0].series for g in groups])
+        raise _several(component.lower(), [g[0].series for g in groups])
     _require_single(groups[0])
     return groups[0]
 
 
-def _the_magnitude(source: Path, phase: list[Volume], volumes: Sequence[Volume]) -> list[Volume]:
-    fitting = [v for v in volumes if v.component == "MAGNITUDE" and _same_grid(v, phase[0])]
+def _those_beside(source: Path, component: str, phase: list[Volume], volumes: Sequence[Volume]) -> list[Volume]:
+    fitting = [v for v in volumes if v.component == component and _same_grid(v, phase[0])]
     groups = [g for g in _groups(fitting) if any(_same_time(a, b) for a in g for b in phase)]
     groups = [g for g in groups if g[0].series is phase[0].series] or groups
     groups = [g for g in groups if len(g) >= len(phase)] or groups
     if not groups:
         raise InputError(
-            f"{source}: no magnitude image has grid and echo times of the phase images of {phase[0].series}; export "
-            "the magnitude of the same scan too"
+            f"{source}: no {component.lower()} image has grid and echo times of the {str(phase[0].component).lower()} "
+            f"images of {phase[0].series}; export the {component.lower()} of the same scan too"
         )
     if len(groups) > 1:
-        raise _several("magnitude", [g[0].series for g in groups])
+        raise _several(component.lower(), [g[0].series for g in groups])
     _require_single(groups[0])
     return groups[0]
 
@@ -157,13 +178,14 @@ def _require_single(group: list[Volume]) -> None:
             )
 
 
-def _require_both(phase: list[Volume], magnitude: list[Volume]) -> None:
-    for have, lack, what in ((magnitude, phase, "phase"), (phase, magnitude, "magnitude")):
+def _require_both(phase: list[Volume], magnitude: list[Volume], names: tuple[str, str]) -> None:
+    leading, beside = (name.lower() for name in names)
+    for have, lack, what in ((magnitude, phase, leading), (phase, magnitude, beside)):
         for volume in have:
             if not any(_same_time(volume, other) for other in lack):
                 raise InputError(
                     f"{volume.series.shown}: the echo at {_ms(volume)} of {volume.series} has no {what} image; "
-                    f"expected magnitude and phase of every echo: export all images of {lack[0].series}"
+                    f"expected {beside} and {leading} of every echo: export all images of {lack[0].series}"
                 )
 
 
