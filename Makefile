@@ -1,10 +1,10 @@
-# make install | demo | test | check: each sets up what it needs, and is quick the second time.
+# make install | demo | test | check | docs: each sets up what it needs, and is quick the second time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check format benchmark clean
+.PHONY: install demo test check format benchmark docs clean
 
 install: $(INSTALLED)
 
@@ -29,8 +29,16 @@ format: $(INSTALLED)
 	$(BIN)/ruff format src tests benchmarks examples
 	$(BIN)/ruff check --fix src tests benchmarks examples
 
+docs: $(VENV)/.docs
+	$(BIN)/python benchmarks/doc_tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $(VENV)/.docs
+
 benchmark: $(INSTALLED)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py
 
 clean:
-	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo_out site .mypy_cache .ruff_cache .pytest_cache .hypothesis
