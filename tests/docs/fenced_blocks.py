@@ -18,7 +18,7 @@ from doc_pages import PAGES, name_of
 from dlqsm.cli import COMMANDS
 from dlqsm.cli.arguments import Parser, add_common_arguments
 
-_BLOCK = re.compile(r"(?P<notes>(?:^<!-- .*? -->\n)*)^```(?P<language>\w*)\n(?P<text>.*?)^```$", flags=re.S | re.M)
+_BLOCK = re.compile(r"(?P<notes>(?:^<!-- [^\n]* -->\n)*)^```(?P<language>\w*)\n(?P<text>.*?)^```$", flags=re.S | re.M)
 _NOTE = re.compile(r"<!-- (not run|tiny|executed by):? (.*?) -->")
 
 
