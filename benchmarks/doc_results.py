@@ -12,7 +12,7 @@ from qsm_tables import ERRORS, PEER_COLUMNS
 
 FILES: Mapping[str, str] = {
     "acceptance": "acceptance.py: the whole line on three virtual heads, protocol `small`, by each chain",
-    "acceptance_chain": "acceptance.py: the same with the default chain, fully sampled",
+    "acceptance_chain": "acceptance.py --rows chain: the same heads, fully sampled, by later chains",
     "acceptance_invariances": "acceptance.py: what must not matter: tilt, odd matrix, echo spacing",
     "acceptance_paper": "acceptance.py: one head at the paper's matrix",
     "bench_problem_large": "bench_problem.py: a public head, large, by earlier chains",
@@ -20,16 +20,16 @@ FILES: Mapping[str, str] = {
     "cohort": "cohort.py: six virtual participants, killed and resumed",
     "cohort_of_200": "cohort_of_200.py: two hundred, three of them spoilt",
     "cs_against_peers": "cs_against_peers.py: compressed sensing beside BART and SigPy",
-    "cs_line": "reconstruction.py: strengths of compressed sensing through the whole line",
+    "cs_line": "cs_against_peers.py: linear methods and compressed sensing through the whole line",
     "qsm": "qsm.py: each method of QSM on the public head",
-    "qsm_growth": "qsm.py: exponents of seconds and memory over sizes",
+    "qsm_growth": "qsm_figure.py: exponents of seconds and memory over sizes",
     "qsm_heads": "qsm_heads.py: virtual heads under other conditions",
     "qsm_heads_paper": "qsm_heads.py: four heads at the paper's matrix",
     "qsm_strength": "qsm_strength.py: the chosen strength beside constants",
     "raw_paper_size": "raw_paper_size.py: raw data of the paper's size",
     "reconstruction": "reconstruction.py: each slab, mask and method",
     "reconstruction_line": "reconstruction.py --line: the whole line of two heads",
-    "reconstruction_summary": "reconstruction_summary.py: the same as means over heads and masks",
+    "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
@@ -49,8 +49,9 @@ def files_table() -> str:
     rows = []
     for name, what in FILES.items():
         told = read(name)
-        judged = told["result"].value_counts() if "result" in told else {}
-        counts = [str(judged.get(word, 0)) for word in ("pass", "FAIL")]
+        judged = told["result"].value_counts().to_dict() if "result" in told else {}
+        bound = {"pass", "FAIL"} & set(judged)
+        counts = [str(judged.get(word, 0)) if bound else "no bound" for word in ("pass", "FAIL")]
         rows.append([f"[{name}.tsv](../benchmarks/results/{name}.tsv)", what, str(len(told)), *counts])
     return table(["file", "made by", "rows", "within their bound", "outside"], rows)
 
