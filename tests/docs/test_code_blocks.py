@@ -26,7 +26,11 @@ n_coils = 4
 echo_times_s = [0.0033, 0.0064, 0.0095, 0.0126]
 """
 QUICK = '[inversion]\nmethod = "tkd"\n[background]\nmethod = "vsharp"\n'
-RUN = [page for page in PAGES if any(b.language in ("bash", "python") and not b.not_run for b in blocks_of(page))]
+RUN = [
+    page
+    for page in PAGES
+    if any(b.language in ("bash", "python") and not (b.not_run or b.executed_by) for b in blocks_of(page))
+]
 _HEADS: dict[str, Path] = {}
 """Virtual datasets that a page has made: another page that makes the same one gets a copy."""
 
