@@ -1,4 +1,4 @@
-"""Tables of the documentation that are made: methods with their options, and what was measured.
+"""Tables of the documentation that are made: methods with their options, modules, and what was measured.
 
 A page marks the place of a table by ``<!-- made: WHAT -->`` and ``<!-- end -->``. This writes what belongs between
 them: methods from the tables of the package and the docstrings of its functions, figures from benchmarks/results.
@@ -18,6 +18,7 @@ from typing import Any
 from doc_results import RESULT_TABLES
 from markdown_rows import table
 
+import dlqsm
 from dlqsm.acquisition.sampling import SAMPLINGS
 from dlqsm.cohort.plan import default_method
 from dlqsm.config import STEPS, TABLES, QsmConfig
@@ -51,7 +52,14 @@ def made(what: str) -> str:
     if what in RESULT_TABLES:
         return RESULT_TABLES[what]()
     kind, _, step = what.partition(" ")
-    return {"methods": methods_of, "overview": overview_of}[kind](step)
+    return {"methods": methods_of, "overview": overview_of, "modules": modules_of}[kind](step)
+
+
+def modules_of(part: str) -> str:
+    """The public modules of a part of the package, as mkdocstrings wants them; compiled loops are left out."""
+    package = Path(dlqsm.__file__).parent
+    files = [f for f in sorted((package / part).rglob("*.py")) if not re.search(r"__init__|_kernels?$", f.stem)]
+    return "\n\n".join(f"::: {'.'.join(('dlqsm', *f.relative_to(package).with_suffix('').parts))}" for f in files)
 
 
 def overview_of(_: str) -> str:
