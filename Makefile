@@ -1,10 +1,10 @@
-# make install | demo | test | test-browser | check: each sets up what it needs, and is quick the second time.
+# make install | demo | test | test-browser | check | docs: each sets up what it needs, and is quick the second time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser check format benchmark wheel-check lock clean
+.PHONY: install demo test test-browser check format docs benchmark wheel-check lock clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,14 @@ format: $(INSTALLED)
 	$(BIN)/ruff format src tests benchmarks examples scripts hatch_build.py
 	$(BIN)/ruff check --fix src tests benchmarks examples scripts hatch_build.py
 
+docs: $(VENV)/.docs
+	$(BIN)/python benchmarks/doc_tables.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	touch $(VENV)/.docs
+
 benchmark: $(INSTALLED)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/acceptance.py
 
@@ -46,4 +54,4 @@ lock:
 	sed -i '1i # Versions and hashes of all dependencies on every platform, made by make lock.' requirements.lock
 
 clean:
-	rm -rf $(VENV) demo_out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo_out site .mypy_cache .ruff_cache .pytest_cache .hypothesis

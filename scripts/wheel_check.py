@@ -57,10 +57,10 @@ def check_wheel(wheel: Path) -> None:
 
 
 def check_sdist(sdist: Path) -> None:
-    """The source archive holds what the build and the tests need, and no documentation with pictures."""
+    """The source archive holds what the build, the tests and the documentation need."""
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    parts = ("src", "tests", "examples", "benchmarks", "scripts", "packaging")
+    parts = ("src", "tests", "examples", "benchmarks", "scripts", "packaging", "docs")
     expected = tracked(*parts) | {path for path in tracked(".") if "/" not in path}
     require_same("sdist", names, expected | {"PKG-INFO", f"src/dlqsm/{RECORD}"})
     print(f"{sdist.name}: {len(names)} files, {sdist.stat().st_size / 1e6:.1f} MB")

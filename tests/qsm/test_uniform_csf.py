@@ -149,6 +149,7 @@ def test_the_chain_finds_the_fluid_by_its_relaxation_and_its_noise_falls():
         options = {"strength": 1e-4, "csf_strength": strength}
         config = QsmConfig(background=Step("none"), inversion=Step("l1", options))
         maps = map_susceptibility(sums, SCAN, config, external_mask=MASK)
+        assert [told.name for told in maps.references] == ["brain", "csf"]
         noise = susceptibility_noise(maps, sums.power.sum(0).sqrt(), SCAN, config, n_realisations=2)
         fluid = FLUID & maps.eroded_mask
         deviation = noise.errors_ppm[:, fluid] - noise.errors_ppm[:, fluid].mean(1, keepdim=True)

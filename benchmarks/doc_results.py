@@ -1,0 +1,164 @@
+"""Tables of the documentation that are made from benchmarks/results."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+from markdown_rows import number, table
+from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
+from qsm_tables import ERRORS, PEER_COLUMNS
+
+FILES: Mapping[str, str] = {
+    "acceptance": "acceptance.py: the whole line on three virtual heads, protocol `small`, by each chain",
+    "acceptance_chain": "acceptance.py --rows chain: the same heads, fully sampled, by later chains",
+    "acceptance_invariances": "acceptance.py: what must not matter: tilt, odd matrix, echo spacing",
+    "acceptance_paper": "acceptance.py: one head at the paper's matrix",
+    "bench_problem_large": "bench_problem.py: a public head, large, by earlier chains",
+    "bench_problem_small": "bench_problem.py: a public head, small",
+    "cohort": "cohort.py: six virtual participants, killed and resumed",
+    "cohort_of_200": "cohort_of_200.py: two hundred, three of them spoilt",
+    "cs_against_peers": "cs_against_peers.py: compressed sensing beside BART and SigPy",
+    "cs_line": "cs_against_peers.py: linear methods and compressed sensing through the whole line",
+    "qsm": "qsm.py: each method of QSM on the public head",
+    "qsm_growth": "qsm_figure.py: exponents of seconds and memory over sizes",
+    "qsm_heads": "qsm_heads.py: virtual heads under other conditions",
+    "qsm_heads_paper": "qsm_heads.py: four heads at the paper's matrix",
+    "qsm_strength": "qsm_strength.py: the chosen strength beside constants",
+    "raw_paper_size": "raw_paper_size.py: raw data of the paper's size",
+    "reconstruction": "reconstruction.py: each slab, mask and method",
+    "reconstruction_line": "reconstruction.py --line: the whole line of two heads",
+    "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
+    "registration": "registration.py: atlas labels beside true ones",
+    "scale": "scale.py: accelerations of a coarse matrix beside the published one",
+    "scheduling": "scheduling.py: what handing out tasks costs",
+}
+"""File of results to the script that makes it, and what it is about."""
+NUCLEI = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
+
+
+@functools.cache
+def read(name: str) -> pd.DataFrame:
+    """A file of results."""
+    return pd.read_csv(RESULTS / f"{name}.tsv", sep="\t", keep_default_na=False)
+
+
+def files_table() -> str:
+    """Every file of results: rows, and how many of those with a bound are within it."""
+    rows = []
+    for name, what in FILES.items():
+        told = read(name)
+        judged = told["result"].value_counts().to_dict() if "result" in told else {}
+        bound = {"pass", "FAIL"} & set(judged)
+        counts = [str(judged.get(word, 0)) if bound else "no bound" for word in ("pass", "FAIL")]
+        rows.append([f"[{name}.tsv](../benchmarks/results/{name}.tsv)", what, str(len(told)), *counts])
+    return table(["file", "made by", "rows", "within their bound", "outside"], rows)
+
+
+def stage_table(stage: str, *, peers: bool) -> str:
+    """One stage of QSM on the large public head: means over seeds, other tools below."""
+    errors = ERRORS[stage]
+    rows = []
+    for name, row in means(read_rows([RESULTS / "qsm.tsv"]), "large", stage).iterrows():
+        rows.append([f"`{name}`", *(number(row[column]) for column in (SECONDS, MEGABYTES, *errors))])
+    for peer in read_peers(stage, "large").to_dict("records") if peers else ():
+        case = f", {peer['case']}" if isinstance(peer["case"], str) else ""
+        columns = (SECONDS, MEGABYTES, *(PEER_COLUMNS.get(measure, measure) for measure in errors))
+        named = f"{peer['tool']} {peer['version']}, {peer['method']}{case}"
+        rows.append([named, *(number(peer[column]) for column in columns)])
+    return table(["", "CPU s", "MB", *errors.values()], rows)
+
+
+def heads_table() -> str:
+    """Virtual heads by their true labels: nuclei, worst, brain [ppb], by both chains."""
+    told = pd.concat([read("qsm_heads"), read("qsm_heads_paper")])
+    told = told.drop_duplicates(["test", "measure", "seed", "chain"], keep="last")
+    measures = ("mean absolute nucleus error ppb", "worst nucleus error ppb", "brain RMSE ppb")
+    wide = told[told["measure"].isin(measures)].assign(value=lambda t: t["value"].astype(float))
+    wide = wide.pivot_table(index=["test", "seed", "chain"], columns="measure", values="value", sort=False)
+    rows = [[*map(str, case), *(number(row[measure]) for measure in measures)] for case, row in wide.iterrows()]
+    return table(["condition", "seed", "chain", "nuclei, mean", "nuclei, worst", "brain RMSE"], rows)
+
+
+def slabs_table() -> str:
+    """Reconstructions of slabs of heads that nobody has seen: field error in brain and nuclei, by acceleration."""
+    told = read("reconstruction_summary")
+    told = told[(told["test"] == "slabs") & (told["condition"] == "standard")]
+    wide = told.assign(value=told["value"].astype(float)).pivot_table(
+        index="method", columns=["measure", "af"], values="value", aggfunc="first", sort=False
+    )
+    columns = [(m, af) for m in ("nrmse_percent", "brain_hz", "nuclei_hz") for af in ("3", "5", "8")]
+    wide = wide.rename(columns=str, level="af")
+    rows = [
+        [f"`{name}`", *(number(row[c]) if c in wide.columns else "" for c in columns)] for name, row in wide.iterrows()
+    ]
+    heads = [f"{what}, AF {af}" for what in ("NRMSE %", "brain Hz", "nuclei Hz") for af in ("3", "5", "8")]
+    return table(["", *heads], rows)
+
+
+def line_table() -> str:
+    """The whole line of two heads at AF 5: nuclei against those of the full scan."""
+    told = read("reconstruction_line")
+    columns = ("mean_abs_change_ppb", "worst_change_ppb", "slope", "field_hz", "edge_chi", "recon_cpu_s")
+    rows = [
+        [str(row["head"]), str(row["af"]), f"{row['method']} {row['weights']}".strip()]
+        + [number(float(row[column])) for column in columns]
+        for row in told.to_dict("records")
+    ]
+    heads = ["mean change ppb", "worst ppb", "slope", "field Hz", "edges", "CPU s"]
+    return table(["head", "AF", "method, weights", *heads], rows)
+
+
+def peers_table() -> str:
+    """Compressed sensing of one head beside others: the best strength of each."""
+    told = read("cs_against_peers")
+    told = told[told["measure"] == "NRMSE clean %"].assign(value=lambda t: t["value"].astype(float))
+    best = told.loc[told.groupby(["method", "af"], sort=False)["value"].idxmin()]
+    rows = []
+    for method in dict.fromkeys(told["method"]):
+        mine = best[best["method"] == method].set_index("af")
+        cells = [(mine.loc[af, "value"], mine.loc[af, "cpu_s_per_echo"]) for af in (3, 5)]
+        rows.append([method, *(number(float(cell)) for pair in cells for cell in pair)])
+    return table(["", "NRMSE %, AF 3", "CPU s an echo", "NRMSE %, AF 5", "CPU s an echo"], rows)
+
+
+def registration_table() -> str:
+    """Atlas labels of virtual heads beside true ones, by what the atlas was registered on."""
+    told = read("registration")
+    told = told[told["head"] == "all"].set_index(["channels", "measure"])["value"].astype(float)
+    rows = []
+    for channels in dict.fromkeys(told.index.get_level_values(0)):
+        mine = told[channels]
+        for measure, what in (("Dice 1 mm {}", "Dice at 1 mm"), ("mean minus true labels ppb, label {}", "error ppb")):
+            values = [mine[measure.format(roi)] for roi in NUCLEI]
+            rows.append([channels, what, *(number(v.iloc[0] if hasattr(v, "iloc") else v) for v in values)])
+    return table(["registered on", "", *NUCLEI], rows)
+
+
+def plain_table(name: str, columns: Sequence[str]) -> str:
+    """Rows of a short file as they are."""
+    rows = [[_cell(row[column]) for column in columns] for row in read(name).to_dict("records")]
+    return table([column.replace("_", " ") for column in columns], rows)
+
+
+def _cell(value: object) -> str:
+    try:
+        return number(float(str(value)), 4)
+    except ValueError:
+        return str(value)
+
+
+RESULT_TABLES: Mapping[str, Callable[[], str]] = {
+    "files": files_table,
+    "heads": heads_table,
+    "slabs": slabs_table,
+    "line": line_table,
+    "cs beside others": peers_table,
+    "registration": registration_table,
+    "raw data": lambda: plain_table("raw_paper_size", ("measure", "value", "peak_mb")),
+    "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),
+    **{f"stage {stage}": functools.partial(stage_table, stage, peers=True) for stage in ERRORS},
+    **{f"measured {stage}": functools.partial(stage_table, stage, peers=False) for stage in ERRORS},
+}
+"""What a page may ask for by name."""
