@@ -89,6 +89,16 @@ class TestApart:
         assert main(["report", str(out), "--quiet"]) == 0
 
 
+def test_who_has_none_of_the_sessions_asked_for_is_named(
+    visits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids = tmp_path / "bids"
+    shutil.copytree(visits, bids)
+    shutil.rmtree(bids / "sub-02" / "ses-2")
+    assert main(["run", str(bids), str(tmp_path / "out"), "group", "--session-label", "2"]) == 2
+    assert "sub-02 have none of these sessions and are left out" in capsys.readouterr().err
+
+
 def test_sessions_together_are_arms_of_one_participant(visits: Path, quick: Path, run: Run, tmp_path: Path) -> None:
     words = (visits, tmp_path, "participant", "--config", quick, "--sessions", "together")
     assert run(*words, "--participant-label", "01", "--reference", "ses1_A") == 0

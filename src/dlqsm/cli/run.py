@@ -70,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
         is_checked=not arguments.skip_bids_validation,
     )
     people = choose_participants(dataset, arguments.participant_label, arguments.session_label)
-    for note in (*dataset.notes, *_remark_on_sessions(dataset)):
+    everyone = choose_participants(dataset, arguments.participant_label)
+    without = sorted({person.participant for person in everyone} - {person.participant for person in people})
+    left = [f"{', '.join(without)} have none of these sessions and are left out"] if without else []
+    for note in (*dataset.notes, *_remark_on_sessions(dataset), *left):
         talk.say(f"note: {note}")
     if arguments.reports_only:
         return _reports(arguments, people)
