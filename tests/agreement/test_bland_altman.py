@@ -100,3 +100,20 @@ class TestRepeatability:
         assert 2 * math.sqrt(2) * found.within_subject_sd == pytest.approx(published, abs=0.15)
         assert found.coefficient == pytest.approx(2.7718 * found.within_subject_sd, rel=1e-4)
         assert found.interval.low < found.coefficient < found.interval.high
+
+    def test_the_coefficient_of_variation_is_the_root_mean_square_of_the_pairs(self):
+        # One pair of 90 and 110: SD sqrt(200) over 100; scaling both measurements changes nothing.
+        first, second = np.array([90.0, 90.0, 180.0]), np.array([110.0, 110.0, 220.0])
+        found = repeatability(first, second)
+        assert found.within_subject_cv_percent == pytest.approx(math.sqrt(200.0))
+        assert repeatability(7 * first, 7 * second).within_subject_cv_percent == pytest.approx(math.sqrt(200.0))
+        # Multiplicative errors of 5 %: the estimate is consistent.
+        rng = np.random.default_rng(3)
+        truth = rng.uniform(20, 200, 4000)
+        again = [truth * (1 + 0.05 * rng.standard_normal(4000)) for _ in range(2)]
+        assert repeatability(*again).within_subject_cv_percent == pytest.approx(5.0, rel=0.04)
+
+    def test_no_coefficient_of_variation_about_zero(self):
+        found = repeatability(np.array([1.0, -3.0, 5.0]), np.array([2.0, -1.0, 4.0]))
+        assert math.isnan(found.within_subject_cv_percent)
+        assert found.within_subject_sd > 0

@@ -41,9 +41,10 @@ class ProportionalBias:
 
 @dataclass(frozen=True, slots=True)
 class Repeatability:
-    """Within-subject SD and repeatability coefficient with its interval, in the unit of the values."""
+    """Within-subject SD (in percent too) and repeatability coefficient with its interval, in the unit of the values."""
 
     within_subject_sd: float
+    within_subject_cv_percent: float
     coefficient: float
     interval: Interval
 
@@ -153,17 +154,22 @@ def repeatability(values: Values, reference: Values) -> Repeatability:
     """Within-subject SD and repeatability coefficient of two measurements of the same kind.
 
     S_w = sqrt(mean(d^2) / 2), and two measurements differ by less than 1.96 sqrt(2) S_w = 2.77 S_w in 95 % of
-    pairs. A bias between the two counts as error. The interval is that of a variance with n degrees of freedom.
+    pairs. A bias between the two counts as error. The interval is that of a variance with n degrees of freedom. The
+    within-subject coefficient of variation is the root mean square of the pairs' own, 100 sqrt(mean(d^2 / (2 m^2)))
+    with the mean m of a pair; NaN where a pair's mean is not positive.
 
     References
     ----------
-    Bland & Altman, BMJ 312:1654 (1996), doi:10.1136/bmj.312.7047.1654.
+    Bland & Altman, BMJ 312:1654 (1996), doi:10.1136/bmj.312.7047.1654;
+    Quan & Shih, Biometrics 52:1195 (1996), doi:10.2307/2532835.
     """
     difference = values - reference
     n = difference.size
     if n < 2:
-        return Repeatability(math.nan, math.nan, NOWHERE)
+        return Repeatability(math.nan, math.nan, math.nan, NOWHERE)
+    mean = (values + reference) / 2.0
+    cv_percent = 100.0 * math.sqrt(float(np.mean((difference / mean) ** 2)) / 2.0) if (mean > 0).all() else math.nan
     within = math.sqrt(float(np.mean(difference**2)) / 2.0)
     coefficient = float(stats.norm.ppf(0.5 + COVERAGE / 2)) * math.sqrt(2.0) * within
     high, low = np.sqrt(n / stats.chi2.ppf([0.5 - LEVEL / 2, 0.5 + LEVEL / 2], n))
-    return Repeatability(within, coefficient, Interval(coefficient * float(low), coefficient * float(high)))
+    return Repeatability(within, cv_percent, coefficient, Interval(coefficient * float(low), coefficient * float(high)))

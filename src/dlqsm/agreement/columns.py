@@ -70,6 +70,7 @@ AGREEMENT: Final = {
     "sd_over_repeat_high": "Upper end of its 90 % interval",
     "sd_over_repeat_p": "One-sided p-value that the arm scatters no more than the repeat (Pitman and Morgan)",
     "sd_over_repeat_p_holm": "The same after Holm over the nuclei of the arm and side",
+    "within_subject_cv_percent": "Within-subject coefficient of variation, root mean square over the pairs [percent]",
 }
 
 AGE: Final = {

@@ -162,6 +162,7 @@ def _differences(pairs: Pairs) -> Row:
         "within_subject_sd_ppb": repeat.within_subject_sd,
         "repeatability_ppb": repeat.coefficient,
         **_ends("repeatability_{}_ppb", repeat.interval),
+        "within_subject_cv_percent": repeat.within_subject_cv_percent,
     }
 
 
