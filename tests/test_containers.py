@@ -80,7 +80,7 @@ def test_commands_of_the_recipes_exist(recipe: str) -> None:
 
 @pytest.mark.parametrize("guide", ["install.md", "export.md"])
 def test_commands_of_the_guides_exist(guide: str) -> None:
-    blocks = "".join(re.findall(r"```\n(.*?)```", (ROOT / "docs" / guide).read_text(), flags=re.S))
+    blocks = "".join(re.findall(r"```[a-z]*\n(.*?)```", (ROOT / "docs" / guide).read_text(), flags=re.S))
     words = set(re.findall(r"(?:^|dlqsm\.sif )dlqsm ([a-z][a-z-]+)", blocks, flags=re.M)) - {"as"}
     assert words
     assert words <= set(COMMANDS)

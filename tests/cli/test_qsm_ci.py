@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from dlqsm.cli import main
-from dlqsm.cohort.chain import read_images
+from dlqsm.cohort.chain_input import read_images
 from dlqsm.config import QsmConfig
 from dlqsm.core.scan import Grid
+from dlqsm.io.images import PhaseOptions
 from dlqsm.io.nifti import read_image, read_volume, write_volume
 from dlqsm.io.qsm_ci import STAGES
 from dlqsm.io.scan_json import ScanFile
@@ -106,7 +107,7 @@ def test_a_span_without_weights_equals_its_stages(
 def test_stages_joined_are_the_chain(chained: dict[str, Path]) -> None:
     folder = chained["input"]
     told = ScanFile(folder, TIMES_S, 3.0, (0.0, 0.0, 1.0), None, {})
-    source, _ = read_images([folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, "rad")
+    source, _ = read_images([folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, PhaseOptions(unit="rad"))
     mask = read_volume(folder / "mask.nii.gz")[0] > 0
     config, usable, scan = QsmConfig(), source.usable, source.scan
     maps = map_susceptibility(source.sums, scan, config, external_mask=mask, usable=usable)
@@ -133,7 +134,7 @@ def test_the_total_field_has_no_holes(phantom: Path, chained: dict[str, Path], t
     turn_ppm = 1 / (TIMES_S[1] - TIMES_S[0]) / 127.7
     assert np.abs(error).max() < 0.1 * turn_ppm
     told = ScanFile(folder, TIMES_S, 3.0, (0.0, 0.0, 1.0), None, {})
-    source, _ = read_images([folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, "rad")
+    source, _ = read_images([folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, PhaseOptions(unit="rad"))
     field = total_field(source.sums, torch.from_numpy(mask), source.scan, QsmConfig())
     assert (torch.from_numpy(mask) & ~field.mask)[10:19, 23:, 8:17].sum() > 50
     assert np.array_equal(field.alone().mask.numpy(), mask)
@@ -142,7 +143,9 @@ def test_the_total_field_has_no_holes(phantom: Path, chained: dict[str, Path], t
 def test_magnitudes_tell_the_noise_that_images_tell(chained: dict[str, Path]) -> None:
     folder = chained["input"]
     told = ScanFile(folder, TIMES_S, 3.0, (0.0, 0.0, 1.0), None, {})
-    source, series = read_images([folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, "rad")
+    source, series = read_images(
+        [folder / "magnitude.nii.gz"], [folder / "phase.nii.gz"], told, PhaseOptions(unit="rad")
+    )
     mask = read_volume(folder / "mask.nii.gz")[0] > 0
     total = total_field(source.sums, mask, source.scan, QsmConfig())
     field = weighted(total.alone(), series.magnitude[:, 0], source.scan, QsmConfig())

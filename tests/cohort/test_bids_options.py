@@ -9,7 +9,6 @@ from cohort_study import Run, records
 from distributed import Client
 from tiny_images import describe_scans, signal, write_scan
 
-import dlqsm
 from dlqsm.cli import main, run_options, workers
 from dlqsm.cli.arguments import Parser, add_common_arguments, spelled
 from dlqsm.cli.run import add_arguments
@@ -23,6 +22,7 @@ from dlqsm.io.bids import read_dataset
 from dlqsm.io.bids_filter import read_filters
 from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 from dlqsm.io.outputs import write_json
+from dlqsm.io.version import version_line
 from dlqsm.reconstruction.slabs import SLAB_BYTES
 
 Refused = Callable[..., str]
@@ -92,7 +92,7 @@ class TestSpelling:
 
     def test_the_version_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["run", "--version"]) == 0
-        assert capsys.readouterr().out == f"dlqsm {dlqsm.__version__}\n"
+        assert capsys.readouterr().out == f"{version_line()}\n"
 
     @pytest.mark.parametrize(
         ("words", "said"),

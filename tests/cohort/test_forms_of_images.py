@@ -42,7 +42,7 @@ def chi(forms: Path, quick: Path, tmp_path_factory: pytest.TempPathFactory, run_
         "A_recuncombined": "acq-A_rec-uncombined",
     }
     accounts = json.loads((anat / "sub-01_acq-complex_qsmaccount.json").read_text())
-    assert accounts["decisions"]["phase_unit"] == "rad, from the real and imaginary images"
+    assert accounts["decisions"]["phase_unit"] == "rad, the angle of real and imaginary images"
     told = json.loads((anat / "sub-01_acq-A_rec-uncombined_Chimap.json").read_text())
     assert len(told["Sources"]) == N_COILS * 4 * 2
     assert told["Sources"][1] == "bids:raw:sub-01/anat/sub-01_acq-A_rec-uncombined_coil-02_echo-1_part-mag_MEGRE.nii.gz"

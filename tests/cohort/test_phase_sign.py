@@ -53,15 +53,27 @@ def test_images_of_the_opposite_sign_stop_until_they_are_turned(
     assert "paramagnetic" in (tmp_path / "out" / "sub-9.html").read_text()
 
 
+def _placed(score: float) -> dict[str, dict[str, object]]:
+    account = {"placement": {"local_correlation": {"before": 0.6, "after": score}}}
+    return {"PI2": account, "DL3": account}
+
+
 def test_a_pallidum_below_the_brain_names_its_arm(tmp_path: Path) -> None:
-    assert doubtful_signs(_nuclei(PI2=80.0, DL3=60.0), _plan(tmp_path)) == {}
-    assert doubtful_signs(_nuclei(PI2=-10.0), _plan(tmp_path)) == {}
+    well = _placed(0.8)
+    assert doubtful_signs(_nuclei(PI2=80.0, DL3=60.0), well, _plan(tmp_path)) == {}
+    assert doubtful_signs(_nuclei(PI2=-10.0), well, _plan(tmp_path)) == {}
     with pytest.raises(InputError, match=r"arm DL3: .* -66 ppb .*give --invert-phase"):
-        doubtful_signs(_nuclei(PI2=80.0, DL3=-60.0), _plan(tmp_path))
+        doubtful_signs(_nuclei(PI2=80.0, DL3=-60.0), well, _plan(tmp_path))
     with pytest.raises(InputError, match="leave out --invert-phase"):
-        doubtful_signs(_nuclei(PI2=-60.0), _plan(tmp_path, PhaseOptions(invert=True)))
-    accepted = doubtful_signs(_nuclei(PI2=-60.0), _plan(tmp_path, PhaseOptions(accept=("sign",))))
+        doubtful_signs(_nuclei(PI2=-60.0), well, _plan(tmp_path, PhaseOptions(invert=True)))
+    accepted = doubtful_signs(_nuclei(PI2=-60.0), well, _plan(tmp_path, PhaseOptions(accept=("sign",))))
     assert list(accepted) == ["PI2"]
+
+
+def test_a_misplaced_atlas_says_nothing_of_the_sign(tmp_path: Path) -> None:
+    nuclei = _nuclei(PI2=-60.0, DL3=-60.0)
+    assert doubtful_signs(nuclei, _placed(0.3), _plan(tmp_path)) == {}
+    assert doubtful_signs(nuclei, {"PI2": {}, "DL3": {}}, _plan(tmp_path)) == {}
 
 
 def test_settings_of_a_study_change_with_the_sign_alone(tmp_path: Path) -> None:

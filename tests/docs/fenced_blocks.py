@@ -91,7 +91,8 @@ def parsed(words: list[str]) -> argparse.Namespace:
     """Arguments of a dlqsm command by its real parser; raises SystemExit where an option does not exist."""
     name, *rest = words
     assert name in COMMANDS, f"there is no command dlqsm {name}"
-    command = importlib.import_module(f"dlqsm.cli.{name}")
+    rest = rest[: rest.index(">")] if ">" in rest else rest
+    command = importlib.import_module(f"dlqsm.cli.{name.replace('-', '_')}")
     parser = Parser(prog=f"dlqsm {name}")
     command.add_arguments(parser, rest)
     add_common_arguments(parser)

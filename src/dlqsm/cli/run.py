@@ -91,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         describe(out, arguments.bids, dataset.name, plan.atlas, citation_text(plan, raw_data=raw_data))
         plan = with_study_strength(dataset.participants, people, plan, talk.say, scheduler.each)
         code = _participants(people, plan, scheduler, arguments, talk)
+        remove_partial_files(out)  # of workers at an address that were killed; all stages have ended
         write_provenance(plan.out, plan.bids)
         return code
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pandas as pd
 
 from dlqsm.cohort.plan import Plan
 from dlqsm.core.checks import InputError
+from dlqsm.pipeline.alignment import LOW_CORRELATION
 from dlqsm.pipeline.phase_trust import SIGN
 
 PALLIDUM: Final = ("GPe", "GPi")
@@ -15,15 +17,18 @@ CLEAR_PPB: Final = 20.0
 """Mean of the pallidum beyond which its sign is clear [ppb]: 30 maps of 6 virtual heads have 34 or more everywhere."""
 
 
-def doubtful_signs(nuclei: pd.DataFrame, plan: Plan) -> dict[str, str]:
+def doubtful_signs(nuclei: pd.DataFrame, accounts: Mapping[str, Mapping[str, Any]], plan: Plan) -> dict[str, str]:
     """Arm to a sentence where the pallidum, both sides and parts alike, comes out clearly below the brain's mean.
+
+    Only arms whose account tells that the atlas lies well are looked at: elsewhere the labels are in doubt first.
 
     Raises
     ------
     InputError
         If there is such an arm, unless a user accepts it.
     """
-    pallidum = nuclei[nuclei["roi"].isin(PALLIDUM)].groupby("arm", sort=False)["mean_ppb"].mean()
+    placed = nuclei[nuclei["arm"].map(lambda arm: _lies_well(accounts[arm])).astype(bool)]
+    pallidum = placed[placed["roi"].isin(PALLIDUM)].groupby("arm", sort=False)["mean_ppb"].mean()
     remedy = "leave out --invert-phase" if plan.phase.invert else "give --invert-phase to turn it"
     doubtful = {
         str(arm): f"arm {arm}: the phase seems to have the opposite sign, since the pallidum comes out at {value:.0f} "
@@ -34,3 +39,8 @@ def doubtful_signs(nuclei: pd.DataFrame, plan: Plan) -> dict[str, str]:
     if doubtful and SIGN not in plan.phase.accept:
         raise InputError(f"{next(iter(doubtful.values()))}; {remedy}, or --accept-phase {SIGN} to go on all the same")
     return doubtful
+
+
+def _lies_well(account: Mapping[str, Any]) -> bool:
+    score = account.get("placement", {}).get("local_correlation", {}).get("after")
+    return score is not None and score >= LOW_CORRELATION

@@ -128,7 +128,7 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     nuclei = pd.concat(
         [_measure(a, f, atlas, family, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True
     )
-    for name, sentence in doubtful_signs(nuclei, plan).items():
+    for name, sentence in doubtful_signs(nuclei, {found.name: found.account for found in own}, plan).items():
         journal.tell(f"warning: {sentence}; accepted")
         warned[name] = [*warned[name], sentence]
     about = {
