@@ -18,6 +18,7 @@ FILES: Mapping[str, str] = {
     "bench_problem_large": "bench_problem.py: a public head, large, by earlier chains",
     "bench_problem_small": "bench_problem.py: a public head, small",
     "bids_validity": "bids_validity.py: derivatives of many forms by the validator of BIDS",
+    "cit168": "cit168.py: the CIT168 atlas on a real head and a virtual one",
     "cohort": "cohort.py: six virtual participants, killed and resumed",
     "cohort_of_200": "cohort_of_200.py: two hundred, three of them spoilt",
     "cs_against_peers": "cs_against_peers.py: compressed sensing beside BART and SigPy",
