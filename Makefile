@@ -1,10 +1,10 @@
-# make install | demo | test | test-browser | check | docs: each sets up what it needs, and is quick the second time.
+# make install | demo | test | test-browser | soak | check | docs: each sets up what it needs, and is quick the second time.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser check format docs benchmark wheel-check lock clean
+.PHONY: install demo test test-browser soak check format docs benchmark wheel-check lock clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,11 @@ test: $(INSTALLED)
 
 test-browser: $(INSTALLED)
 	PYTHON=$(BIN)/python sh scripts/browser_tests.sh
+
+# Hours: the long versions of the tests. SOAK_LOG=FILE keeps what they print elsewhere.
+SOAK_LOG ?= docs/soak.log
+soak: $(INSTALLED)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m soak -n 2 -rA --durations=0 > $(SOAK_LOG) 2>&1; status=$$?; tail -n 20 $(SOAK_LOG); exit $$status
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks examples scripts hatch_build.py
