@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser soak check format docs benchmark wheel-check lock clean
+.PHONY: install demo test test-browser soak check format docs benchmark wheel-check walk-check lock clean
 
 install: $(INSTALLED)
 
@@ -52,6 +52,10 @@ benchmark: $(INSTALLED)
 wheel-check: $(INSTALLED)
 	$(BIN)/python scripts/wheel_check.py $(WHEEL_CHECK)
 
+# The three walks of the documentation at full size from the built wheel in an empty environment: an hour or two.
+walk-check: $(INSTALLED)
+	$(BIN)/python scripts/walk_check.py $(or $(WALK_CHECK),walk_check)
+
 # Needs uv. One file for all platforms and versions of Python; without the address of any index.
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -59,4 +63,4 @@ lock:
 	sed -i '1i # Versions and hashes of all dependencies on every platform, made by make lock.' requirements.lock
 
 clean:
-	rm -rf $(VENV) demo_out site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo_out site walk_check .mypy_cache .ruff_cache .pytest_cache .hypothesis
