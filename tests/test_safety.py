@@ -48,7 +48,11 @@ REFUSED_CALLS = {
     "torch.jit.load", "torch.hub.load", "subprocess.getoutput", "subprocess.getstatusoutput", "tarfile.open",
     "shutil.unpack_archive", "runpy.run_path",
 }  # fmt: skip
-EVALUATED = {"eval", "query"}
+NETWORK = {
+    "urllib", "urllib3", "requests", "http", "httpx", "aiohttp", "ftplib", "smtplib", "telnetlib", "pooch", "templateflow",
+    "nilearn.datasets", "torch.hub", "huggingface_hub",
+}  # fmt: skip
+"""Modules that reach other machines; Dask's are those that the user names."""
 RUN = {"subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_output", "subprocess.check_call"}
 
 
@@ -100,6 +104,17 @@ def _scan_text(text: str, path: Path) -> None:
             return path.relative_to(other)
 
     test_no_module_unpickles_evaluates_or_uses_a_shell(Text())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_network_is_for_the_atlas_alone(path: Path) -> None:
+    place = path.relative_to(PACKAGE).as_posix()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            reaches = name.partition(".")[0] in NETWORK or name in NETWORK
+            assert not reaches or place == "io/cit168.py", f"{place} imports {name}"
 
 
 class Trap:

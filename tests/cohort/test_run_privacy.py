@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -40,6 +41,10 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return root, sorted({*words, person, "1917-02-06"})
 
 
+def _refuse(*_: object) -> None:
+    raise AssertionError("the network was used")
+
+
 @pytest.fixture(scope="module")
 def ran(planted, quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The derivatives, in another tree, whose files between the stages lie in a third one."""
@@ -48,6 +53,7 @@ def ran(planted, quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("between") / PLACE / "work"
     with pytest.MonkeyPatch.context() as patch:
         put_in_place(patch.setattr)
+        patch.setattr(socket.socket, "connect", _refuse)  # nothing is asked of any other machine
         patch.setattr(places, "_SHARED", 99)  # as where data and derivatives lie in unlike trees
         words = ["run", str(root), str(out)]
         more = ["--config", str(quick), "--threads", "1", "--workers", "1", "--work", str(work), "--reference", "A"]
