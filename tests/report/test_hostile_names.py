@@ -72,7 +72,7 @@ def test_figures_and_latex() -> None:
         "Pu": "%&_#^~{}\\input{x}</script><script>alert(1)</script>",
     }
     values, agreement, age = (table.replace(swap) for table in (make_values(), make_agreement(), make_age()))
-    agreement = agreement.assign(margin_ppb=3.0)
+    agreement, values = agreement.assign(margin_ppb=3.0), values.assign(age=[40.0 + n % 7 for n in range(len(values))])
     pictures = agreement_pictures(values, agreement, age, reference="PI2", repeat="PI2rep")
     for file, content in pictures.items():
         if file.endswith(".svg"):
