@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .PHONY: install demo test test-browser soak check format docs benchmark wheel-check walk-check lock clean
+.PHONY: install demo test test-browser soak check format docs benchmark wheel-check lock sbom audit clean
 
 install: $(INSTALLED)
 
@@ -61,6 +62,20 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --upgrade --quiet --output-file requirements.lock
 	sed -i '1i # Versions and hashes of all dependencies on every platform, made by make lock.' requirements.lock
+
+# A bill of materials, CycloneDX 1.6, of what the lock holds. Not kept: it is made of the lock alone, in a minute.
+sbom: $(VENV)/.audit
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --spec-version 1.6 --output-format JSON --output-file dist/dlqsm.cdx.json
+
+# Known vulnerabilities of the locked versions. Without a network it says that nobody could be asked, and ends well.
+audit: $(VENV)/.audit
+	$(BIN)/python scripts/audit.py
+
+$(VENV)/.audit: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[audit]"
+	touch $(VENV)/.audit
 
 clean:
 	rm -rf $(VENV) demo_out site walk_check .mypy_cache .ruff_cache .pytest_cache .hypothesis

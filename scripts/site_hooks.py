@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 HIDDEN = {"index.md": ["navigation"], "faq.md": ["navigation"], "comparison.md": ["navigation", "toc"]}
 """Pages without others beside them, and what they do without."""
-TOP_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+TOP_PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 _CODE_OR_LINK = re.compile(r"(?P<code>^```.*?^```|`[^`\n]*`)|\]\((?P<link>[^)\s]+)\)", flags=re.S | re.M)
 
 

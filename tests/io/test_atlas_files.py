@@ -1,5 +1,8 @@
 """Atlas folders whole and broken, CIT168 from the shared data, and CIT168 without a network."""
 
+import dataclasses
+import inspect
+import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +10,8 @@ from types import SimpleNamespace
 import nibabel as nib
 import numpy as np
 import pytest
+from nilearn.datasets import fetch_atlas_pauli_2017
+from templateflow.conf.cache import CacheConfig
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, label_table
@@ -146,6 +151,21 @@ class TestDownload:
         _write(downloaded, "desc-brain_T1w", np.zeros(SHAPE, np.uint8))
         with pytest.raises(InputError, match="not the file that was downloaded first"):
             cit168.fetch_cit168(downloaded)
+
+    def test_another_order_of_the_labels_is_refused(self, downloaded: Path) -> None:
+        """Which volume is which nucleus stands in a third file, which decides on every value."""
+        (downloaded / "labels.txt").write_text("0 Pu\n1 Ca\n")
+        atlas = cit168.fetch_cit168(downloaded)
+        assert sum("labels.txt" in name for name in atlas.source) == 1
+        (downloaded / "labels.txt").write_text("0 Ca\n1 Pu\n")
+        with pytest.raises(InputError, match=r"labels\.txt: is not the file that was downloaded first"):
+            cit168.fetch_cit168(downloaded)
+
+    def test_all_addresses_are_https(self) -> None:
+        addresses = re.findall(r"\w+://[^\s\"']+", inspect.getsource(fetch_atlas_pauli_2017))
+        addresses += [str(field.default) for field in dataclasses.fields(CacheConfig) if field.name == "s3_root"]
+        assert len(addresses) >= 3
+        assert all(address.startswith("https://") for address in addresses)
 
     def test_an_empty_template_is_refused(self, downloaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         empty = downloaded / "empty.nii.gz"

@@ -219,7 +219,7 @@ class TestDatasets:
         ("text", "said"),
         [
             ("id\tage\nsub-01\t3\n", "has no column participant_id"),
-            ("participant_id\tage\nsub-01\told\n", "the age of sub-01 is 'old'"),
+            ("participant_id\tage\nsub-01\told\n", "the age of sub-01 is no number"),
             ("participant_id\tage\nsub-01\t3\n01\t4\n", "lists sub-01 more than once"),
             ("", "cannot be read"),
         ],

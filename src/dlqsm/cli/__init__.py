@@ -36,6 +36,7 @@ COMMANDS = {
     "completion": "a script that completes commands and options in bash, zsh or fish",
 }
 """Command to what it does."""
+NOTICE = "Research software: not a medical device, not for diagnosis."
 
 
 # Both must stand before NumPy and PyTorch are loaded. Threads that wait by spinning slow a shared machine tenfold;
@@ -66,7 +67,7 @@ def module_of(command: str) -> str:
 
 def _run(name: str, words: list[str]) -> int:
     command = importlib.import_module(module_of(name))
-    parser = Parser(prog=f"dlqsm {name}", description=command.__doc__)
+    parser = Parser(prog=f"dlqsm {name}", description=command.__doc__, epilog=NOTICE)
     try:
         command.add_arguments(parser, words)
         add_common_arguments(parser)
@@ -102,7 +103,7 @@ def _overview() -> str:
             "usage: dlqsm COMMAND ...",
             "",
             "Accelerated multi-echo GRE k-space to susceptibility values of the deep brain nuclei.",
-            "Research software, not a medical device.",
+            NOTICE,
             "",
             *lines,
             "",

@@ -31,6 +31,7 @@ from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
+from dlqsm.io.places import told_place
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps
 from dlqsm.pipeline.uncertainty import ChiNoise
@@ -149,7 +150,16 @@ def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig
     """Write the maps of section 5 of the design, sidecars, and qsm.json."""
     grid = source.scan.grid
     write_maps(folder, volumes_of(maps), grid, sidecars_of(maps, source.scan, config))
-    write_summary(folder, account_of(maps, source))
+    write_summary(folder, account_of(maps, replace(source, sources=_told_sources(source.sources, folder))))
+
+
+def _told_sources(sources: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Files and folders that the maps are made of as seen from the maps, so that `dlqsm report` finds them."""
+    told = dict(sources)
+    for key in ("magnitude", "phase", "real", "imag"):
+        if key in told:
+            told[key] = [told_place(Path(file), folder) for file in told[key]]
+    return {**told, "recon": told_place(Path(told["recon"]), folder)} if "recon" in told else told
 
 
 def _save_noise(

@@ -129,7 +129,8 @@ def _scan_file(folder: Path, arm: ArmFolders, summary: dict[str, Any]) -> dict[s
 def _recon_folder(folder: Path, arm: ArmFolders, summary: dict[str, Any]) -> Path | None:
     if arm.files:
         return None
-    recon = folder / arm.recon if arm.recon else Path(str(_mapping(summary.get("sources")).get("recon", "")))
+    told = str(_mapping(summary.get("sources")).get("recon", ""))
+    recon = folder / arm.recon if arm.recon else folder / arm.qsm / told
     return recon if (recon / "scan.json").is_file() else None
 
 
@@ -140,7 +141,8 @@ def _pictures(folder: Path, arm: ArmFolders, summary: dict[str, Any], grid: Grid
         magnitude, phase = (None if p is None else read_volume(p)[0] for p in paths)
         return magnitude, phase
     recon = _recon_folder(folder, arm, summary)
-    return _input_images(_mapping(summary.get("sources")), grid) if recon is None else _recon_images(recon)
+    sources = _mapping(summary.get("sources"))
+    return _input_images(folder / arm.qsm, sources, grid) if recon is None else _recon_images(recon)
 
 
 def _recon_images(recon: Path) -> Pictures:
@@ -150,11 +152,11 @@ def _recon_images(recon: Path) -> Pictures:
     return magnitude.square().sum(-1).sqrt(), phase[..., phase.shape[-1] // 2]
 
 
-def _input_images(sources: dict[str, Any], grid: Grid) -> Pictures:
-    """The same of the images that the maps were made from, where they still are."""
+def _input_images(folder: Path, sources: dict[str, Any], grid: Grid) -> Pictures:
+    """The same of the images that the maps in a folder were made from, where they still are."""
     is_complex = "real" in sources
     keys = ("real", "imag") if is_complex else ("magnitude", "phase")
-    one, other = ([Path(str(f)) for f in sources.get(key, [])] for key in keys)
+    one, other = ([folder / str(f) for f in sources.get(key, [])] for key in keys)
     if not (one and other) or not all(f.is_file() for f in one + other):
         return None, None
     told: dict[str, Any] = {"echo_times_s": sources.get("echo_times_s"), "field_strength_t": None, "b0_direction": None}

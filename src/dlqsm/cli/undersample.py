@@ -3,6 +3,9 @@
 Of a BIDS dataset every fully sampled scan is undersampled, by each acceleration and each seed, into a new dataset that
 holds the scans themselves too: `dlqsm run` on it compares them, as FULL with FULL_recAF3, FULL_recAF4 and so on. One
 noise and one pose serve all of them, so that such a study tells what undersampling does and nothing else.
+
+What raw data tell of subject, study and measurement, and what headers of T1-weighted images and participants.tsv tell
+beside age and sex, is left behind unless --keep-identity is given.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -24,14 +28,24 @@ from dlqsm.core.raw import SelectedRaw, undersample
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
+from dlqsm.io.nifti import has_texts, read_volume, write_volume
 from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
 from dlqsm.io.raw import read_raw, write_raw
+from dlqsm.io.raw_identity import Identity, read_identity, tells_identity
+from dlqsm.io.tables import read_table
+
+PASSED_ON: Final = ("participant_id", "age", "sex")
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
     parser.add_argument("raw", type=path, metavar="FULL", help="fully sampled ISMRMRD file, or a BIDS dataset of such")
     parser.add_argument("out", type=path, metavar="OUT", help="file, or folder of the new dataset")
+    parser.add_argument(
+        "--keep-identity",
+        action="store_true",
+        help="pass on what the data tell of subject, study, day and place (default: leave it behind)",
+    )
     add_sampling_arguments(parser, words, several=True)
 
 
@@ -46,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     require_free(arguments.out, overwrite=arguments.overwrite)
     kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
-    write_raw(arguments.out, kept)
+    write_raw(arguments.out, kept, identity=_identity(arguments.raw, arguments))
     talk.say(f"{_in_words(kept)}: {arguments.out}")
     return 0
 
@@ -63,6 +77,10 @@ def _kept(raw_path: Path, arguments: argparse.Namespace, acceleration: float, se
             f"(its net acceleration is {raw.header.acceleration:.2f}); expected fully sampled data"
         )
     return undersample(raw, sampling.mask, sampling.calibration)
+
+
+def _identity(raw_path: Path, arguments: argparse.Namespace) -> Identity | None:
+    return read_identity(raw_path) if arguments.keep_identity else None
 
 
 def _in_words(kept: SelectedRaw) -> str:
@@ -88,7 +106,7 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
         for label, arm in full:
             _scan(label, arm, dataset, out, arguments, talk)
-        _describe(dataset, out)
+        _describe(dataset, out, keep_identity=arguments.keep_identity)
     print(arguments.out)
     return 0
 
@@ -98,13 +116,17 @@ def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: ar
     source = _raw_of(arm)
     folder = out / source.parent.relative_to(dataset.root)
     folder.mkdir(parents=True, exist_ok=True)
-    _link_or_copy(source, folder / source.name)
+    if arguments.keep_identity or not tells_identity(source):
+        _link_or_copy(source, folder / source.name)
+    else:
+        with whole_file(folder / source.name) as partial:
+            write_raw(partial, read_raw(source))
     entities = {"sub": label.removeprefix("sub-"), **dict(arm.entities)}
     for acceleration, seed, name in _variants(arguments):
         kept = _kept(source, arguments, acceleration, seed)
         target = folder / join_name({**entities, "rec": entities.get("rec", "") + name}, "MEGRE", ".h5")
         with whole_file(target) as partial:
-            write_raw(partial, kept)
+            write_raw(partial, kept, identity=_identity(source, arguments))
         talk.say(f"{_in_words(kept)}: {target}")
 
 
@@ -116,22 +138,40 @@ def _variants(arguments: argparse.Namespace) -> Iterator[tuple[float, int, str]]
             yield acceleration, seed, f"AF{acceleration:g}".replace(".", "p") + which
 
 
-def _describe(dataset: Dataset, out: Path) -> None:
+def _describe(dataset: Dataset, out: Path, *, keep_identity: bool) -> None:
     """What the new dataset takes over: description, participants, T1w images, and the truth of virtual scans."""
-    for name in (PARTICIPANTS, Path(PARTICIPANTS).with_suffix(".json").name):
-        if (dataset.root / name).is_file():
-            shutil.copyfile(dataset.root / name, out / name)
+    if (dataset.root / PARTICIPANTS).is_file():
+        _copy_participants(dataset.root, out, keep_identity=keep_identity)
     for person in dataset.participants:
         if person.t1w is not None:
             target = out / person.t1w.relative_to(dataset.root)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(person.t1w, target)
+            if keep_identity or not has_texts(person.t1w):
+                _link_or_copy(person.t1w, target)
+            else:
+                write_volume(target, *read_volume(person.t1w))
     if (dataset.root / TRUTH).is_dir():
         shutil.copytree(dataset.root / TRUTH, out / TRUTH, copy_function=_link_or_copy, dirs_exist_ok=True)
     about = (
         read_json(dataset.root / DESCRIPTION) if (dataset.root / DESCRIPTION).is_file() else {"BIDSVersion": "1.10.0"}
     )
     write_json(out / DESCRIPTION, {**about, "Name": f"{dataset.name}, undersampled"})
+
+
+def _copy_participants(root: Path, out: Path, *, keep_identity: bool) -> None:
+    """The table of participants; of its columns those that `dlqsm run` reads, unless all are wanted."""
+    columns = Path(PARTICIPANTS).with_suffix(".json").name
+    if keep_identity:
+        for name in (PARTICIPANTS, columns):
+            if (root / name).is_file():
+                shutil.copyfile(root / name, out / name)
+        return
+    table = read_table(root / PARTICIPANTS, ("participant_id",), as_text=True)
+    table = table[[name for name in PASSED_ON if name in table.columns]]
+    with whole_file(out / PARTICIPANTS) as partial:
+        table.to_csv(partial, sep="\t", index=False, na_rep="n/a")
+    if (root / columns).is_file():
+        write_json(out / columns, {k: v for k, v in read_json(root / columns).items() if k in table.columns})
 
 
 def _has_every_line(arm: ArmSource) -> bool:

@@ -71,7 +71,7 @@ def local_workers(n_workers: int, threads: int) -> Iterator[Scheduler]:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address=":0",
+            dashboard_address="127.0.0.1:0",  # an address without a host would mean all of them
             env=environment,
             silence_logs=logging.CRITICAL,
         )
@@ -187,7 +187,7 @@ def _job_keywords(queue: str, config: ClusterConfig, processes: int, logs: Path)
         "job_script_prologue": [*config.prologue, *exports],
         "log_directory": str(logs),
         "job_name": "dlqsm",
-        "scheduler_options": {"dashboard_address": ":0"},
+        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
         **workers,
         **whose,
     }

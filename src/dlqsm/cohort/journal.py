@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from dlqsm.io.places import without_places
 
 Listener = Callable[[str], None]
 
@@ -24,17 +26,20 @@ class Journal:
         Participant, put before each line that is told.
     listen
         Called with each line that is told.
+    names
+        Folder to what the file calls it; of other folders it tells nothing. Who listens hears whole paths.
     """
 
-    def __init__(self, path: Path, label: str, listen: Listener) -> None:
-        self._path, self._label, self._listen = path, label, listen
+    def __init__(self, path: Path, label: str, listen: Listener, names: Mapping[Path, str] | None = None) -> None:
+        self._path, self._label, self._listen, self._names = path, label, listen, names or {}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def log(self, text: str) -> None:
         """Write to the log file only."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        lines = without_places(text, self._names).splitlines()
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{stamp}  {line}\n" for line in text.splitlines()))
+            file.write("".join(f"{stamp}  {line}\n" for line in lines))
 
     def tell(self, text: str) -> None:
         """Write to the log file, and tell the listener."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import dlqsm
 from dlqsm.cohort.journal import Journal, Listener
 from dlqsm.cohort.plan import Arm, Plan, arm_names
 from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 from dlqsm.io.outputs import write_json
+from dlqsm.io.places import without_places
 
 STAGES: Final = ("recon", "qsm", "nuclei", "page")
 RECORDS: Final = Path("logs") / "records"
@@ -134,7 +137,13 @@ def tasks_of(person: ParticipantSource, plan: Plan) -> list[Task]:
 
 def journal_of(person: ParticipantSource, plan: Plan, listen: Listener) -> Journal:
     """The participant's log."""
-    return Journal(plan.out / "logs" / f"{person.label}.log", person.label, listen)
+    return Journal(plan.out / "logs" / f"{person.label}.log", person.label, listen, names_of_places(plan))
+
+
+def names_of_places(plan: Plan) -> dict[Path, str]:
+    """Folders of a run, and of the programs, to what is told of them in what is kept."""
+    programs = {Path(dlqsm.__file__).parent: "dlqsm", Path(sys.prefix): "PYTHON", Path(sys.base_prefix): "PYTHON"}
+    return {**programs, Path.home(): "~", plan.bids: "BIDS", plan.out: "OUT", plan.work: "WORK"}
 
 
 def announce(person: ParticipantSource, plan: Plan, listen: Listener) -> None:
@@ -164,7 +173,8 @@ def conclude(person: ParticipantSource, plan: Plan, results: Mapping[Key, Result
             outcome.seconds[task.stage] = outcome.seconds.get(task.stage, 0.0) + result.seconds
         if result.failure is not None:
             outcome.failures.append(result.failure if task.name == ALL else f"{task.name}: {result.failure}")
-    write_json(plan.out / RECORDS / person.label / "outcome.json", {"failures": outcome.failures})
+    kept = [without_places(sentence, names_of_places(plan)) for sentence in outcome.failures]
+    write_json(plan.out / RECORDS / person.label / "outcome.json", {"failures": kept})
     if not outcome.failures and not outcome.n_left and not plan.keep_work:
         shutil.rmtree(plan.work / person.label, ignore_errors=True)
     return outcome

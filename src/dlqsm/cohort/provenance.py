@@ -170,7 +170,14 @@ def _digests(sources: Path, out: Path, bids: Path) -> dict[str, str]:
         known: Iterable[tuple[str, Any]] = read_json(sources).items()
     except InputError:
         return {}
-    return {uri(Path(p), out, bids): str(e["sha256"]) for p, e in known if isinstance(e, dict) and "sha256" in e}
+    return {_address(p, out, bids): str(e["sha256"]) for p, e in known if isinstance(e, dict) and "sha256" in e}
+
+
+def _address(name: str, out: Path, bids: Path) -> str:
+    """The URI of a file by the name that `Fingerprints` keeps it under; earlier versions kept its path."""
+    if Path(name).is_absolute():
+        return uri(Path(name), out, bids)
+    return name if name.startswith("bids:") else name.rpartition("#")[0]
 
 
 def _stamp(time: datetime) -> str:

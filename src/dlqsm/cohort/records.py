@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import dlqsm
 from dlqsm.core.checks import InputError
+from dlqsm.io.derivatives import uri
 from dlqsm.io.outputs import read_json, write_json
 
 _ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py", "cohort/chain_input.py")
@@ -45,6 +46,8 @@ What schedules the stages is not among them: it moves results about, and makes n
 PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "antspyx"), "page": ()}
 """Other packages whose version is part of a stage's key."""
 _BLOCK: Final = 2**22
+_WORK: Final = "work:"
+"""Stands for the folder of files between the stages, where that lies outside the derivatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,19 @@ class Fingerprints:
     """Content hashes of input files, kept in a file so that large ones are read once.
 
     A file is hashed again where its size or its time of modification has changed.
+
+    Parameters
+    ----------
+    store
+        Where they are kept.
+    roots
+        Derivatives and dataset: files in them are kept by their BIDS URIs, others by name and a hash of their place, so
+        that no folder of the machine is told. Without them whole paths are kept.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
-        self._known = _read_or_empty(store)
+    def __init__(self, store: Path, roots: tuple[Path, Path] | None = None) -> None:
+        self._store, self._roots = store, roots
+        self._known = self._stored()
 
     def of(self, path: Path) -> str:
         """Hash of a file's content; raises `InputError` where it cannot be read."""
@@ -140,10 +151,10 @@ class Fingerprints:
         try:
             status = path.stat()
             stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-            entry = self._known.get(str(path))
+            entry = self._known.get(self._name(path))
             if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
                 entry = {**stamp, "sha256": file_hash(path)}
-                self._known[str(path)] = entry
+                self._known[self._name(path)] = entry
                 self._keep(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -151,8 +162,19 @@ class Fingerprints:
 
     def _keep(self, path: Path) -> None:
         """Write what is known of a file, beside what other processes have written since."""
-        self._known = {**self._known, **_read_or_empty(self._store), str(path): self._known[str(path)]}
+        name = self._name(path)
+        self._known = {**self._known, **self._stored(), name: self._known[name]}
         write_json(self._store, self._known)
+
+    def _stored(self) -> dict[str, Any]:
+        """What the file holds; that of an earlier version has whole paths."""
+        return {self._name(Path(k)) if Path(k).is_absolute() else k: v for k, v in _read_or_empty(self._store).items()}
+
+    def _name(self, path: Path) -> str:
+        if self._roots is None:
+            return str(path)
+        address = uri(path, *self._roots)
+        return address if ":" in address else f"{address}#{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
 
 
 def read_record(path: Path) -> Record | None:
@@ -164,22 +186,39 @@ def read_record(path: Path) -> Record | None:
         return None
 
 
-def write_record(path: Path, key: str, root: Path, outputs: Sequence[Path], seconds: float, **about: Any) -> None:
-    """Write the record of a finished stage: the last thing that a stage does."""
-    sizes = {_relative(output, root): output.stat().st_size for output in outputs}
+def write_record(
+    path: Path, key: str, root: Path, outputs: Sequence[Path], seconds: float, *, work: Path | None = None, **about: Any
+) -> None:
+    """Write the record of a finished stage, the last thing that it does; ``work`` as for `is_current`."""
+    sizes = {_relative(output, root, work): output.stat().st_size for output in outputs}
     content = {"key": key, "outputs": sizes, "seconds": seconds, "about": about}
     write_json(path, content)
 
 
-def is_current(record: Record | None, key: str, root: Path) -> bool:
-    """Whether a stage need not run: its record has the key, and its outputs are there in their sizes."""
+def is_current(record: Record | None, key: str, root: Path, work: Path | None = None) -> bool:
+    """Whether a stage need not run: its record has the key, and its outputs are there in their sizes.
+
+    Parameters
+    ----------
+    record, key
+        What is kept of the stage, and what it would be made of now.
+    root, work
+        Folders that outputs are relative to: derivatives, and files between the stages.
+    """
     if record is None or record.key != key:
         return False
-    return all((root / p).is_file() and (root / p).stat().st_size == n for p, n in record.outputs.items())
+    places = [(_place(name, root, work), size) for name, size in record.outputs.items()]
+    return all(place.is_file() and place.stat().st_size == size for place, size in places)
 
 
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+def _relative(path: Path, root: Path, work: Path | None) -> str:
+    if path.is_relative_to(root):
+        return str(path.relative_to(root))
+    return f"{_WORK}{path.relative_to(work)}" if work is not None and path.is_relative_to(work) else str(path)
+
+
+def _place(name: str, root: Path, work: Path | None) -> Path:
+    return root / name if work is None or not name.startswith(_WORK) else work / name.removeprefix(_WORK)
 
 
 def _read_or_empty(path: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def record_path(plan: Plan, label: str, name: str, stage: str) -> Path:
 
 def fingerprints_of(plan: Plan, label: str) -> Fingerprints:
     """Known hashes of the participant's input files."""
-    return Fingerprints(plan.out / RECORDS / label / "sources.json")
+    return Fingerprints(plan.out / RECORDS / label / "sources.json", (plan.out, plan.bids))
 
 
 def once(
@@ -151,7 +151,15 @@ def once(
         about |= about_process(stage, seconds)
         memory = round(peak_memory_mb())
         write_record(
-            path, key, plan.out, outputs, seconds, threads=torch.get_num_threads(), peak_memory_mb=memory, **about
+            path,
+            key,
+            plan.out,
+            outputs,
+            seconds,
+            threads=torch.get_num_threads(),
+            peak_memory_mb=memory,
+            work=plan.work,
+            **about,
         )
         journal.stage(name, what or stage, seconds)
     return "run", seconds
@@ -159,7 +167,7 @@ def once(
 
 def is_done(record: Record | None, key: str, plan: Plan) -> bool:
     """Whether a stage need not run: its record is current, and with ``--overwrite`` it is of this run."""
-    if record is None or not is_current(record, key, plan.out):
+    if record is None or not is_current(record, key, plan.out, plan.work):
         return False
     return not plan.overwrite or _is_of_this_run(record, plan)
 

@@ -13,6 +13,7 @@ from dlqsm.cohort.arm_stages import chosen_strength, qsm_key, recon_key, reconst
 from dlqsm.cohort.attempts import MARKER, attempt
 from dlqsm.cohort.inputs import inputs_of_arm
 from dlqsm.cohort.journal import Journal
+from dlqsm.cohort.participant import names_of_places
 from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.records import Fingerprints
 from dlqsm.cohort.schedule import Each, each_in_turn
@@ -126,7 +127,7 @@ def strength_of(arm: Arm, plan: Plan) -> float | str:
 
     The participant's own run finds the reconstruction.
     """
-    journal = Journal(plan.out / "logs" / f"{arm.label}.log", arm.label, lambda line: None)
+    journal = Journal(plan.out / "logs" / f"{arm.label}.log", arm.label, lambda line: None, names_of_places(plan))
     prints = fingerprints_of(plan, arm.label)
     with alone(plan):
         try:

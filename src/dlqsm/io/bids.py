@@ -142,8 +142,9 @@ def read_people(root: Path) -> pd.DataFrame:
     age = pd.to_numeric(table["age"].str.removesuffix("+"), errors="coerce").astype(float)
     wrong = table[age.isna() & table["age"].notna()]
     if len(wrong):
-        row = wrong.iloc[0]
-        raise InputError(f"{path}: the age of {row['participant_id']} is '{row['age']}'; expected years, or n/a")
+        whose = wrong["participant_id"].iloc[0]
+        # Not repeated: what stands there may be a date of birth.
+        raise InputError(f"{path}: the age of {whose} is no number; expected years, or n/a")
     return table.assign(age=age)[columns]
 
 

@@ -40,7 +40,12 @@ KEPT: Final = (
 )  # fmt: skip
 """Entries of dcm2niix's sidecar that are passed on; the others may name a person, an examination or a machine."""
 FREE_TEXT: Final = ("SeriesDescription", "ProtocolName")
-"""Entries that people type: passed on where they hold nothing that the headers name."""
+"""Entries that people type: passed on, as all texts are, where they hold nothing that the headers name."""
+_VOCABULARY: Final = (
+    "Modality", "Manufacturer", "PatientPosition", "MRAcquisitionType", "ScanningSequence", "SequenceVariant",
+    "ScanOptions", "ImageType", "ConversionSoftware", "ConversionSoftwareVersion", "SoftwareVersions",
+)  # fmt: skip
+"""Texts that standard or maker choose: what follows relies on them, and they name nobody."""
 _ABOUT_PEOPLE: Final = {
     "age": {"Description": "age at the scan; 89+ above 89", "Units": "year"},
     "sex": {"Description": "sex as in the scanner's record", "Levels": {"F": "female", "M": "male", "O": "other"}},
@@ -65,8 +70,12 @@ def images_of_scan(root: Path, entities: Mapping[str, str | None]) -> list[Path]
 
 def safe_sidecar(sidecar: Mapping[str, Any], person: Person) -> dict[str, Any]:
     """What may be passed on of a sidecar of dcm2niix."""
-    kept = {key: sidecar[key] for key in KEPT if key in sidecar}
-    return kept | {k: sidecar[k] for k in FREE_TEXT if k in sidecar and not person.is_named_in(str(sidecar[k]))}
+    kept = {key: sidecar[key] for key in (*KEPT, *FREE_TEXT) if key in sidecar}
+    return {k: v for k, v in kept.items() if k in _VOCABULARY or not _is_named(v, person)}
+
+
+def _is_named(value: Any, person: Person) -> bool:
+    return not isinstance(value, int | float) and person.is_named_in(str(value))
 
 
 def write_image(path: Path, values: torch.Tensor, grid: Grid, sidecar: Mapping[str, Any]) -> None:

@@ -32,6 +32,8 @@ from dlqsm.io.outputs import read_json, write_json
 
 HASHES: Final = "dlqsm-sha256.json"
 """Beside the downloaded labels. No published hashes are known, so those of the first download are recorded."""
+_LABELS: Final = "labels.txt"
+"""Beside the labels: which volume is which nucleus."""
 
 
 def fetch_cit168(folder: Path | None = None) -> Atlas:
@@ -52,7 +54,8 @@ def fetch_cit168(folder: Path | None = None) -> Atlas:
     """
     labels, names = _labels(folder)
     template = _template()
-    hashes = _check_hashes(labels.parent / HASHES, [labels, template])
+    order = labels.with_name(_LABELS)
+    hashes = _check_hashes(labels.parent / HASHES, [labels, template, *([order] if order.is_file() else [])])
     volume, grid = read_volume(template)
     image = read_image(labels)
     if image.values.ndim != 4 or image.values.shape[3] != len(names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from dlqsm.io.bids_names import join_name, label_of, participant_of
 from dlqsm.io.bids_sources import Entities
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import whole_file, write_json, write_text
+from dlqsm.io.places import told_place
 from dlqsm.io.version import full_version
 
 BIDS_VERSION: Final = "1.11.0"
@@ -220,7 +220,7 @@ def describe(out: Path, bids: Path, name: str, atlas: str, citation: str | None 
     write_json(out / f"atlas-{label}_description.json", about_atlas)
     if citation is not None:
         write_text(out / "logs" / "CITATION.md", citation)
-    link = Path(os.path.relpath(bids.resolve(), out.resolve())).as_posix()
+    link = told_place(bids, out)
     content = {
         "Name": f"{NAME_START}{name}",
         "BIDSVersion": BIDS_VERSION,

@@ -40,6 +40,11 @@ _WHERE_KNOWN: Final = (
     "ClinicalTrialSubjectReadingID", "StudyDescription", "IssuerOfAccessionNumberSequence", "BodyPartExamined",
     "ProtocolName", "MagneticFieldStrength", "ImagingFrequency", "FlipAngle", "AcquisitionDate", "AcquisitionTime",
 )  # fmt: skip
+_OF_ITEMS: Final = (
+    "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
+    "CodeMeaning", "LocalNamespaceEntityID", "UniversalEntityID", "UniversalEntityIDType",
+)  # fmt: skip
+"""What is copied of the items of a sequence; what else a scanner put there, private tags among it, is not."""
 _SCANNER: Final = (
     "Manufacturer", "InstitutionName", "StationName", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"
 )  # fmt: skip
@@ -136,7 +141,7 @@ def _common(stack: Stack, number: int, description: str, derivation: str) -> Dat
     for name in _WHERE_KNOWN:
         value = _found(head, name)
         if value not in (None, ""):
-            setattr(image, name, value)
+            setattr(image, name, [_plain(item) for item in value] if name.endswith("Sequence") else value)
     image.SOPClassUID, image.Modality = MRImageStorage, "MR"
     image.ImageType = ["DERIVED", "PRIMARY", "OTHER", "QSM"]
     image.ScanningSequence, image.SequenceVariant, image.EchoTime = *_sequence_of(head), None
@@ -154,6 +159,14 @@ def _common(stack: Stack, number: int, description: str, derivation: str) -> Dat
     if _found(head, "LossyImageCompression"):
         image.LossyImageCompression = head.LossyImageCompression
     return image
+
+
+def _plain(item: Dataset) -> Dataset:
+    kept = Dataset()
+    for name in _OF_ITEMS:
+        if name in item:
+            setattr(kept, name, item[name].value)
+    return kept
 
 
 def _add_scale(image: Dataset, step_ppb: float) -> None:

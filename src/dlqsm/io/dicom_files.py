@@ -10,18 +10,23 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Final
+from typing import IO, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from dlqsm.core.checks import InputError
-from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of
+from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of, without_names
 
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"
 _DEEPEST_ZIP: Final = 3
+_MOST_GROWTH: Final = 200
+_ALWAYS_ALLOWED: Final = 2**30
+"""Packed images grow a few times when unpacked, empty ones more: beyond this factor and size [bytes] it is a bomb."""
+_MOST_MEMBERS: Final = 10**6
+_BLOCK: Final = 2**20
 _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError)
 
 
@@ -85,7 +90,8 @@ def read_study(source: Path, scratch: Path) -> Study:
         by_uid.setdefault(str(head.get("SeriesInstanceUID", "")), []).append((file, head))
     series = [series_of([(f.path, f.shown) for f, _ in group], [h for _, h in group]) for group in by_uid.values()]
     person = person_of([head for _, head in heads])
-    return Study(tuple(sorted(series, key=lambda s: s.number)), person, len(found) - len(heads))
+    shown = (without_names(one, person) for one in sorted(series, key=lambda s: s.number))
+    return Study(tuple(shown), person, len(found) - len(heads))
 
 
 def _files(source: Path, scratch: Path) -> Iterator[_File]:
@@ -115,10 +121,12 @@ def _unzipped(file: _File, scratch: Path) -> Iterator[_File]:
             members = [m for m in archive.infolist() if not m.is_dir()]
             _require_inside(file, [m.filename for m in members])
             _require_room(file, sum(m.file_size for m in members), scratch)
+            if len(members) > _MOST_MEMBERS:
+                raise InputError(f"{file.shown}: holds {len(members)} files; expected those of one examination")
             for member in members:
                 target = _new_name(scratch)
-                with archive.open(member) as packed, target.open("wb") as unpacked:
-                    shutil.copyfileobj(packed, unpacked)
+                with archive.open(member) as packed:
+                    _unpack(file, packed, target, member.file_size)
                 yield _File(target, f"{file.shown}: {member.filename}")
     except _UNREADABLE as error:
         raise InputError(
@@ -129,8 +137,8 @@ def _unzipped(file: _File, scratch: Path) -> Iterator[_File]:
 def _gunzipped(file: _File, scratch: Path) -> _File:
     target = _new_name(scratch)
     try:
-        with gzip.open(file.path) as packed, target.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
+        with gzip.open(file.path) as packed:
+            _unpack(file, packed, target, min(_limit(file), shutil.disk_usage(scratch).free))
     except _UNREADABLE as error:
         raise InputError(
             f"{file.shown}: expected a gzip file, but it cannot be read ({error}); export it again"
@@ -148,8 +156,34 @@ def _require_inside(file: _File, names: list[str]) -> None:
             )
 
 
+def _limit(file: _File) -> int:
+    """Bytes that a packed file may hold."""
+    return max(_ALWAYS_ALLOWED, _MOST_GROWTH * file.path.stat().st_size)
+
+
+def _unpack(file: _File, packed: IO[bytes] | gzip.GzipFile, target: Path, limit: int) -> None:
+    """Unpack a stream, and stop where it holds more than it may: what a file says of its own size is no promise."""
+    n_bytes = 0
+    with target.open("wb") as unpacked:
+        while block := packed.read(_BLOCK):
+            n_bytes += len(block)
+            if n_bytes > limit:
+                raise _bomb(file, f"more than {limit / 1e9:.1f} GB")
+            unpacked.write(block)
+
+
+def _bomb(file: _File, size: str) -> InputError:
+    packed = file.path.stat().st_size / 1e6
+    return InputError(
+        f"{file.shown}: unpacks to {size} from {packed:.1f} MB, as no images do; do not trust this file: give the "
+        "folder of images instead"
+    )
+
+
 def _require_room(file: _File, n_bytes: int, scratch: Path) -> None:
     free = shutil.disk_usage(scratch).free
+    if n_bytes > _limit(file):
+        raise _bomb(file, f"{n_bytes / 1e9:.1f} GB")
     if n_bytes > free:
         raise InputError(
             f"{file.shown}: takes {n_bytes / 1e9:.1f} GB unpacked; {free / 1e9:.1f} GB are free in {scratch.parent}; "
@@ -172,7 +206,9 @@ def _head(file: _File) -> Dataset | None:
     try:
         head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
     except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise InputError(f"{file.shown}: its DICOM header cannot be read ({error}); export it again") from None
+        # A message on a value repeats the value, which may be a name.
+        reason = str(error) if isinstance(error, InvalidDicomError | OSError | EOFError) else type(error).__name__
+        raise InputError(f"{file.shown}: its DICOM header cannot be read ({reason}); export it again") from None
     if "Modality" not in head and "MediaStorageSOPClassUID" not in head.file_meta:
         raise InputError(f"{file.shown}: its DICOM header ends before it tells what the file is; export it again")
     return head if head.get("Modality") == "MR" and "Rows" in head else None

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from pydicom import config
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
+
+# A warning on a value that is not as the standard has it would repeat the value, and that may be a name.
+config.settings.reading_validation_mode = config.IGNORE
 
 COMPONENTS: Final = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 MIXED: Final = "MIXED"
 _GE_CREATOR, _GE_COMPONENT = Tag(0x0043, 0x0010), Tag(0x0043, 0x102F)
-_NAMED: Final = (
-    "PatientName", "PatientID", "PatientBirthDate", "OtherPatientNames", "AccessionNumber", "DeviceSerialNumber",
-    "StationName", "InstitutionName", "StudyID", "ReferringPhysicianName", "OperatorsName",
+_PEOPLE: Final = (
+    "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ResponsiblePerson",
+    "ReferringPhysicianName", "ConsultingPhysicianName", "PerformingPhysicianName", "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy", "RequestingPhysician", "OperatorsName",
 )  # fmt: skip
-"""Tags that may name a person, an examination or a machine."""
+_DAYS: Final = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+_NAMED: Final = (
+    *_PEOPLE, *_DAYS, "PatientID", "OtherPatientIDs", "AccessionNumber", "DeviceSerialNumber", "DeviceUID",
+    "StationName", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StudyID",
+    "StudyInstanceUID", "FrameOfReferenceUID", "ClinicalTrialSubjectID", "PerformedProcedureStepID",
+)  # fmt: skip
+"""Tags that may name a person, an examination or a machine, or tell the day."""
 TAGS: Final = (
     *_NAMED, "Modality", "Rows", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType", "Manufacturer",
-    "ComplexImageComponent", "NumberOfFrames", "StudyDate", "PatientAge", "PatientSex", "ScanningSequence",
+    "ComplexImageComponent", "NumberOfFrames", "PatientAge", "PatientSex", "ScanningSequence",
     "EchoPlanarPulseSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "RealWorldValueMappingSequence",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     _GE_CREATOR, _GE_COMPONENT,
 )  # fmt: skip
 Rescale = tuple[float, float, str]
 """Slope and intercept from stored values to the unit that the third entry names; empty where a header names none."""
+LEFT_OUT: Final = "(left out, since it names somebody)"
+"""Stands for a description that the headers of a series identify."""
 _SHORTEST_NAME: Final = 3
 _PHASE_UNITS: Final = ("mrad", "rad")
 _NEUTRAL: Final = (("Slope", 1.0), ("Intercept", 0.0))
@@ -107,12 +121,31 @@ def series_of(files: list[tuple[Path, str]], heads: list[Dataset]) -> Series:
 def person_of(heads: Iterable[Dataset]) -> Person:
     """Age, sex and identifiers, from all headers together."""
     heads = list(heads)
-    values = {str(head.get(tag, "") or "") for head in heads for tag in _NAMED}
-    for head in heads:
-        values |= set(re.split(r"[\^\s=,]+", str(head.get("PatientName", "") or "")))
+    values = {value for head in heads for tag in _NAMED for value in _texts(head, tag)}
+    values |= {w for head in heads for tag in _PEOPLE for v in _texts(head, tag) for w in re.split(r"[\^\s=,]+", v)}
+    values |= {day for head in heads for tag in _DAYS for v in _texts(head, tag) for day in _spellings(v)}
     words = {value.strip().lower() for value in values if len(value.strip()) >= _SHORTEST_NAME}
     sex = str(heads[0].get("PatientSex", "") or "n/a")
     return Person(_age(heads[0]), sex if sex in ("F", "M", "O") else "n/a", frozenset(words))
+
+
+def without_names(series: Series, person: Person) -> Series:
+    """The series, its description left out where that holds a name, a number or a day of the headers."""
+    return replace(series, description=LEFT_OUT) if person.is_named_in(series.description) else series
+
+
+def _texts(head: Dataset, tag: str) -> list[str]:
+    """Values of a tag as texts; empty where it has none."""
+    value = head.get(tag)
+    return [str(one) for one in value] if isinstance(value, MultiValue) else [str(value)] if value else []
+
+
+def _spellings(date: str) -> list[str]:
+    """Ways in which people write a day."""
+    year, month, day = date[:4], date[4:6], date[6:8]
+    orders = ((year, month, day), (day, month, year), (month, day, year))
+    short = (f"{year[2:]}{month}{day}", f"{day}{month}{year[2:]}")
+    return [*(mark.join(order) for order in orders for mark in ("", "-", "_", ".")), *short] if len(date) == 8 else []
 
 
 def component_of(words: Iterable[str]) -> str | None:

@@ -20,6 +20,8 @@ from dlqsm.io.outputs import whole_file
 
 _UNREADABLE = (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, ImageFileError)
 
+_TEXTS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -96,6 +98,22 @@ def read_grid(path: Path) -> Grid:
     if len(shape) < 3:
         raise InputError(f"{path}: expected at least 3 axes (x, y, z); got shape {shape}")
     return Grid.from_affine((shape[0], shape[1], shape[2]), np.asarray(nib.load(path).affine))
+
+
+def has_texts(path: Path) -> bool:
+    """Whether the header of a NIfTI file holds texts of its maker, in which dates and names may stand.
+
+    Raises
+    ------
+    InputError
+        If the file is no NIfTI.
+    """
+    try:
+        header = nib.load(path).header
+    except _UNREADABLE as error:
+        raise InputError(f"{path}: expected a NIfTI file, but its header cannot be read ({error})") from None
+    texts = [bytes(header[name].tobytes()).strip(b"\0 ") for name in _TEXTS if name in header]
+    return any(texts) or bool(getattr(header, "extensions", ()))
 
 
 def read_volume(path: Path) -> tuple[torch.Tensor, Grid]:

@@ -28,8 +28,10 @@ def filtered_by_header(about: Mapping[str, Any]) -> str | None:
             return f"ImageType holds {word}"
     for key in ("ProcessingFunction", "SeriesDescription"):
         told = str(about.get(key, "") or "")
-        if _FILTERED_NAME.search(told) or (key == "ProcessingFunction" and "SWI" in told.upper()):
-            return f"{key} is '{told}'"
+        found = _FILTERED_NAME.search(told) or (re.search("SWI", told.upper()) if key == "ProcessingFunction" else None)
+        if found:
+            # The word alone: people type names beside it.
+            return f"{key} holds '{found[0]}'"
     return None
 
 

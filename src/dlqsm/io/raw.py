@@ -26,7 +26,7 @@ from dlqsm.io.raw_mend import mended_header
 from dlqsm.io.raw_order import Order, order_acquisitions, with_partitions
 from dlqsm.io.raw_write import write_raw
 
-__all__ = ["RawFile", "read_raw", "write_raw"]
+__all__ = ["RawFile", "read_heads", "read_raw", "write_raw"]
 
 _SHORTEST_PROFILE, _MIRRORED_LEAST, _MIRRORED_MORE = 16, 0.9, 0.1
 """Samples of a profile, its correlation with that of the first echo once it is turned round, and by how much more."""
@@ -116,7 +116,7 @@ def read_raw(path: Path | str) -> RawFile:
         If the file is not ISMRMRD, not Cartesian, not 3-D, incomplete, or has no calibration region.
     """
     path = Path(path)
-    group, others, text, heads = _read_heads(path)
+    group, others, text, heads = read_heads(path)
     text, mended = mended_header(path, text)
     xml = parse_xml(path, text)
     encoding = read_encoding(path, xml)
@@ -201,7 +201,7 @@ def _is_mirrored(first: NDArray[np.floating], other: NDArray[np.floating]) -> bo
     return likeness[1] > _MIRRORED_LEAST and likeness[1] > likeness[0] + _MIRRORED_MORE
 
 
-def _read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
+def read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
     """Name of the group with the images, names of others, text of the XML header and all acquisition headers."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; expected raw data in ISMRMRD form (.h5)")

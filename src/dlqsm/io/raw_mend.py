@@ -9,6 +9,11 @@ from xml.etree import ElementTree
 
 from dlqsm.core.checks import InputError
 
+IDENTITY: Final = ("subjectInformation", "studyInformation", "measurementInformation")
+"""Elements on who was scanned, when, where and for whom; nothing that is computed needs them."""
+MACHINE: Final = ("institutionName", "stationName", "deviceID", "deviceSerialNumber")
+"""Children of acquisitionSystemInformation that tell the scanner from others of its kind."""
+_DECLARED: Final = (b"<!DOCTYPE", b"<!ENTITY")
 _WHOLE: Final = {"matrixSize": ("x", "y", "z"), "experimentalConditions": ("H1resonanceFrequency_Hz",)}
 """Elements whose children are whole numbers, which some converters write with a fraction."""
 _LISTED: Final = ("TR", "TE", "TI", "flipAngle_deg")
@@ -17,28 +22,45 @@ _NEEDED: Final = {"encoding": ("encodingLimits", "trajectory"), "ismrmrdHeader":
 
 
 def mended_header(path: Path, text: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """The header with what the schema demands, and sentences on what was changed.
+    """The header with what the schema demands and without names, and sentences on what was changed.
 
-    Whole numbers that were written with a fraction are rounded (philips_to_ismrmrd multiplies matrix sizes by
-    oversampling, ge_to_ismrmrd a frequency by a million), times that are no numbers are dropped (philips_to_ismrmrd
-    writes ETH for the repetition time), and limits and conditions that are missing become empty ones.
+    What tells of people, days and machines is dropped here, before anything else sees it. Whole numbers that were
+    written with a fraction are rounded (philips_to_ismrmrd multiplies matrix sizes by oversampling, ge_to_ismrmrd a
+    frequency by a million), times that are no numbers are dropped (philips_to_ismrmrd writes ETH for the repetition
+    time), and limits and conditions that are missing become empty ones.
 
     Raises
     ------
     InputError
-        If the text is no XML.
+        If the text is no XML, or declares entities, which could reach other files or grow without end.
     """
+    if any(word in text.replace(b"\0", b"") for word in _DECLARED):  # zeros stand between letters of UTF-16
+        raise InputError(
+            f"{path}: its XML header declares a document type; no header of ISMRMRD does: do not trust this file, "
+            "convert the scan again"
+        )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise InputError(f"{path}: its header is no XML, or does not follow the ISMRMRD schema ({error})") from None
     said: list[str] = []
+    n_dropped = drop_identity(root)
     for element in root.iter():
         _round_children(element, said)
         _drop_words(element, said)
     for element in root.iter():
         _add_missing(element, said)
-    return (ElementTree.tostring(root) if said else text), tuple(dict.fromkeys(said))
+    return (ElementTree.tostring(root) if said or n_dropped else text), tuple(dict.fromkeys(said))
+
+
+def drop_identity(root: ElementTree.Element) -> int:
+    """Remove what tells of people, days and machines from a header; return the number of elements removed."""
+    found = [(root, child) for child in root if _tag(child) in IDENTITY]
+    systems = [child for child in root if _tag(child) == "acquisitionSystemInformation"]
+    found += [(system, child) for system in systems for child in system if _tag(child) in MACHINE]
+    for parent, child in found:
+        parent.remove(child)
+    return len(found)
 
 
 def _round_children(element: ElementTree.Element, said: list[str]) -> None:

@@ -14,13 +14,19 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawData, RawHeader, iterate_readouts
 from dlqsm.io import raw_layout as layout
+from dlqsm.io.raw_mend import IDENTITY
 
 _CHUNK_RECORDS = 256
 _NO_TRAJECTORY = np.empty(0, np.float32)
 
 
 def write_raw(
-    path: Path | str, raw: RawData, *, extra: Mapping[str, float | str] | None = None, states_phase: bool = True
+    path: Path | str,
+    raw: RawData,
+    *,
+    extra: Mapping[str, float | str] | None = None,
+    states_phase: bool = True,
+    identity: xsd.ismrmrdHeader | None = None,
 ) -> None:
     """Write raw data as an ISMRMRD file: one acquisition for each line and echo, in the order of acquisition.
 
@@ -38,6 +44,8 @@ def write_raw(
         More user parameters: numbers go to ``userParameterDouble``, text to ``userParameterString``.
     states_phase
         Whether the phase convention is known, and stated.
+    identity
+        Header whose subject, study and measurement are written too; nothing of them where None.
 
     Raises
     ------
@@ -49,7 +57,11 @@ def write_raw(
         raise InputError(f"{path}: ISMRMRD counts in 16 bits; grid {header.grid.shape} is too large for it")
     with h5py.File(path, "w") as file:
         group = file.create_group(layout.GROUP)
-        _write_xml(group, _xml(header, dict(extra or {}), states_phase=states_phase))
+        xml = _xml(header, dict(extra or {}), states_phase=states_phase)
+        if identity is not None:
+            for name in IDENTITY:
+                setattr(xml, name, getattr(identity, name))
+        _write_xml(group, xml)
         noise = _noise_records(header)
         reference = _reference_records(header)
         n_imaging = len(header.lines) * header.n_echoes

@@ -24,7 +24,7 @@ from dlqsm.report.agreement_style import (
     FAINT,
     FLOOR,
     INK,
-    STYLE,
+    WITH_NAMES,
     colour_of,
     columns_of,
     note,
@@ -154,7 +154,7 @@ def _grid(
     lines = textwrap.wrap(legend, int(wide / LETTER_INCHES))
     bottom = BOTTOM_INCHES + LINE_INCHES * len(lines)
     size = (wide, TOP_INCHES + head + height * len(rois) + bottom)
-    with rc_context(STYLE):
+    with rc_context(WITH_NAMES):
         figure = Figure(figsize=size)
         panels = figure.subplots(len(rois), len(arms), squeeze=False)
         figure.subplots_adjust(

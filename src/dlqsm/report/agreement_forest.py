@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dlqsm.report.agreement_style import (
     FAINT,
     INK,
-    STYLE,
+    WITH_NAMES,
     colour_of,
     columns_of,
     number,
@@ -98,7 +98,7 @@ def _forest(marks: list[Mark], heads: tuple[str, ...], x_label: str, *, band: tu
     height = LINE_INCHES * (len(marks) + 0.6 * len(rois)) + 0.8
     names = ROI_INCHES + LETTER_INCHES * (max(map(len, rois)) + max(len(_label(mark)) for mark in marks))
     width = names + PANEL_INCHES + TEXT_INCHES
-    with rc_context(STYLE):
+    with rc_context(WITH_NAMES):
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((names / width, 0.46 / height, PANEL_INCHES / width, 1 - 0.8 / height))
         if band:

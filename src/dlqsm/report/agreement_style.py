@@ -34,6 +34,8 @@ STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "dlqsm",
 }
 """Text stays text in SVG, and its ids do not change from run to run."""
+WITH_NAMES: Final[dict[Any, Any]] = {**STYLE, "text.parse_math": False}
+"""For figures with names of arms and regions in them, in which dollars are no formula."""
 INK: Final = "#222222"
 FAINT: Final = "#777777"
 FLOOR: Final = "#DDDDDD"

@@ -199,7 +199,8 @@ def _chip(axes: Axes, place: tuple[float, float], text: str, *, va: str, ha: str
 
 def _empty_figure(drawn: _Picture, title: str) -> Figure:
     figure = Figure(figsize=(COLUMN_INCHES * len(COLUMNS), COLUMN_INCHES * 3 + 0.9), facecolor=BACKGROUND)
-    figure.text(0.012, 1 - 0.13 / figure.get_figheight(), title, color=FOREGROUND, fontsize=11, va="top")
+    top = 1 - 0.13 / figure.get_figheight()
+    figure.text(0.012, top, title, color=FOREGROUND, fontsize=11, va="top", parse_math=False)
     return figure
 
 
