@@ -18,13 +18,12 @@ import numpy as np
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
-from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import SelectedRaw, undersample
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
-from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
+from dlqsm.io.outputs import output_files, output_folder, read_json, write_json
 from dlqsm.io.raw import read_raw, write_raw
 
 
@@ -44,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"{arguments.raw}: one file takes one --acceleration and one --seed; several are for a BIDS dataset"
         )
-    require_free(arguments.out, overwrite=arguments.overwrite)
-    kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
-    write_raw(arguments.out, kept)
+    with output_files(arguments.out, overwrite=arguments.overwrite):
+        kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
+        write_raw(arguments.out, kept)
     talk.say(f"{_in_words(kept)}: {arguments.out}")
     return 0
 
@@ -103,8 +102,7 @@ def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: ar
     for acceleration, seed, name in _variants(arguments):
         kept = _kept(source, arguments, acceleration, seed)
         target = folder / join_name({**entities, "rec": entities.get("rec", "") + name}, "MEGRE", ".h5")
-        with whole_file(target) as partial:
-            write_raw(partial, kept)
+        write_raw(target, kept)
         talk.say(f"{_in_words(kept)}: {target}")
 
 

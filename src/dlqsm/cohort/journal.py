@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,14 @@ class Journal:
 
     def __init__(self, path: Path, label: str, listen: Listener) -> None:
         self._path, self._label, self._listen = path, label, listen
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def log(self, text: str) -> None:
         """Write to the log file only."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        with self._path.open("a", encoding="utf-8") as file:
+        # A log that cannot be written must not stop what it tells of.
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{stamp}  {line}\n" for line in text.splitlines()))
 
     def tell(self, text: str) -> None:

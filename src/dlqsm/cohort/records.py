@@ -116,7 +116,7 @@ def file_hash(path: Path) -> str:
 class Fingerprints:
     """Content hashes of input files, kept in a file so that large ones are read once.
 
-    A file is hashed again where its size or its time of modification has changed.
+    A file is hashed again where its size or one of its times has changed; a time later or earlier than now is as good.
     """
 
     def __init__(self, store: Path) -> None:
@@ -139,7 +139,8 @@ class Fingerprints:
     def _entry(self, path: Path) -> dict[str, Any]:
         try:
             status = path.stat()
-            stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+            # The time of modification can be set, and a clock set back: the time of change is the system's own.
+            stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
             entry = self._known.get(str(path))
             if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
                 entry = {**stamp, "sha256": file_hash(path)}
