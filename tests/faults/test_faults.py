@@ -31,11 +31,19 @@ def test_refused_at_a_few_moments(tmp_path: Path) -> None:
     assert "10 points, 10 survived, 0 bytes lost, 0 files left over" in told
 
 
-@pytest.mark.soak
-def test_killed_at_hundreds_of_moments(tmp_path: Path) -> None:
-    print(ends_well("kill_points.py", tmp_path, "--points", "280"))
+def test_begun_twice_at_once(tmp_path: Path) -> None:
+    told = ends_well("two_at_once.py", tmp_path, "--races", "1", "--only", "recon_again")
+    assert "2 pairs of processes at once, 2 of them as they should be" in told
 
 
 @pytest.mark.soak
-def test_refused_at_hundreds_of_moments(tmp_path: Path) -> None:
-    print(ends_well("disk_faults.py", tmp_path, "--points", "210"))
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("kill_points.py", ("--points", "280")), ("disk_faults.py", ("--points", "210")), ("two_at_once.py", ())],
+)
+def test_every_command_at_hundreds_of_moments(tmp_path: Path, program: str, words: tuple[str, ...]) -> None:
+    """A folder that the environment names keeps what is done, so that the test can be stopped and gone on with."""
+    kept = os.environ.get("DLQSM_FAULTS_FOLDER")
+    folder = Path(kept) / program.removesuffix(".py") if kept else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    print(ends_well(program, folder, *words))
