@@ -23,7 +23,14 @@ from dlqsm.core.raw import SelectedRaw, undersample
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
-from dlqsm.io.outputs import output_files, output_folder, read_json, write_json
+from dlqsm.io.outputs import (
+    output_files,
+    output_folder,
+    read_json,
+    remove_partial_files,
+    whole_file,
+    write_json,
+)
 from dlqsm.io.raw import read_raw, write_raw
 
 
@@ -85,6 +92,8 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
         if (label, arm) not in full:
             talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
+        remove_partial_files(out)
+        (out / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
         for label, arm in full:
             _scan(label, arm, dataset, out, arguments, talk)
         _describe(dataset, out)
@@ -118,7 +127,8 @@ def _describe(dataset: Dataset, out: Path) -> None:
     """What the new dataset takes over: description, participants, T1w images, and the truth of virtual scans."""
     for name in (PARTICIPANTS, Path(PARTICIPANTS).with_suffix(".json").name):
         if (dataset.root / name).is_file():
-            shutil.copyfile(dataset.root / name, out / name)
+            with whole_file(out / name) as partial:
+                shutil.copyfile(dataset.root / name, partial)
     for person in dataset.participants:
         if person.t1w is not None:
             target = out / person.t1w.relative_to(dataset.root)
@@ -143,8 +153,8 @@ def _raw_of(arm: ArmSource) -> Path:
 
 def _link_or_copy(source: str | Path, target: str | Path) -> None:
     """The same file under another name where the file system can, else a copy."""
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with whole_file(Path(target)) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)

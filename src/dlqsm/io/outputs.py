@@ -57,7 +57,7 @@ def _is_about(error: OSError | RuntimeError, partial: Path) -> bool:
     if disk_error_number(error) not in REASONS:
         return False
     named = error.filename if isinstance(error, OSError) else None
-    return named is None or Path(os.fsdecode(named)) in (partial, *partial.parents)
+    return named is None or isinstance(named, int) or Path(os.fsdecode(named)) in (partial, *partial.parents)
 
 
 def write_text(path: Path, text: str) -> None:
