@@ -52,7 +52,9 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
         options = PhaseOptions(arguments.phase_unit, arguments.invert_phase, accept=tuple(arguments.accept_phase))
         alternates = _check(megre, options, talk)
         with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):
-            earlier = [str(path.relative_to(root)) for path in images_of_scan(root, entities)]
+            present = images_of_scan(root, entities)
+            require_new(present, overwrite=arguments.overwrite)  # another process may have ended since
+            earlier = [str(path.relative_to(root)) for path in present]
             with staged(root, last=(), replaces=earlier) as new:
                 _write(new, entities, megre, options, study.person, alternates=alternates)
                 _write_t1w(root, new, entities, megre.t1w, study.person, arguments.overwrite, talk)

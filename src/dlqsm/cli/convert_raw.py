@@ -36,6 +36,7 @@ def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     target = raw_data_path(arguments.out, entities)
     require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
     with output_folder(arguments.out, overwrite=True, produces=()) as root:
+        require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
         remove_partial_files(target.parent)
         _convert_to(target, arguments, talk)
         describe_raw_dataset(root, f"sub-{entities['sub']}", Person())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,7 @@ What schedules the stages is not among them: it moves results about, and makes n
 PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "antspyx"), "page": ()}
 """Other packages whose version is part of a stage's key."""
 _BLOCK: Final = 2**22
+_JUST_NOW_NS: Final = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,13 @@ class Fingerprints:
             status = path.stat()
             # The time of modification can be set, and a clock set back: the time of change is the system's own.
             stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
-            entry = self._known.get(str(path))
-            if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
-                entry = {**stamp, "sha256": file_hash(path)}
+            known = self._known.get(str(path))
+            entry: dict[str, Any] = known if isinstance(known, dict) else {}
+            if {k: entry.get(k) for k in stamp} != stamp:
+                if abs(time.time_ns() - status.st_ctime_ns) < _JUST_NOW_NS:
+                    stamp["ctime_ns"] = 0  # what is written in the same tick of the clock would bear the same time
+                digest = file_hash(path)
+                entry = {**(entry if entry.get("sha256") == digest else {}), **stamp, "sha256": digest}
                 self._known[str(path)] = entry
                 self._keep(path)
         except OSError as error:
