@@ -67,9 +67,9 @@ def _nuclei(*more: object) -> Callable[[Path, Path], list[object]]:
     return words
 
 
-def _run(bids: str, *more: object) -> Callable[[Path, Path], list[object]]:
+def _run(bids: str, *more: object, config: str = "quick.toml") -> Callable[[Path, Path], list[object]]:
     def words(d: Path, t: Path) -> list[object]:
-        how = ("--config", d / "quick.toml", "--atlas", "virtual", "--skip-bids-validation", "--workers", "1")
+        how = ("--config", d / config, "--atlas", "virtual", "--skip-bids-validation", "--workers", "1")
         return ["run", d / bids, t / "out", "participant", *how, *more, *SOON]
 
     return words
@@ -116,8 +116,13 @@ SCENARIOS = {
         ("settings", "datasets", "finished"),
         partial(_starting_with, "finished"),
     ),
+    "run_other": Scenario(
+        _run("raw_bids", "--method", "zero", config="older.toml"),
+        ("settings", "datasets", "finished"),
+        partial(_starting_with, "finished"),
+    ),
 }  # fmt: skip
-"""Those named again begin with older results, which the command replaces."""
+"""Those named again begin with older results, which the command replaces; a run, with those of other settings."""
 
 
 def prepare_process() -> None:
@@ -150,6 +155,9 @@ def make_data(data: Path, names: Sequence[str] = tuple(SCENARIOS)) -> Path:
         if part in needed and not mark.exists():
             make(data)
             mark.touch()
+    if "simulate" in names:  # in this process, so that forks find the head and its scan
+        shutil.rmtree(data / "warm", ignore_errors=True)
+        do(*SCENARIOS["simulate"].words(data, data / "warm"))
     return data
 
 
