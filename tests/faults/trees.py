@@ -4,7 +4,8 @@ Left out, and why:
 
 - ``logs/*.log``: lines bear the time of day, and a run that was killed has more of them;
 - entries of JSON that hold seconds, times of day, memory, or the number of the run (`TIMES`);
-- in pages, numbers with the unit s or MB and times of day (`IN_PAGES`);
+- sizes of JSON files, which hold such entries, in the records of the stages;
+- in pages, the table of the seconds of each step, numbers with the unit s or MB, and times of day (`IN_PAGES`);
 - marks of the system: times of modification that ``sources.json`` keeps beside the hashes.
 """
 
@@ -19,8 +20,9 @@ TIMES = {
     "mtime_ns", "ctime_ns", "command", "Command",
 }  # fmt: skip
 IN_PAGES = re.compile(
-    rb"\d[\d,.]*(?:&nbsp;|\s|<[^>]*>)*(?:s|seconds|MB|GB|min)\b|"
-    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?"
+    rb"<caption>Wall time of each step.*?</table>|\d[\d,.]*(?:&nbsp;|\s|<[^>]*>)*(?:s|seconds|MB|GB|min)\b|"
+    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?Z?",
+    re.DOTALL,
 )
 LEFT_OVER = re.compile(r"^\.partial-|^\.dlqsm-|\.lock$|\.running$|\.dlqsm-(?:new|ready)$")
 
@@ -56,5 +58,12 @@ def _compared(path: Path, root: Path) -> bytes:
 
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_times(entry) for key, entry in value.items() if key not in TIMES}
+        return {
+            key: _without_times(entry) for key, entry in value.items() if key not in TIMES and not _is_size(key, entry)
+        }
     return [_without_times(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _is_size(key: str, entry: Any) -> bool:
+    """Whether an entry is the size of a JSON file by its name, as records keep it."""
+    return key.endswith(".json") and isinstance(entry, int)

@@ -9,7 +9,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 from dlqsm.core.checks import InputError
 
@@ -36,7 +36,7 @@ def require_whole(path: Path) -> None:
         )
 
 
-def _is_whole_image(file: IO[bytes]) -> bool:
+def _is_whole_image(file: Any) -> bool:
     header = file.read(_HEADER)
     n_axes, *shape = struct.unpack_from("<8h", header, 40)
     (bits,), (start,) = struct.unpack_from("<h", header, 72), struct.unpack_from("<f", header, 108)
