@@ -24,6 +24,8 @@ from scenarios import SCENARIOS, Scenario, make_data, prepare_process
 from trees import left_over, sizes, tree
 from trials import Conditions, Ended, call
 
+from dlqsm.cohort.records import code_hash
+
 EXACT_SHARE = 0.7
 MOST_TRIES = 3
 COLUMNS = (
@@ -54,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def undisturbed(name: str, data: Path, folder: Path) -> dict:
-    """Tree, sizes, moments and CPU seconds of two undisturbed runs, which must agree; kept on disk."""
-    kept = folder / "undisturbed" / f"{name}.json"
-    if kept.is_file():
-        return dict(json.loads(kept.read_text()))
+    """Tree, sizes, moments and CPU seconds of two undisturbed runs, which must agree; kept as long as the code stays."""
+    kept, code = folder / "undisturbed" / f"{name}.json", code_hash(("",))
+    if kept.is_file() and (content := json.loads(kept.read_text()))["code"] == code:
+        return dict(content)
     trial, found = folder / "trial", []
     for _ in range(2):
         begin(SCENARIOS[name], data, trial)
@@ -68,7 +70,7 @@ def undisturbed(name: str, data: Path, folder: Path) -> dict:
     unlike = sorted(path for path in found[0].keys() | found[1].keys() if found[0].get(path) != found[1].get(path))
     if unlike:
         raise RuntimeError(f"{name}: two undisturbed runs differ in {', '.join(unlike)}")
-    content = {"tree": found[1], "sizes": sizes(trial), "moments": ended.moments, "cpu_s": ended.cpu_s}
+    content = {"code": code, "tree": found[1], "sizes": sizes(trial), "moments": ended.moments, "cpu_s": ended.cpu_s}
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(content))
     return content

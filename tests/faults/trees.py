@@ -4,7 +4,7 @@ Left out, and why:
 
 - ``logs/*.log``: lines bear the time of day, and a run that was killed has more of them;
 - entries of JSON that hold seconds, times of day, memory, or the number of the run (`TIMES`);
-- sizes of JSON files, which hold such entries, in the records of the stages;
+- sizes of JSON files and pages, which hold such entries, in the records of the stages;
 - in pages, the table of the seconds of each step, numbers with the unit s or MB, and times of day (`IN_PAGES`);
 - marks of the system: times of modification that ``sources.json`` keeps beside the hashes.
 """
@@ -65,5 +65,5 @@ def _without_times(value: Any) -> Any:
 
 
 def _is_size(key: str, entry: Any) -> bool:
-    """Whether an entry is the size of a JSON file by its name, as records keep it."""
-    return key.endswith(".json") and isinstance(entry, int)
+    """Whether an entry is the size of a file that holds times, by its name, as records keep it."""
+    return key.endswith((".json", ".html")) and isinstance(entry, int)
