@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def undisturbed(name: str, data: Path, folder: Path) -> dict:
-    """Tree, sizes, moments and CPU seconds of two undisturbed runs, which must agree; kept as long as the code stays."""
+    """Tree, sizes, moments and CPU seconds of two undisturbed runs, which must agree; kept while the code stays."""
     kept, code = folder / "undisturbed" / f"{name}.json", code_hash(("",))
     if kept.is_file() and (content := json.loads(kept.read_text()))["code"] == code:
         return dict(content)
