@@ -182,15 +182,15 @@ def steady(
 
     def checked() -> list[Path]:
         outputs = work()
-        _require_same_key(key, key_now, inputs)
+        _require_same_key(key, key_now(), inputs)
         return outputs
 
     return checked
 
 
-def _require_same_key(key: str, key_now: Callable[[], str], inputs: Sequence[str]) -> None:
+def _require_same_key(key: str, now: str, inputs: Sequence[str]) -> None:
     """Raise `InputError` where input has changed: what was made of it would be a mix, or bear the wrong key."""
-    if key_now() != key:
+    if now != key:
         named = ", ".join(inputs[:2]) + (" ..." if len(inputs) > 2 else "")
         raise InputError(f"{named}: was changed while the run worked on it; run again, and it is made anew")
 
@@ -235,7 +235,7 @@ def _require_reconstruction(job: _Job, arm: Arm, files: Sequence[str]) -> None:
     if is_done(maps, qsm_key(arm, job.plan, job.prints), job.plan):
         return
     (recon,) = job.before
-    _require_same_key(recon.record_key, lambda: recon_key(arm, job.plan, job.prints), files)
+    _require_same_key(recon.record_key, recon_key(arm, job.plan, job.prints), files)
 
 
 def _nuclei(job: _Job) -> Result:
@@ -249,9 +249,7 @@ def _nuclei(job: _Job) -> Result:
     for result in job.before:
         if result.arm is not None:
             arm = result.arm
-            _require_same_key(
-                result.record_key, lambda arm=arm: qsm_key(arm, plan, job.prints), inputs_of_arm(arm, plan)
-            )
+            _require_same_key(result.record_key, qsm_key(arm, plan, job.prints), inputs_of_arm(arm, plan))
 
     def key_now() -> str:
         return nuclei_key(family, plan, job.prints)
