@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dlqsm.core.dipole import susceptibility_to_field
+from dlqsm.core.fourier import fftc
+from dlqsm.core.raw import MemoryRaw, RawHeader
 from dlqsm.core.scan import Grid
 from dlqsm.io.bids_names import COIL, join_name
 from dlqsm.io.nifti import write_volume
@@ -39,6 +42,20 @@ def coil_images(images: torch.Tensor) -> list[torch.Tensor]:
     x = torch.linspace(-1, 1, GRID.shape[0])[:, None, None]
     weights = (torch.exp(-((x + 0.6) ** 2)), torch.exp(-(x**2)), torch.exp(-((x - 0.6) ** 2)))
     return [images * w * torch.exp(1j * torch.tensor(0.9 * n)) for n, w in enumerate(weights)]
+
+
+def raw_scan(seed: int) -> MemoryRaw:
+    """Raw data of the tiny images in three coils, every second line beside the centre left out."""
+    images = torch.stack(coil_images(signal(seed)), dim=1)
+    kspace = fftc(images, (-3, -2, -1)).numpy().astype(np.complex64)
+    nx, ny, nz = GRID.shape
+    mask = np.zeros((ny, nz), bool)
+    mask[::2], mask[ny // 2 - 5 : ny // 2 + 5] = True, True
+    lines = np.argwhere(mask).astype(np.int32)
+    calibration = np.abs(lines[:, 0] - ny // 2) < 5
+    samples = np.ascontiguousarray(np.moveaxis(kspace[..., lines[:, 0], lines[:, 1]], -1, 0))
+    header = RawHeader(GRID, nx, images.shape[1], len(ECHO_TIMES_S), lines, calibration, ECHO_TIMES_S, 0.03, 15.0, 3.0)
+    return MemoryRaw(header, samples)
 
 
 def write_scan(

@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -94,6 +95,19 @@ def test_a_slab_is_zero_where_nothing_was_sampled_and_a_file_gives_the_same(tmp_
     assert torch.equal(slab[1:2], memory.slab(3, 7, slice(1, 2)))
     assert torch.equal((slab != 0).any(dim=0).any(dim=0).any(dim=0), memory.sampling_mask)
     assert np.array_equal(memory.sampling_mask.numpy(), raw.header.sampling_mask)
+
+
+def test_a_disk_without_room_for_the_scratch_file_is_told_before_the_work(tmp_path, monkeypatch):
+    """A map of a file is written through memory, where a full disk would end the process with a bus error."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    raw = make_phantom(every_second_row()).raw
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"scratch file of .* GB cannot be made \(No space left.*set TMPDIR"):
+        to_hybrid(raw, calibrate(raw), scratch_folder=tmp_path, memory_bytes=1000)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_noise_scan_the_edge_of_kspace_stands_in():

@@ -13,12 +13,12 @@ import argparse
 from pathlib import Path
 
 from dlqsm.agreement.long_table import check_table
-from dlqsm.cli.agree_files import AGREEMENT, write_agreement
+from dlqsm.cli.agree_files import AGREEMENT, not_always_written, write_agreement
 from dlqsm.cli.agree_summary import print_summary
 from dlqsm.cli.arguments import path, positive
 from dlqsm.cli.console import start
 from dlqsm.core.checks import InputError
-from dlqsm.io.outputs import output_folder, read_json
+from dlqsm.io.outputs import read_json, whole_folder
 from dlqsm.io.tables import read_table
 
 
@@ -51,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     is_unit_known = _stated_unit(arguments.table) == "ppb"
     table = check_table(table, str(arguments.table), is_unit_known=is_unit_known)
     with (
-        output_folder(arguments.out, overwrite=arguments.overwrite, produces=(AGREEMENT,)) as out,
+        whole_folder(
+            arguments.out, overwrite=arguments.overwrite, produces=(AGREEMENT,), replaces=not_always_written()
+        ) as out,
         talk.working("statistics and figures"),
     ):
         written = write_agreement(

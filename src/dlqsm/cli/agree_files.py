@@ -192,9 +192,14 @@ def _write_figures(out: Path, pictures: dict[str, bytes]) -> None:
 
 def _remove_stale(out: Path, kept: set[str]) -> None:
     """Remove what an earlier run wrote and this one does not, such as figures of age."""
-    drawn = [f"{name}.{ending}" for name in (*AGREEMENT_NAMES, *AGE_NAMES) for ending in ("svg", "png")]
-    for name in {*drawn, AGE, "age.json", MIXED, "mixed_model.json"} - kept:
+    for name in set(not_always_written()) - kept:
         (out / name).unlink(missing_ok=True)
+
+
+def not_always_written() -> tuple[str, ...]:
+    """Names of files that a study may have and another may lack."""
+    drawn = [f"{name}.{ending}" for name in (*AGREEMENT_NAMES, *AGE_NAMES) for ending in ("svg", "png")]
+    return (*drawn, AGE, "age.json", MIXED, "mixed_model.json")
 
 
 def _write_table(file: Path, table: pd.DataFrame, about: dict[str, Any], described: dict[str, str]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+import torch
+
 from dlqsm.cli.arguments import path
-from dlqsm.cli.console import start
+from dlqsm.cli.console import Talk, start
 from dlqsm.cli.single_step import (
     add_b0_argument,
     add_step_arguments,
@@ -13,13 +15,12 @@ from dlqsm.cli.single_step import (
     read_beside,
     read_masked,
     record,
-    require_free,
     scan_of,
     sidecar_of,
 )
 from dlqsm.config import QsmConfig
 from dlqsm.io.nifti import write_volume
-from dlqsm.io.outputs import write_json
+from dlqsm.io.outputs import output_files, whole_file, write_json
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
 
 DEFAULT = QsmConfig().background.method
@@ -39,18 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; every method is homogeneous of degree one, so the unit passes through."""
     talk, device = start(arguments)
-    for target in (arguments.out, arguments.mask_out):
-        require_free(target, overwrite=arguments.overwrite)
+    with output_files(arguments.out, arguments.mask_out, overwrite=arguments.overwrite):
+        _remove_background(arguments, talk, device)
+    return 0
+
+
+def _remove_background(arguments: argparse.Namespace, talk: Talk, device: torch.device) -> None:
     method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     scan = scan_of(arguments, grid)
     with talk.working(arguments.method):
         local, valid, convergence = method(values, mask, scan, noise)
-    write_volume(arguments.out, local, grid)
-    write_volume(arguments.mask_out, valid, grid)
     kept = float(valid.sum() / mask.sum())
     content = record(method, arguments.method, scan, convergence, Units=arguments.unit, MaskKept=kept)
-    write_json(sidecar_of(arguments.out), content)
+    targets = (arguments.out, arguments.mask_out, sidecar_of(arguments.out))
+    # The local field comes last: where it is there, what belongs to it is there too.
+    with whole_file(targets[0]) as field, whole_file(targets[1]) as inside, whole_file(targets[2]) as told:
+        write_volume(field, local, grid)
+        write_volume(inside, valid, grid)
+        write_json(told, content)
+        arguments.out.unlink(missing_ok=True)
     talk.say(f"mask kept: {100 * kept:.1f} %")
-    return 0

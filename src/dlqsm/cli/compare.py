@@ -10,10 +10,9 @@ import torch
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import start
-from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
-from dlqsm.io.outputs import write_json
+from dlqsm.io.outputs import output_files, write_json
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -28,7 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     start(arguments)
-    require_free(arguments.json, overwrite=arguments.overwrite)
+    with output_files(arguments.json, overwrite=arguments.overwrite):
+        figures = _compare(arguments)
+    for name, value in figures.items():
+        print(f"{name:<18}{value:10.4f}")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> dict[str, float]:
+    """Write the figures, and return them."""
     chi_ppm, grid = read_volume(arguments.map)
     reference_ppm, own = read_volume(arguments.reference)
     require_same_grid(arguments.reference, own, grid, str(arguments.map))
@@ -43,6 +50,4 @@ def run(arguments: argparse.Namespace) -> int:
     # The PSNR of equal maps is infinite, which JSON cannot say.
     finite_figures = {name: value if math.isfinite(value) else None for name, value in figures.items()}
     write_json(arguments.json, {**finite_figures, "n_voxels": int(mask.sum())})
-    for name, value in figures.items():
-        print(f"{name:<18}{value:10.4f}")
-    return 0
+    return figures

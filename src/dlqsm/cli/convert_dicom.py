@@ -23,6 +23,7 @@ from dlqsm.io.megre import Megre, find_megre
 from dlqsm.io.nifti import read_volume
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.phase_header import filtered_by_header, vendor_of
+from dlqsm.io.staging import staged
 from dlqsm.pipeline.phase_trust import FILTERED
 from dlqsm.qsm.slice_sign import slice_sign, without_alternation
 
@@ -51,8 +52,12 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
         options = PhaseOptions(arguments.phase_unit, arguments.invert_phase, accept=tuple(arguments.accept_phase))
         alternates = _check(megre, options, talk)
         with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):
-            _write(root, entities, megre, options, study.person, alternates=alternates)
-            _write_t1w(root, entities, megre.t1w, study.person, arguments.overwrite, talk)
+            present = images_of_scan(root, entities)
+            require_new(present, overwrite=arguments.overwrite)  # another process may have ended since
+            earlier = [str(path.relative_to(root)) for path in present]
+            with staged(root, last=(), replaces=earlier) as new:
+                _write(new, entities, megre, options, study.person, alternates=alternates)
+                _write_t1w(root, new, entities, megre.t1w, study.person, arguments.overwrite, talk)
             describe_raw_dataset(root, f"sub-{entities['sub']}", study.person)
 
 
@@ -120,8 +125,6 @@ def _require_unfiltered(megre: Megre, options: PhaseOptions, talk: Talk) -> None
 def _write(
     root: Path, entities: Entities, megre: Megre, options: PhaseOptions, person: Person, *, alternates: bool
 ) -> None:
-    for old in images_of_scan(root, entities):
-        old.unlink()
     for number, (beside, leading) in enumerate(zip(megre.beside, megre.leading, strict=True)):
         echo_time_s = round(float(leading.echo_time_s or 0.0), 9)
         magnitude, phase_rad = read_echo(megre, number, options, {})
@@ -143,7 +146,9 @@ def _what_was_turned(options: PhaseOptions, *, alternates: bool) -> dict[str, st
     return turned | ({"SliceSign": "alternated, turned back by dlqsm convert"} if alternates else {})
 
 
-def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk) -> None:
+def _write_t1w(
+    root: Path, new: Path, entities: Entities, t1w: Volume | None, person: Person, overwrite: bool, talk: Talk
+) -> None:
     """The T1w image belongs to the session, not to one scan of it."""
     if t1w is None:
         return
@@ -151,7 +156,8 @@ def _write_t1w(root: Path, entities: Entities, t1w: Volume | None, person: Perso
     if path.exists() and not overwrite:
         talk.say(f"  note: {path} exists and is kept")
         return
-    write_image(path, three_axes(read_volume(t1w.path)[0]), t1w.grid, safe_sidecar(t1w.sidecar, person))
+    values = three_axes(read_volume(t1w.path)[0])
+    write_image(new / path.relative_to(root), values, t1w.grid, safe_sidecar(t1w.sidecar, person))
 
 
 def _sidecar(volume: Volume, person: Person) -> dict[str, Any]:

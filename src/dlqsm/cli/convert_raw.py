@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_new, target_entities
-from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawHeader, ReversedEchoes
 from dlqsm.io.bids_write import describe_raw_dataset, raw_data_path
 from dlqsm.io.dicom_header import Person
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.outputs import output_files, output_folder, remove_partial_files, whole_file
 from dlqsm.io.raw import read_raw, write_raw
+from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.io.twix import is_twix, read_twix, write_twix
 
 _ISMRMRD = (".h5", ".hdf5", ".mrd")
@@ -32,36 +29,27 @@ def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     """Run the command for raw data."""
     _require_no_dicom_options(arguments)
     if arguments.out.suffix.lower() in _ISMRMRD:
-        require_free(arguments.out, overwrite=arguments.overwrite)
-        with _converted(arguments, arguments.out, talk) as written:
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            written.replace(arguments.out)
+        with output_files(arguments.out, overwrite=arguments.overwrite):
+            _convert_to(arguments.out, arguments, talk)
         return
     entities = target_entities(arguments, arguments.out)
     target = raw_data_path(arguments.out, entities)
     require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
-    with (
-        _converted(arguments, target, talk) as written,
-        output_folder(arguments.out, overwrite=True, produces=()) as root,
-    ):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        written.replace(target)
+    with output_folder(arguments.out, overwrite=True, produces=()) as root:
+        require_new([target] if target.exists() else [], overwrite=arguments.overwrite)
+        remove_partial_files(target.parent)
+        _convert_to(target, arguments, talk)
         describe_raw_dataset(root, f"sub-{entities['sub']}", Person())
 
 
-@contextmanager
-def _converted(arguments: argparse.Namespace, target: Path, talk: Talk) -> Iterator[Path]:
-    """A whole ISMRMRD file on the disk of the target, which `dlqsm recon` can read; gone when the block ends."""
-    nearest = next(folder for folder in target.absolute().parents if folder.is_dir())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".dlqsm-convert-", dir=nearest) as folder:
-            written = Path(folder) / "raw.h5"
-            with talk.working("convert"):
-                header = _convert(arguments.source, written, arguments.reverse_echoes, talk)
-            _tell(header, talk)
-            yield written
-    except PermissionError as error:
-        raise InputError(f"{nearest}: cannot be written to ({error.strerror})") from None
+def _convert_to(target: Path, arguments: argparse.Namespace, talk: Talk) -> None:
+    """Write an ISMRMRD file that `dlqsm recon` can read, whole or not at all."""
+    stamps = stamps_of(arguments.source)
+    with whole_file(target) as written:
+        with talk.working("convert"):
+            header = _convert(arguments.source, written, arguments.reverse_echoes, talk)
+        require_unchanged(stamps)
+        _tell(header, talk)
 
 
 def _convert(source: Path, written: Path, reverse_echoes: list[int] | None, talk: Talk) -> RawHeader:

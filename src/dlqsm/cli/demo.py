@@ -34,7 +34,7 @@ from dlqsm.core.scan import Grid
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest
 from dlqsm.io.nifti import read_volume
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.outputs import output_folder, remove_partial_files
 from dlqsm.io.raw import read_raw
 from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = QsmConfig()
     produces = ("report.html", "bids")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:
+        remove_partial_files(folder)
+        (folder / produces[0]).unlink(missing_ok=True)  # it comes last, and tells that all is there
         label = _simulate(folder / "bids", arguments.seed, talk)
         done: dict[str, tuple[pd.DataFrame, dict[str, object], str]] = {}
         for arm in ARMS:

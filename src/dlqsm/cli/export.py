@@ -28,7 +28,7 @@ from dlqsm.io.dicom_files import read_study
 from dlqsm.io.dicom_header import Series
 from dlqsm.io.dicom_stack import Stack, on_stack, read_stack, same_voxels
 from dlqsm.io.nifti import read_volume
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.outputs import whole_folder
 from dlqsm.io.sidecars import inherited_sidecar
 
 LARGEST_PPM = 20.0
@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
         derivation=method_sentence(sidecar),
     )
     talk.say(f"  {len(images)} slices, in steps of {stored_numbers(turned)[1]:g} ppb")
-    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(FIRST_FILE,)) as folder:
-        for old in folder.glob("IM??????.dcm"):
-            old.unlink()
+    earlier = [path.name for path in arguments.out.glob("IM??????.dcm")]
+    place = whole_folder(arguments.out, overwrite=arguments.overwrite, produces=(FIRST_FILE,), replaces=earlier)
+    with place as folder:
         write_images(folder, images)
     print(arguments.out)
     return 0

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
+from dlqsm.io.disk_errors import REASONS, disk_sentence
 
 EXIT_UNUSABLE = 2
-
-_DISK = {errno.ENOSPC: "no space is left on the disk", errno.EROFS: "the file system is read-only"}
 
 
 def one_sentence(error: Exception) -> str | None:
@@ -16,8 +14,7 @@ def one_sentence(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or "not enough memory" in str(error) or "out of memory" in str(error):
         return "the machine has too little memory for these images; close other programs or use a larger machine"
     if isinstance(error, OSError) and error.filename is not None:
-        reason = _DISK.get(error.errno or 0, error.strerror or str(error))
-        return f"{error.filename}: cannot be read or written ({reason})"
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return _DISK[error.errno]
+        return f"{error.filename}: cannot be read or written {disk_sentence(error)}"
+    if isinstance(error, OSError) and error.errno in REASONS:
+        return f"a file cannot be read or written {disk_sentence(error)}"
     return None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dlqsm.cli.arguments import path, positive
-from dlqsm.cli.console import start
+from dlqsm.cli.console import Talk, start
 from dlqsm.cli.single_step import (
     add_b0_argument,
     add_step_arguments,
@@ -20,7 +21,6 @@ from dlqsm.cli.single_step import (
     read_beside,
     read_masked,
     record,
-    require_free,
     scan_of,
     sidecar_of,
 )
@@ -30,7 +30,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.methods import resolved_options
 from dlqsm.core.scan import Grid
 from dlqsm.io.nifti import read_mask, write_volume
-from dlqsm.io.outputs import write_json
+from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.inversion import INVERSIONS
 
 DEFAULT = QsmConfig().inversion.method
@@ -53,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
-    require_free(arguments.out, overwrite=arguments.overwrite)
+    with whole_files(arguments.out, overwrite=arguments.overwrite) as out:
+        _invert(arguments, out, talk, device)
+    return 0
+
+
+def _invert(arguments: argparse.Namespace, out: Path, talk: Talk, device: torch.device) -> None:
     method = bound_method(arguments, "inversion", INVERSIONS)
     per_ppm = _unit_per_ppm(arguments)
     values, mask, grid = read_masked(arguments, arguments.field, device)
@@ -64,10 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     noise_ppm = None if noise is None else noise / per_ppm
     with talk.working(arguments.method):
         chi_ppm, convergence = method(values / per_ppm, mask, scan, noise_ppm, magnitude, **csf)
-    write_volume(arguments.out, chi_ppm, grid)
+    write_volume(out, chi_ppm, grid)
     content = record(method, arguments.method, scan, convergence, Units="ppm", Reference="none")
-    write_json(sidecar_of(arguments.out), content)
-    return 0
+    write_json(sidecar_of(out), content)
 
 
 def _csf(arguments: argparse.Namespace, method: Any, grid: Grid, device: torch.device) -> dict[str, torch.Tensor]:

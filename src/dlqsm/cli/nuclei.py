@@ -22,11 +22,12 @@ import torch
 
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import Talk, start
-from dlqsm.cli.single_step import require_free, sidecar_of
+from dlqsm.cli.single_step import sidecar_of
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
-from dlqsm.io.outputs import read_json, whole_file
+from dlqsm.io.outputs import read_json, whole_file, whole_files
+from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
@@ -80,12 +81,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
     _require_one_source(arguments)
-    for target in _targets(arguments):
-        require_free(target, overwrite=arguments.overwrite)
-    chi_ppm, grid = read_volume(arguments.chi)
-    if arguments.labels is not None:
-        return _from_labels(arguments, chi_ppm, grid, talk)
-    return _from_atlas(arguments, chi_ppm, grid, talk)
+    read = (arguments.chi, arguments.labels, arguments.names, arguments.magnitude, arguments.t1w, arguments.mask)
+    stamps = stamps_of(*read, arguments.uncertainty, _valid_path(arguments.chi))
+    with whole_files(*_targets(arguments), overwrite=arguments.overwrite) as out:
+        chi_ppm, grid = read_volume(arguments.chi)
+        make = _from_atlas if arguments.labels is None else _from_labels
+        table = make(arguments, out, chi_ppm, grid, talk)
+        require_unchanged(stamps)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+    return 0
 
 
 def _require_one_source(arguments: argparse.Namespace) -> None:
@@ -116,7 +120,9 @@ def _beside(out: Path, ending: str) -> Path:
     return out.with_name(f"{out.stem}{ending}")
 
 
-def _from_labels(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> int:
+def _from_labels(
+    arguments: argparse.Namespace, out: Path, chi_ppm: torch.Tensor, grid: Grid, talk: Talk
+) -> pd.DataFrame:
     labels, own = read_volume(arguments.labels)
     require_same_grid(arguments.labels, own, grid, str(arguments.chi))
     names = read_label_names(arguments.names)
@@ -129,12 +135,13 @@ def _from_labels(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Gri
         talk.say(f"  label voxels outside {valid.name}, not measured: {n_outside}")
     table = measure_regions(chi_ppm, labels, names, grid, participant=arguments.participant, arm=arguments.arm)
     table = _with_noise(arguments, table, chi_ppm, {number: labels == number for number in names}, names, grid)
-    write_table(arguments.out, table, _about(arguments.chi, n_outside))
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
-    return 0
+    write_table(out, table, _about(arguments.chi, n_outside))
+    return table
 
 
-def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, talk: Talk) -> int:
+def _from_atlas(
+    arguments: argparse.Namespace, out: Path, chi_ppm: torch.Tensor, grid: Grid, talk: Talk
+) -> pd.DataFrame:
     arm = _arm_map(arguments, chi_ppm, grid, talk)
     t1w = None if arguments.t1w is None else read_volume(arguments.t1w)
     with talk.working("atlas"):
@@ -164,12 +171,11 @@ def _from_atlas(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid
             table, arm, atlas, n_reruns=arguments.reruns, seed=arguments.seed, weighting=weighting, **options
         )
         talk.say(f"  spread over {arguments.reruns + 1} registrations: at most {table[COLUMN].max():.2f} ppb")
-    _write_labels(arguments, arm, found, atlas.names)
+    _write_labels(out, f"{arguments.participant}, {arguments.arm}", arm, found, atlas.names)
     n_outside = int((~arm.valid & (found.labels != 0)).sum())
     told = {"Weighting": WEIGHTINGS[weighting], "MeanOverValidMask_ppm": found.reference_ppm}
-    write_table(arguments.out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
-    return 0
+    write_table(out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
+    return table
 
 
 def _say_placement(account: Mapping[str, Any], talk: Talk) -> None:
@@ -218,16 +224,16 @@ def _arm_map(arguments: argparse.Namespace, chi_ppm: torch.Tensor, grid: Grid, t
     return ArmMap(arguments.arm, grid, magnitude, chi_ppm.nan_to_num(0.0, 0.0, 0.0).float(), brain, valid)
 
 
-def _write_labels(arguments: argparse.Namespace, arm: ArmMap, found: ArmNuclei, names: Any) -> None:
+def _write_labels(out: Path, whose: str, arm: ArmMap, found: ArmNuclei, names: Any) -> None:
     """The labels with their names, and the picture."""
-    title = f"{arguments.participant}, {arguments.arm}: {found.account['placement']['atlas']['name']} atlas"
+    title = f"{whose}: {found.account['placement']['atlas']['name']} atlas"
     figure = registration_figure(
         arm.magnitude, arm.chi_ppm, found.labels, arm.grid, names, probabilities=found.probabilities,
         template=found.template, title=title,
     )  # fmt: skip
-    write_volume(_beside(arguments.out, "_dseg.nii.gz"), found.labels, arm.grid)
-    write_label_names(_beside(arguments.out, "_dseg.tsv"))
-    with whole_file(_beside(arguments.out, ".png")) as partial:
+    write_volume(_beside(out, "_dseg.nii.gz"), found.labels, arm.grid)
+    write_label_names(_beside(out, "_dseg.tsv"))
+    with whole_file(_beside(out, ".png")) as partial:
         partial.write_bytes(png(figure))
 
 

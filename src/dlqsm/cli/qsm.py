@@ -27,17 +27,24 @@ from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.images import AS_STORED
-from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
+from dlqsm.io.maps import SUMMARY, UNCERTAINTY_UNITS, rounded_realisations, write_maps, write_summary
 from dlqsm.io.nifti import read_mask
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.outputs import whole_folder
 from dlqsm.io.places import told_place
 from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.pipeline import QsmMaps
 from dlqsm.pipeline.uncertainty import ChiNoise
 
 CURVE = "strength_curve"
 """Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
+_ON_REQUEST = (
+    *(f"{stem}.{ending}" for stem in UNCERTAINTY_UNITS for ending in ("nii.gz", "json")),
+    *(f"{CURVE}.{ending}" for ending in ("tsv", "json", "png")),
+)
+"""Files of earlier maps that go where these have none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -101,15 +108,15 @@ def run(arguments: argparse.Namespace) -> int:
         require_realisations(arguments.uncertainty)
     if arguments.strength_curve and config.inversion.method != "l1":
         raise InputError(f"--strength-curve is for l1 only; got --inversion {config.inversion.method}")
+    stamps = stamps_of(*_inputs(arguments))
     source = _read(arguments)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
     region = _reference_region(arguments.reference, grid)
-    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY, "Chimap.nii.gz")) as folder:
+    require_unchanged(stamps)
+    marks = (SUMMARY, "Chimap.nii.gz")
+    with whole_folder(arguments.out, overwrite=arguments.overwrite, produces=marks, replaces=_ON_REQUEST) as folder:
         _say_decisions(source.decisions, talk)
-        remove_uncertainty(folder)
-        for ending in ("tsv", "json", "png"):
-            (folder / f"{CURVE}.{ending}").unlink(missing_ok=True)
         holes = not arguments.keep_holes
         maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
         known, source = source.decisions, examined(maps, source, arguments.accept_phase)
@@ -124,6 +131,14 @@ def run(arguments: argparse.Namespace) -> int:
         save_maps(folder, maps, source, config)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
+
+
+def _inputs(arguments: argparse.Namespace) -> list[Path]:
+    """Every file that is read, or its folder."""
+    lists = (arguments.magnitude, arguments.phase, arguments.real, arguments.imag)
+    images = [file for files in lists for file in files or ()]
+    ones = [arguments.recon, arguments.scan, arguments.mask, arguments.config]
+    return [*images, *map(sidecar_of, images), *(file for file in ones if file is not None)]
 
 
 def _say_decisions(decisions: Mapping[str, Any], talk: Talk) -> None:

@@ -20,14 +20,21 @@ from dlqsm.core.methods import options_of
 from dlqsm.core.raw import RawData
 from dlqsm.io.mdi_file import write_lag_sums
 from dlqsm.io.nifti import write_volume
-from dlqsm.io.outputs import output_folder, write_json
+from dlqsm.io.outputs import whole_folder, write_json
 from dlqsm.io.raw import read_raw
 from dlqsm.io.scan_json import write_scan
+from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.reconstruction import COILS_APART, RECONSTRUCTIONS
 from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct, require_uncertainty
 from dlqsm.reconstruction.slabs import plan_slabs
 
 SUMMARY = "scan.json"
+_ON_REQUEST = tuple(
+    f"{stem}.{ending}"
+    for stem in ("magnitude_uncombined", "phase_uncombined", "field_uncertainty")
+    for ending in ("nii.gz", "json")
+)
+"""Files of an earlier reconstruction that go where this one has none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -54,12 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
     options = method_options(arguments, options_of(RECONSTRUCTIONS[arguments.method]))
     if arguments.uncombined:
         _require_coils_apart(arguments.method, options)
+    stamps = stamps_of(arguments.raw)
     raw = read_raw(arguments.raw)
     if arguments.uncertainty:
         require_uncertainty(arguments.method, raw.header)
     coils = arguments.virtual_coils
     talk.say(f"  {plan_slabs(raw.header, arguments.method, options, virtual_coils=coils, device_type=device.type)}")
-    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,)) as folder:
+    place = whole_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,), replaces=_ON_REQUEST)
+    with place as folder:
         images = reconstruct_raw(
             raw,
             arguments.method,
@@ -72,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             uncertainty=arguments.uncertainty,
         )
         save_images(folder, raw, arguments.method, images)
+        require_unchanged(stamps)
     talk.say(f"{arguments.method}: net acceleration {raw.header.acceleration:.3f}, in {arguments.out}")
     return 0
 

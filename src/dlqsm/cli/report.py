@@ -19,7 +19,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.io import manifest
 from dlqsm.io.manifest import ArmFolders, Manifest
 from dlqsm.io.maps import SUMMARY
-from dlqsm.io.outputs import write_text
+from dlqsm.io.outputs import output_folder, write_text
 from dlqsm.report.group_page import group_page
 from dlqsm.report.page import participant_page
 
@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; pages are made from other files, so that they are replaced without being asked."""
     start(arguments)
-    for page in build_pages(arguments.out):
+    if not arguments.out.is_dir():
+        raise InputError(f"{arguments.out}: expected a folder written by dlqsm demo, qsm or run; there is none")
+    with output_folder(arguments.out, overwrite=True, produces=()) as out:
+        pages = build_pages(out)
+    for page in pages:
         print(page)
     return 0
 

@@ -19,6 +19,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = replace(plan, threads=workers.threads)
     with (
         output_folder(arguments.out, overwrite=True, produces=()) as out,
+        _work_alone(arguments),
         open_scheduler(workers, plan) as scheduler,
     ):
         remove_partial_files(out)
@@ -94,6 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
         remove_partial_files(out)  # of workers at an address that were killed; all stages have ended
         write_provenance(plan.out, plan.bids)
         return code
+
+
+def _work_alone(arguments: argparse.Namespace) -> AbstractContextManager[Path | None]:
+    """A lock on a folder of intermediate files that is no part of OUT: runs on two folders may be given the same."""
+    if arguments.work is None or arguments.work.absolute().is_relative_to(arguments.out.absolute()):
+        return nullcontext()
+    return output_folder(arguments.work, overwrite=True, produces=())
 
 
 def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Talk) -> Plan:
@@ -197,8 +206,11 @@ def _reports(arguments: argparse.Namespace, people: Sequence[ParticipantSource])
     """Make the pages anew from what earlier runs left; nothing else is touched."""
     out = arguments.out
     if arguments.level == "group":
-        for page in [build_group_page(out, name) for name in group_manifests(out) or [GROUP_NAME]]:
-            print(page)
+        if not out.is_dir():
+            raise InputError(f"{out}: there is no such folder; run without --reports-only first")
+        with output_folder(out, overwrite=True, produces=()):
+            for page in [build_group_page(out, name) for name in group_manifests(out) or [GROUP_NAME]]:
+                print(page)
         return 0
     there = [person for person in people if (unit_folder(out, person.label) / NAME).is_file()]
     if not there:

@@ -70,7 +70,9 @@ def _recorded(
     seconds = time.perf_counter() - begun
     about = {"inputs": inputs, "command": arguments.command, **about_process("group", seconds)}
     path = out / RECORDS / GROUP_RECORDS / f"{session or ALL}_group.json"
-    write_record(path, content_hash({"inputs": inputs, "about": about}), out, outputs, seconds, **about)
+    # Without times: the same comparison has the same name in the provenance, whenever it was made.
+    key = content_hash({"inputs": inputs, "command": arguments.command, "software": about["software"]})
+    write_record(path, key, out, outputs, seconds, **about)
 
 
 def _gather_sessions(

@@ -22,7 +22,8 @@ from dlqsm.cli.simulate_stream import stream
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.bids import DESCRIPTION
+from dlqsm.io.outputs import output_folder, remove_partial_files
 
 ARMS = ("PI2", "DL3", "DL4", "DL5", "PI2rep")
 
@@ -76,8 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         return stream(arguments, cohort, participants, talk, str(device))
     _require_no_stream_options(arguments)
     anatomy = load_anatomy()
-    produces = ("dataset_description.json",)
-    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as root:
+    with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as root:
+        remove_partial_files(root)
+        (root / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
         for participant in participants:
             simulate_participant(root, anatomy, participant, cohort, talk)
         describe_dataset(root, participants, cohort)

@@ -60,8 +60,12 @@ def stream(
 ) -> int:
     """Do every participant that has no table of this study yet; the exit code is 1 where one failed."""
     root, wanted = arguments.out, _chosen(participants, arguments.participant_label)
-    root.mkdir(parents=True, exist_ok=True)
-    with output_folder(arguments.stream, overwrite=True, produces=()) as out:
+    if root.resolve() == arguments.stream.resolve():
+        raise InputError(f"{root}: is both OUT and --stream; give two folders")
+    with (
+        output_folder(root, overwrite=True, produces=()),
+        output_folder(arguments.stream, overwrite=True, produces=()) as out,
+    ):
         remove_partial_files(out)
         known = _known_study(out, cohort, len(participants), overwrite=arguments.overwrite)
         describe_dataset(root, participants, cohort)

@@ -40,12 +40,6 @@ def bound_method(arguments: argparse.Namespace, step: str, table: Mapping[str, A
     return choose(step, table, arguments.method, method_options(arguments, options_of(table[arguments.method])))
 
 
-def require_free(target: Path, *, overwrite: bool) -> None:
-    """Raise `InputError` if an output exists and may not be replaced."""
-    if target.exists() and not overwrite:
-        raise InputError(f"{target}: exists already; give --overwrite to replace it")
-
-
 def read_beside(source: Path | None, grid: Grid, whose: Path, device: torch.device) -> torch.Tensor | None:
     """Read an optional volume that must lie on the grid of the input."""
     if source is None:

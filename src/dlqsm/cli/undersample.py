@@ -22,14 +22,20 @@ import numpy as np
 from dlqsm.cli.arguments import path
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
-from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import SelectedRaw, undersample
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
 from dlqsm.io.nifti import has_texts, read_volume, write_volume
-from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
+from dlqsm.io.outputs import (
+    output_files,
+    output_folder,
+    read_json,
+    remove_partial_files,
+    whole_file,
+    write_json,
+)
 from dlqsm.io.raw import read_raw, write_raw
 from dlqsm.io.raw_identity import Identity, read_identity, tells_identity
 from dlqsm.io.tables import read_table
@@ -58,9 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(
             f"{arguments.raw}: one file takes one --acceleration and one --seed; several are for a BIDS dataset"
         )
-    require_free(arguments.out, overwrite=arguments.overwrite)
-    kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
-    write_raw(arguments.out, kept, identity=_identity(arguments.raw, arguments))
+    with output_files(arguments.out, overwrite=arguments.overwrite):
+        kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
+        write_raw(arguments.out, kept, identity=_identity(arguments.raw, arguments))
     talk.say(f"{_in_words(kept)}: {arguments.out}")
     return 0
 
@@ -104,6 +110,8 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
         if (label, arm) not in full:
             talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
+        remove_partial_files(out)
+        (out / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
         for label, arm in full:
             _scan(label, arm, dataset, out, arguments, talk)
         _describe(dataset, out, keep_identity=arguments.keep_identity)
@@ -125,8 +133,7 @@ def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: ar
     for acceleration, seed, name in _variants(arguments):
         kept = _kept(source, arguments, acceleration, seed)
         target = folder / join_name({**entities, "rec": entities.get("rec", "") + name}, "MEGRE", ".h5")
-        with whole_file(target) as partial:
-            write_raw(partial, kept, identity=_identity(source, arguments))
+        write_raw(target, kept, identity=_identity(source, arguments))
         talk.say(f"{_in_words(kept)}: {target}")
 
 
@@ -164,7 +171,8 @@ def _copy_participants(root: Path, out: Path, *, keep_identity: bool) -> None:
     if keep_identity:
         for name in (PARTICIPANTS, columns):
             if (root / name).is_file():
-                shutil.copyfile(root / name, out / name)
+                with whole_file(out / name) as partial:
+                    shutil.copyfile(root / name, partial)
         return
     table = read_table(root / PARTICIPANTS, ("participant_id",), as_text=True)
     table = table[[name for name in PASSED_ON if name in table.columns]]
@@ -185,8 +193,8 @@ def _raw_of(arm: ArmSource) -> Path:
 
 def _link_or_copy(source: str | Path, target: str | Path) -> None:
     """The same file under another name where the file system can, else a copy."""
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    with whole_file(Path(target)) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -20,7 +21,6 @@ from dlqsm.cli.single_step import (
     add_step_arguments,
     bound_method,
     record,
-    require_free,
     scan_of,
     sidecar_of,
 )
@@ -28,7 +28,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.methods import Account, Unwrap
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.nifti import Image, read_image, read_mask, require_same_grid, write_volume
-from dlqsm.io.outputs import write_json
+from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.qsm.unwrap_echoes import unwrap_echoes
 
@@ -58,7 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
-    require_free(arguments.out, overwrite=arguments.overwrite)
+    with whole_files(arguments.out, overwrite=arguments.overwrite) as out:
+        _unwrap(arguments, out, talk, device)
+    return 0
+
+
+def _unwrap(arguments: argparse.Namespace, out: Path, talk: Talk, device: torch.device) -> None:
     arguments.b0_direction = None
     method = bound_method(arguments, "unwrap", UNWRAPPERS)
     image = read_image(arguments.phase)
@@ -72,10 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         done = _unwrapped_one_by_one(echoes, scan, method, talk)
     whole = done[0] if image.values.ndim == 3 else torch.stack(done, dim=-1)
-    write_volume(arguments.out, whole.cpu(), image.grid)
+    write_volume(out, whole.cpu(), image.grid)
     more = {"EchoTimes": arguments.echo_times} if arguments.echo_times else {}
-    write_json(sidecar_of(arguments.out), record(method, arguments.method, scan, None, Units="rad", **more))
-    return 0
+    write_json(sidecar_of(out), record(method, arguments.method, scan, None, Units="rad", **more))
 
 
 def _unwrapped_one_by_one(echoes: _Echoes, scan: Scan, method: Unwrap, talk: Talk) -> list[torch.Tensor]:

@@ -8,9 +8,11 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
+
+from dlqsm.io.refusals import unwritable
 
 MARKER: Final = ".running"
 LOST: Final = (
@@ -53,14 +55,19 @@ def attempt(marker: Path, run: str, retries: int) -> Iterator[None]:
         n_lost = _tries(file, run)
         if n_lost > retries:
             raise LostProcessError(LOST)
-        file.seek(0)
-        file.truncate()
-        json.dump({"run": run, "tries": n_lost + 1}, file)
-        file.flush()
+        try:
+            file.seek(0)
+            file.truncate()
+            json.dump({"run": run, "tries": n_lost + 1}, file)
+            file.flush()
+        except OSError as error:
+            raise unwritable(marker, error) from None
         yield
     finally:
-        marker.unlink(missing_ok=True)
-        file.close()
+        with suppress(OSError):
+            marker.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be written is tried once more
+            file.close()
 
 
 def _locked(marker: Path) -> IO[str]:

@@ -17,6 +17,7 @@ from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.phase_header import filtered_image, vendor_of
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.io.sidecars import inherited_sidecar
+from dlqsm.io.staging import require_settled
 from dlqsm.pipeline import sums_of_images
 from dlqsm.pipeline.phase_trust import FILTERED, PhaseTrust
 from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
@@ -65,6 +66,7 @@ class ChainInput:
 
 def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
     """Read what ``dlqsm recon`` wrote; with ``invert`` the sign of its phase is turned."""
+    require_settled(folder)
     sums, grid = read_lag_sums(folder / "mdi.h5")
     told = read_scan(folder / "scan.json")
     scan = told.scan(grid)

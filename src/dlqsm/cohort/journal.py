@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,15 @@ class Journal:
 
     def __init__(self, path: Path, label: str, listen: Listener, names: Mapping[Path, str] | None = None) -> None:
         self._path, self._label, self._listen, self._names = path, label, listen, names or {}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
 
     def log(self, text: str) -> None:
         """Write to the log file only."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         lines = without_places(text, self._names).splitlines()
-        with self._path.open("a", encoding="utf-8") as file:
+        # A log that cannot be written must not stop what it tells of.
+        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{stamp}  {line}\n" for line in lines))
 
     def tell(self, text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +49,7 @@ PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "
 _BLOCK: Final = 2**22
 _WORK: Final = "work:"
 """Stands for the folder of files between the stages, where that lies outside the derivatives."""
+_JUST_NOW_NS: Final = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def file_hash(path: Path) -> str:
 class Fingerprints:
     """Content hashes of input files, kept in a file so that large ones are read once.
 
-    A file is hashed again where its size or its time of modification has changed.
+    A file is hashed again where its size or one of its times has changed; a time later or earlier than now is as good.
 
     Parameters
     ----------
@@ -150,10 +152,15 @@ class Fingerprints:
     def _entry(self, path: Path) -> dict[str, Any]:
         try:
             status = path.stat()
-            stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-            entry = self._known.get(self._name(path))
-            if not isinstance(entry, dict) or {k: entry.get(k) for k in stamp} != stamp:
-                entry = {**stamp, "sha256": file_hash(path)}
+            # The time of modification can be set, and a clock set back: the time of change is the system's own.
+            stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
+            known = self._known.get(self._name(path))
+            entry: dict[str, Any] = known if isinstance(known, dict) else {}
+            if {k: entry.get(k) for k in stamp} != stamp:
+                if abs(time.time_ns() - status.st_ctime_ns) < _JUST_NOW_NS:
+                    stamp["ctime_ns"] = 0  # what is written in the same tick of the clock would bear the same time
+                digest = file_hash(path)
+                entry = {**(entry if entry.get("sha256") == digest else {}), **stamp, "sha256": digest}
                 self._known[self._name(path)] = entry
                 self._keep(path)
         except OSError as error:

@@ -48,10 +48,17 @@ class _Job:
         return Result(self.task.stage, self.task.name, "skipped")
 
     def once(
-        self, key: str, work: Callable[[], list[Path]], inputs: list[str], *, what: str | None = None, **about: str
+        self,
+        key_now: Callable[[], str],
+        work: Callable[[], list[Path]],
+        inputs: list[str],
+        *,
+        what: str | None = None,
+        **about: str,
     ) -> Result:
         """Run the stage unless it is done; see `once`."""
-        task, whose = self.task, self.person.label
+        task, whose, key = self.task, self.person.label, key_now()
+        work = steady(work, key, key_now, inputs)
         state, seconds = once(
             self.plan, whose, task.name, task.stage, key, work, inputs, journal=self.journal, what=what, **about
         )
@@ -176,6 +183,26 @@ def _is_of_this_run(record: Record, plan: Plan) -> bool:
     return plan.run != "" and record.about.get("run") == plan.run
 
 
+def steady(
+    work: Callable[[], list[Path]], key: str, key_now: Callable[[], str], inputs: Sequence[str]
+) -> Callable[[], list[Path]]:
+    """The work, which fails where what it is made of is no longer what it was when the key was taken."""
+
+    def checked() -> list[Path]:
+        outputs = work()
+        _require_same_key(key, key_now(), inputs)
+        return outputs
+
+    return checked
+
+
+def _require_same_key(key: str, now: str, inputs: Sequence[str]) -> None:
+    """Raise `InputError` where input has changed: what was made of it would be a mix, or bear the wrong key."""
+    if now != key:
+        named = ", ".join(inputs[:2]) + (" ..." if len(inputs) > 2 else "")
+        raise InputError(f"{named}: was changed while the run worked on it; run again, and it is made anew")
+
+
 def _arm(job: _Job) -> Arm:
     assert job.task.source is not None
     arms = arms_of(job.task.source, job.person.label, job.plan, job.prints)
@@ -188,16 +215,35 @@ def _recon(job: _Job) -> Result:
     maps = read_record(record_path(plan, arm.label, arm.name, "qsm"))
     if is_done(maps, qsm_key(arm, plan, job.prints), plan):
         return job.result
-    key = recon_key(arm, plan, job.prints)
-    return job.once(key, lambda: reconstruct_arm(arm, plan), inputs_of_arm(arm, plan), what=f"recon {arm.method}")
+
+    def key_now() -> str:
+        return recon_key(arm, plan, job.prints)
+
+    return job.once(key_now, lambda: reconstruct_arm(arm, plan), inputs_of_arm(arm, plan), what=f"recon {arm.method}")
 
 
 def _qsm(job: _Job) -> Result:
     if any(result.state == "failed" for result in job.before):
         return job.result
     arm, plan = _arm(job), job.plan
-    inputs = [] if arm.source.raw is not None else inputs_of_arm(arm, plan)
-    return replace(job.once(qsm_key(arm, plan, job.prints), lambda: map_arm(arm, plan), inputs), arm=arm)
+    files = inputs_of_arm(arm, plan)
+    if arm.source.raw is not None:
+        _require_reconstruction(job, arm, files)
+
+    def key_now() -> str:
+        return qsm_key(arm, plan, job.prints)
+
+    inputs = [] if arm.source.raw is not None else files
+    return replace(job.once(key_now, lambda: map_arm(arm, plan), inputs), arm=arm)
+
+
+def _require_reconstruction(job: _Job, arm: Arm, files: Sequence[str]) -> None:
+    """See that the reconstruction is of the raw data as they are now, unless the maps are there and need none."""
+    maps = read_record(record_path(job.plan, arm.label, arm.name, "qsm"))
+    if is_done(maps, qsm_key(arm, job.plan, job.prints), job.plan):
+        return
+    (recon,) = job.before
+    _require_same_key(recon.record_key, recon_key(arm, job.plan, job.prints), files)
 
 
 def _nuclei(job: _Job) -> Result:
@@ -208,9 +254,16 @@ def _nuclei(job: _Job) -> Result:
         raise InputError(f"{person.label} has no arm that could be mapped")
     reference = _reference_among(done, plan, job.journal)
     family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
-    key = nuclei_key(family, plan, job.prints)
+    for result in job.before:
+        if result.arm is not None:
+            arm = result.arm
+            _require_same_key(result.record_key, qsm_key(arm, plan, job.prints), inputs_of_arm(arm, plan))
+
+    def key_now() -> str:
+        return nuclei_key(family, plan, job.prints)
+
     about = {"settings": settings_hash(plan, job.prints), "code": code_state()}
-    return job.once(key, lambda: measure_family(family, plan, job.journal), inputs_of_family(family, plan), **about)
+    return job.once(key_now, lambda: measure_family(family, plan, job.journal), inputs_of_family(family, plan), **about)
 
 
 def _page(job: _Job) -> Result:
@@ -219,7 +272,7 @@ def _page(job: _Job) -> Result:
         return job.result
     key = key_of("page", {"nuclei": nuclei.record_key})
     folder = unit_folder(job.plan.out, job.person.label)
-    return job.once(key, lambda: [job.hooks.page(folder)], inputs_of_page(job.person, job.plan))
+    return job.once(lambda: key, lambda: [job.hooks.page(folder)], inputs_of_page(job.person, job.plan))
 
 
 _WORK: Final[dict[str, Callable[[_Job], Result]]] = {"recon": _recon, "qsm": _qsm, "nuclei": _nuclei, "page": _page}

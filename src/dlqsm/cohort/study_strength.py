@@ -17,7 +17,7 @@ from dlqsm.cohort.participant import names_of_places
 from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.records import Fingerprints
 from dlqsm.cohort.schedule import Each, each_in_turn
-from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path
+from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path, steady
 from dlqsm.config import TABLES
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import options_of
@@ -134,9 +134,8 @@ def strength_of(arm: Arm, plan: Plan) -> float | str:
             if arm.method is not None:
                 key = recon_key(arm, plan, prints)
                 inputs = inputs_of_arm(arm, plan)
-                once(
-                    plan, arm.label, arm.name, "recon", key, lambda: reconstruct_arm(arm, plan), inputs, journal=journal
-                )
+                work = steady(lambda: reconstruct_arm(arm, plan), key, lambda: recon_key(arm, plan, prints), inputs)
+                once(plan, arm.label, arm.name, "recon", key, work, inputs, journal=journal)
             marker = record_path(plan, arm.label, arm.name, "strength").with_suffix(MARKER)
             with attempt(marker, plan.run, plan.retries):
                 return chosen_strength(arm, plan)

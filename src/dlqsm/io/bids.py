@@ -23,6 +23,7 @@ from dlqsm.io.bids_filter import BidsFilter, BidsFilters
 from dlqsm.io.bids_names import participant_of, session_of, split_name
 from dlqsm.io.bids_sources import Dataset, Entities, ParticipantSource
 from dlqsm.io.outputs import read_json
+from dlqsm.io.staging import require_settled
 from dlqsm.io.tables import read_table
 
 DESCRIPTION: Final = "dataset_description.json"
@@ -68,6 +69,7 @@ def read_dataset(
     """
     if not root.is_dir():
         raise InputError(f"{root}: expected the folder of a BIDS dataset; there is no such folder")
+    require_settled(root)
     filters = filters or BidsFilters()
     about: Mapping[str, object] = read_json(root / DESCRIPTION) if (root / DESCRIPTION).is_file() else {}
     labels = sorted({p.name for top in (root, root / "sourcedata") for p in top.glob("sub-*") if p.is_dir()})

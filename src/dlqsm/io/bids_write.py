@@ -87,8 +87,13 @@ def write_image(path: Path, values: torch.Tensor, grid: Grid, sidecar: Mapping[s
 
 def participants_of(root: Path) -> list[str]:
     """Labels, with ``sub-``, of those that a dataset has already."""
-    folders = {p.name for top in (root, root / "sourcedata") for p in top.glob("sub-*") if p.is_dir()}
+    folders = {p.name for top in (root, root / "sourcedata") for p in top.glob("sub-*") if _holds_files(p)}
     return sorted(folders)
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether a folder holds more than what a conversion that was stopped leaves."""
+    return any(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))
 
 
 def describe_raw_dataset(root: Path, label: str, person: Person) -> None:

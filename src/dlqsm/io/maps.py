@@ -49,13 +49,6 @@ def rounded_realisations(errors_ppm: torch.Tensor) -> torch.Tensor:
     return (errors_ppm / LEAST_PPM).round_().mul_(LEAST_PPM).movedim(0, -1)
 
 
-def remove_uncertainty(folder: Path) -> None:
-    """Remove the noise of a map that is being replaced."""
-    for stem in UNCERTAINTY_UNITS:
-        (folder / f"{stem}.nii.gz").unlink(missing_ok=True)
-        (folder / f"{stem}.json").unlink(missing_ok=True)
-
-
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Write ``qsm.json``, last of all: its presence says that the folder is complete."""
     write_json(folder / SUMMARY, summary)

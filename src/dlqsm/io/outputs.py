@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from dlqsm.core.checks import InputError
+from dlqsm.io.disk_errors import REASONS, disk_error_number
+from dlqsm.io.locks import held
+from dlqsm.io.refusals import unwritable
+from dlqsm.io.staging import READY, finish, staged
 
-LOCK_NAME = ".dlqsm.lock"
-PARTIAL = ".partial-"
+LOCK_NAME: Final = ".dlqsm.lock"
+PARTIAL: Final = ".partial-"
 
 
 @contextmanager
@@ -20,16 +25,39 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to, and rename it to ``path`` once the block ends well.
 
     The temporary name keeps the suffixes, which writers use to choose a format.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses the file; what was there before stays, and folders made for it go.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{path.name}")
+    made = _missing(path.parent)
+    is_whole = False
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.replace(path)
+        is_whole = True
+    except (OSError, RuntimeError) as error:
+        if not _is_about(error, partial):
+            raise
+        raise unwritable(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if not is_whole:
+            _remove_empty(made)
+
+
+def _is_about(error: OSError | RuntimeError, partial: Path) -> bool:
+    """Whether an error is the disk's with the file being written, or a folder of it, and not with one being read."""
+    if disk_error_number(error) not in REASONS:
+        return False
+    named = error.filename if isinstance(error, OSError) else None
+    return named is None or isinstance(named, int) or Path(os.fsdecode(named)) in (partial, *partial.parents)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,7 +85,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 @contextmanager
-def output_folder(path: Path, *, overwrite: bool, produces: tuple[str, ...]) -> Iterator[Path]:
+def output_folder(path: Path, *, overwrite: bool, produces: Sequence[str]) -> Iterator[Path]:
     """Make and lock the folder a command writes to, for as long as the block runs.
 
     Parameters
@@ -76,74 +104,130 @@ def output_folder(path: Path, *, overwrite: bool, produces: tuple[str, ...]) -> 
     """
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected a folder for the output; this is a file")
-    present = [name for name in produces if (path / name).exists()]
-    if present and not overwrite:
-        raise InputError(f"{path}: already holds {present[0]}; give --overwrite to replace it, or another folder")
-    made = _make(path)
-    lock = path / LOCK_NAME
-    _take(lock)
+    if not (path / READY).is_dir():
+        _require_free(path, produces, overwrite=overwrite)
+    made = _missing(path)
     try:
-        yield path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: the output folder cannot be made ({error.strerror})") from None
+        with held(path / LOCK_NAME, path):
+            finish(path)
+            _require_free(path, produces, overwrite=overwrite)  # another process may have ended since
+            _remove_lost(path, "*")
+            yield path
     finally:
-        lock.unlink(missing_ok=True)
         _remove_empty(made)
+
+
+@contextmanager
+def whole_folder(
+    path: Path, *, overwrite: bool, produces: Sequence[str], replaces: Sequence[str] = ()
+) -> Iterator[Path]:
+    """As `output_folder`, but give an empty folder, whose files come to ``path`` together once the block ends well.
+
+    Parameters
+    ----------
+    path, overwrite, produces
+        As for `output_folder`; files named in ``produces`` come last, the first of them last of all.
+    replaces
+        Further files of earlier results, which go where the new results have none of that name.
+    """
+    with (
+        output_folder(path, overwrite=overwrite, produces=produces) as folder,
+        staged(folder, last=tuple(reversed(produces)), replaces=replaces) as new,
+    ):
+        yield new
+
+
+@contextmanager
+def output_files(first: Path, *others: Path, overwrite: bool) -> Iterator[None]:
+    """Lock the files a command writes where it has no folder of its own, by the first of them.
+
+    Raises
+    ------
+    InputError
+        If another live process writes them, or one exists and ``overwrite`` is off.
+    """
+    if not _ready(first).is_dir():
+        require_free(first, *others, overwrite=overwrite)
+    made = _missing(first.parent)
+    try:
+        try:
+            first.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(first, error) from None
+        with held(first.with_name(f".{first.name}{LOCK_NAME}"), first):
+            finish(first.parent, _key(first))
+            require_free(first, *others, overwrite=overwrite)
+            for target in (first, *others):
+                _remove_lost(target.parent, f"-{target.name}")
+            yield
+    finally:
+        _remove_empty(made)
+
+
+@contextmanager
+def whole_files(first: Path, *others: Path, overwrite: bool) -> Iterator[Path]:
+    """As `output_files`, of one folder; give another folder to write to, whose files come there together at the end."""
+    with (
+        output_files(first, *others, overwrite=overwrite),
+        staged(first.parent, last=(first.name,), of=_key(first)) as new,
+    ):
+        yield new / first.name
+
+
+def _key(first: Path) -> str:
+    return f".{first.name}"
+
+
+def _ready(first: Path) -> Path:
+    return first.with_name(f"{_key(first)}{READY}")
+
+
+def require_free(*targets: Path, overwrite: bool) -> None:
+    """Raise `InputError` if an output exists and may not be replaced."""
+    for target in targets:
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: exists already; give --overwrite to replace it")
 
 
 def remove_partial_files(folder: Path) -> None:
     """Remove what a killed process left half written below a folder; to be called by who holds its lock."""
-    for partial in folder.rglob(f"{PARTIAL}*"):
-        partial.unlink(missing_ok=True)
+    for place, folders, _ in os.walk(folder):
+        _remove_lost(Path(place), "*")
+        folders[:] = [name for name in folders if not (Path(place) / name / LOCK_NAME).exists()]
 
 
-def _make(path: Path) -> list[Path]:
-    """Make a folder with its parents; return those that were new, deepest first."""
-    new = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: the output folder cannot be made ({error.strerror})") from None
-    return new
+def _remove_lost(folder: Path, ending: str) -> None:
+    """Remove half-written files in a folder that is locked; of all names only where no file has a lock of its own."""
+    if ending == "*" and any(folder.glob(f".*{LOCK_NAME}")):
+        return
+    for partial in folder.glob(f"{PARTIAL}*"):
+        if ending == "*" or partial.name.endswith(ending):
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _require_free(path: Path, produces: Sequence[str], *, overwrite: bool) -> None:
+    present = [name for name in produces if (path / name).exists()]
+    if present and not overwrite:
+        raise InputError(f"{path}: already holds {present[0]}; give --overwrite to replace it, or another folder")
+
+
+def _missing(path: Path) -> list[Path]:
+    """A folder and its parents as far as they do not exist, deepest first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
 
 
 def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders that were made for nothing; another process may be using or removing them."""
     for folder in folders:
-        if any(folder.iterdir()):
-            return
-        folder.rmdir()
-
-
-def _take(lock: Path) -> None:
-    owner = f"{socket.gethostname()} {os.getpid()}"
-    for _ in range(2):
         try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(owner)
+            folder.rmdir()
+        except OSError:
             return
-        except FileExistsError:
-            held_by = lock.read_text(encoding="utf-8")
-            if _is_alive(held_by):
-                raise InputError(
-                    f"{lock.parent}: another dlqsm process ({held_by}) is writing here; "
-                    "wait for it, or choose another folder"
-                ) from None
-            lock.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{lock.parent}: cannot be written to ({error.strerror})") from None
-    raise InputError(f"{lock.parent}: the lock changes hands too quickly; try again")
-
-
-def _is_alive(owner: str) -> bool:
-    """Whether the process that took a lock still runs; a lock of another machine counts as alive."""
-    host, _, pid = owner.rpartition(" ")
-    if host != socket.gethostname() or not pid.isdigit():
-        return bool(host)
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _plain(value: object) -> object:

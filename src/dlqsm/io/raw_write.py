@@ -14,6 +14,7 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawData, RawHeader, iterate_readouts
 from dlqsm.io import raw_layout as layout
+from dlqsm.io.outputs import whole_file
 from dlqsm.io.raw_mend import IDENTITY
 
 _CHUNK_RECORDS = 256
@@ -37,7 +38,7 @@ def write_raw(
     Parameters
     ----------
     path
-        File to write; replaced where it exists.
+        File to write, whole or not at all; replaced where it exists.
     raw
         Raw data; read in pieces.
     extra
@@ -55,7 +56,7 @@ def write_raw(
     header = raw.header
     if max(header.n_readout, header.n_coils, *header.grid.shape) > layout.SAMPLE_LIMIT:
         raise InputError(f"{path}: ISMRMRD counts in 16 bits; grid {header.grid.shape} is too large for it")
-    with h5py.File(path, "w") as file:
+    with whole_file(Path(path)) as partial, h5py.File(partial, "w") as file:
         group = file.create_group(layout.GROUP)
         xml = _xml(header, dict(extra or {}), states_phase=states_phase)
         if identity is not None:
@@ -82,7 +83,7 @@ def write_acquisitions(
     path: Path, header: xsd.ismrmrdHeader, heads: NDArray[np.void], samples: Iterable[NDArray[np.complex64]]
 ) -> None:
     """Write acquisitions as they are, each ``(coil, sample)``, with the header given; an old file is replaced."""
-    with h5py.File(path, "w") as file:
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
         group = file.create_group(layout.GROUP)
         _write_xml(group, header)
         data = group.create_dataset(

@@ -25,6 +25,7 @@ from scipy.spatial.transform import Rotation
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Affine, Grid
+from dlqsm.nuclei.itk_whole import require_whole
 from dlqsm.nuclei.transforms import Chain, Linear, Warp
 
 ANTS_VERSION: Final = str(ants.__version__)
@@ -153,6 +154,7 @@ def to_ants(volume: torch.Tensor, grid: Grid) -> ants.ANTsImage:
 
 def read_linear(path: Path) -> Linear:
     """Read an ITK affine file (LPS) as a RAS matrix."""
+    require_whole(path)
     stored = ants.read_transform(str(path))
     values, centre = np.asarray(stored.parameters), np.asarray(stored.fixed_parameters)
     matrix: Affine = np.eye(4)
@@ -169,10 +171,12 @@ def write_linear(path: Path, linear: Linear) -> None:
     made.set_parameters([*matrix[:3, :3].ravel(), *matrix[:3, 3]])
     made.set_fixed_parameters([0.0, 0.0, 0.0])
     ants.write_transform(made, str(path))
+    require_whole(path)
 
 
 def read_warp(path: Path) -> Warp:
     """Read an ITK displacement field (LPS) in RAS."""
+    require_whole(path)
     stored = ants.image_read(str(path))
     vectors = torch.from_numpy(np.moveaxis(stored.numpy(), -1, 0).astype(np.float32))
     vectors[:2] *= -1
@@ -191,6 +195,7 @@ def write_warp(path: Path, warp: Warp) -> None:
     array = np.ascontiguousarray(np.moveaxis(vectors.numpy(), 0, -1))
     keywords = {"origin": plain.origin, "spacing": plain.spacing, "direction": plain.direction, "has_components": True}
     ants.image_write(ants.from_numpy(array, **keywords), str(path))
+    require_whole(path)
 
 
 def _arguments(
@@ -207,6 +212,8 @@ def _arguments(
         if channels.mask is not None:
             ants.image_write(to_ants(channels.mask, channels.grid), masks[-1])
     write_linear(folder / "start.mat", start)
+    for file in (*(name for pair in files for name in pair), *(name for name in masks if name != "NA")):
+        require_whole(Path(file))
     words = ["--dimensionality", "3", "--float", "1", "--random-seed", str(seed + 1), "--output", prefix]
     words += ["--collapse-output-transforms", "1", "--initial-moving-transform", str(folder / "start.mat")]
     for stage in stages:

@@ -69,7 +69,10 @@ def _read(folder: Path, name: str, wanted: Mapping[str, Any]) -> Made | None:
     files = {folder / file: digest for file, digest in told["files"].items()}
     if any(not file.is_file() or _hash_of(file) != digest for file, digest in files.items()):
         return None
-    chain = tuple(read_linear(file) if file.suffix == ".mat" else read_warp(file) for file in files)
+    try:
+        chain = tuple(read_linear(file) if file.suffix == ".mat" else read_warp(file) for file in files)
+    except InputError:  # cut off on a full disk, which earlier versions did not see
+        return None
     return chain, told["account"]
 
 

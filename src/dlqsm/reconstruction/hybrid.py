@@ -6,6 +6,7 @@ own; reconstructions take slabs of planes.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,8 +211,16 @@ def _scratch(shape: tuple[int, ...], folder: Path | None, memory_bytes: int) -> 
     if 8 * int(np.prod(shape)) <= memory_bytes:
         return np.empty(shape, np.complex64)
     # The map keeps the nameless file open; both vanish when the array is dropped.
-    with tempfile.TemporaryFile(dir=folder, prefix="dlqsm-hybrid-") as file:
-        return np.memmap(file, np.complex64, "w+", shape=shape)
+    try:
+        with tempfile.TemporaryFile(dir=folder, prefix="dlqsm-hybrid-") as file:
+            if hasattr(os, "posix_fallocate"):  # else a disk that is full ends the process, when the map is written
+                os.posix_fallocate(file.fileno(), 0, 8 * int(np.prod(shape)))
+            return np.memmap(file, np.complex64, "w+", shape=shape)
+    except OSError as error:
+        raise InputError(
+            f"{folder or tempfile.gettempdir()}: a scratch file of {8e-9 * np.prod(shape):.1f} GB cannot be made "
+            f"({error.strerror}); free some space there, or set TMPDIR to a folder on another disk"
+        ) from None
 
 
 def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.complex64], NDArray[np.int32]]:
