@@ -42,10 +42,10 @@ from dlqsm.reconstruction.reconstruct import reconstruct
 PROTOCOL = {
     "base": "small",
     "name": "alarms",
-    "shape": [52, 52, 36],
-    "voxel_size_mm": [4.0, 4.0, 4.0],
+    "shape": [64, 64, 36],
+    "voxel_size_mm": [3.2, 3.2, 4.0],
     "fine_factor": [2, 2, 2],
-    "n_coils": 6,
+    "n_coils": 8,
     "echo_times_s": [0.0033, 0.008, 0.0127, 0.0174, 0.0221],
 }
 ARMS, REFERENCE, SEED = ("PI2", "DL3", "DL5"), "PI2", 2026

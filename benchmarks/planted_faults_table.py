@@ -29,9 +29,11 @@ def false_alarm_lines(table: pd.DataFrame) -> list[str]:
     for name, limit in ALARMS.items():
         own = clean[clean["figure"] == name]
         values = own["value"].astype(float)
+        if not len(values):
+            continue
         broken = own[[limit.broken_by(value) is not None for value in values]]["participant"].nunique()
         ends = interval(broken, n)
-        told = f"{values.min():.3g}\t{values.max():.3g}" if len(values) else "–\t–"
+        told = f"{values.min():.3g}\t{values.max():.3g}"
         lines.append(f"{name}\t{told}\t{broken}\t{broken / n:.1%} ({ends[0]:.1%} to {ends[1]:.1%})")
     return lines
 

@@ -73,10 +73,13 @@ def examined(
     """
     found, of_what = source.poles or (None, "")
     trust = phase_trust(maps, source.scan, found, of_what)
-    inverted = bool(source.sources.get("invert_phase"))
-    accepted = require_trust(trust, _first_file(source), inverted=inverted, accepted=accept)
     figures = {**source.figures, **map_figures(maps, source.sums, source.scan, trust, external)}
     alarms = alarms_of(figures, ARM)
+    inverted = bool(source.sources.get("invert_phase"))
+    doubtful_axis = any(alarm.name == "b0_axis" for alarm in alarms)
+    accepted = require_trust(
+        trust, _first_file(source), inverted=inverted, doubtful_axis=doubtful_axis, accepted=accept
+    )
     require_no_stop(alarms, _first_file(source), accept)
     decisions = {**source.decisions, **trust.decisions(), **accepted}
     return replace(source, trust=trust, decisions=decisions, figures=figures, alarms=alarms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -16,6 +16,9 @@ from dlqsm.qsm.field_axis import axis_misfit
 from dlqsm.qsm.filtered_phase import LEAST_RATIO, FieldSpread
 from dlqsm.qsm.mask import brain_mask
 from dlqsm.qsm.mask_shift import mask_shift
+
+LEAST_SPAN_S: Final = 0.010
+"""Echoes that span less tell R2* too poorly to scale a field by it."""
 
 
 def map_figures(
@@ -34,8 +37,8 @@ def map_figures(
     """
     found = {
         **_of_echoes(sums, scan, maps),
-        **_of_phase(trust),
-        **_of_solvers(maps.summary),
+        **_of_phase(trust, scan),
+        **solver_figures(maps.summary),
         "noise": 1e3 * float(maps.noise_hz[maps.eroded_mask].median()) / scan.hz_per_ppm,
         "reference": 1e3 * abs(float(maps.chi_ppm[maps.eroded_mask].double().mean())),
     }
@@ -68,14 +71,15 @@ def _of_echoes(sums: LagSums, scan: Scan, maps: QsmMaps) -> dict[str, float]:
     return found
 
 
-def _of_phase(trust: PhaseTrust) -> dict[str, float]:
+def _of_phase(trust: PhaseTrust, scan: Scan) -> dict[str, float]:
     """Sign, low frequencies, poles, and the susceptibility that decay lets expect."""
     found = _of_spread(trust.spread)
     sign = trust.sign
     if sign is not None and sign.n_places:
         found["sign"] = sign.score
-        if sign.r2star_excess_hz > 0.0:
-            found["field_scale"] = sign.excess_ppb / sign.r2star_excess_hz
+        times_s = scan.echo_times_s
+        if sign.r2star_excess_hz > 0.0 and times_s[-1] - times_s[0] >= LEAST_SPAN_S:
+            found["field_scale"] = sign.excess_ppb / sign.r2star_excess_hz * (scan.field_strength_t or 3.0) / 3.0
     if trust.poles.get("n_loops"):
         found["poles"] = max(trust.poles["n_poles"]) / trust.poles["n_loops"]
     return found
@@ -87,12 +91,13 @@ def _of_spread(spread: FieldSpread) -> dict[str, float]:
     return {"filtered": spread.low_ppb} if judged else {}
 
 
-def _of_solvers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """How far solvers ended from their tolerance, and which share of the mask unwrapping left out."""
+def solver_figures(summary: Mapping[str, Any]) -> dict[str, float]:
+    """How far solvers ended from their tolerance, and which share of the mask unwrapping left out, from an account."""
     found = {}
     for step, ended in summary.get("convergence", {}).items():
-        if not ended["converged"] and ended["tolerance"] > 0.0:
-            found[f"{step}_converged"] = ended["residual"] / ended["tolerance"]
+        if ended["tolerance"] > 0.0:
+            ratio = ended["residual"] / ended["tolerance"]
+            found[f"{step}_converged"] = min(ratio, 1.0) if ended["converged"] else ratio
     unwrapping, n_mask = summary.get("unwrapping", {}), summary.get("mask", {}).get("n_mask", 0)
     if n_mask and "n_uncertain_voxels" in unwrapping:
         found["unwrapping"] = unwrapping["n_uncertain_voxels"] / n_mask
