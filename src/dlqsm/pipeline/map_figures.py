@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
 
 import torch
 
+from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
 from dlqsm.pipeline.phase_trust import PhaseTrust
@@ -17,6 +19,8 @@ from dlqsm.qsm.filtered_phase import LEAST_RATIO, FieldSpread
 from dlqsm.qsm.mask import brain_mask
 from dlqsm.qsm.mask_shift import mask_shift
 
+LEAST_DICE: Final = 0.6
+"""A mask less like the brain that the image shows was made since that brain cannot be found: its shift is not told."""
 LEAST_SPAN_S: Final = 0.010
 """Echoes that span less tell R2* too poorly to scale a field by it."""
 
@@ -46,15 +50,26 @@ def map_figures(
     if misfit is not None:
         found["b0_axis"] = misfit
     if external_mask is not None:
-        brain = brain_mask(sums.power.sum(0).sqrt().cpu(), scan)
-        found["mask_shift"] = float(max(map(abs, mask_shift(external_mask, brain))))
-    return found
+        found |= _of_external(external_mask.cpu(), sums.power.sum(0).sqrt().cpu(), scan)
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def coil_figures(decisions: Mapping[str, Any]) -> dict[str, float]:
     """Share of silent coils, as the record of a reconstruction tells it; empty where it does not."""
     silent, coils = decisions.get("n_silent_coils"), decisions.get("n_coils")
     return {"silent_coils": silent / coils} if isinstance(silent, int) and isinstance(coils, int) and coils else {}
+
+
+def _of_external(mask: torch.Tensor, magnitude: torch.Tensor, scan: Scan) -> dict[str, float]:
+    """How far a mask made elsewhere lies off the brain; empty where no brain is found that it is like."""
+    try:
+        brain = brain_mask(magnitude, scan)
+    except InputError:
+        return {}
+    shared, both = int((mask & brain).sum()), int(mask.sum()) + int(brain.sum())
+    if 2 * shared < LEAST_DICE * both or not shared:
+        return {}
+    return {"mask_shift": float(max(map(abs, mask_shift(mask, brain))))}
 
 
 def _of_echoes(sums: LagSums, scan: Scan, maps: QsmMaps) -> dict[str, float]:
