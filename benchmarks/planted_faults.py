@@ -32,6 +32,7 @@ from dlqsm.core.raw import MemoryRaw
 from dlqsm.core.scan import Scan
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.pipeline import QsmMaps, map_susceptibility, sums_of_images
+from dlqsm.pipeline.alignment import Alignment
 from dlqsm.pipeline.arm_figures import ScanFacts, figures_beside, least_side_distance_mm, registration_alarm_figures
 from dlqsm.pipeline.map_figures import coil_figures, map_figures
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei
@@ -147,7 +148,7 @@ def field_doubled(clean: Clean) -> Figures:
 def motion_of_5_degrees(clean: Clean) -> Figures:
     """DL3 scanned with the head turned by 5 degrees about the axis from ear to ear."""
     moved = mapped(scanned(clean.head, "DL3", pose=Pose((5.0, 0.0, 0.0), (0.0, 0.0, 0.0))))
-    found = beside({REFERENCE: clean.arms[REFERENCE], "DL3": moved}, clean.atlas)[0]
+    found = motions({REFERENCE: clean.arms[REFERENCE], "DL3": moved}, clean.atlas)
     return {"DL3": moved.figures | found["DL3"]}
 
 
@@ -220,13 +221,7 @@ def mapped(own: Scanned, *, mask: torch.Tensor | None = None, region: torch.Tens
 
 def beside(arms: Mapping[str, Mapped], atlas: Atlas) -> tuple[Figures, list[ArmNuclei]]:
     """Figures of arms beside each other and of the atlas."""
-    maps = [
-        ArmMap(
-            name, one.scanned.scan.grid, one.scanned.sums.power.sum(0).sqrt(), one.maps.chi_ppm, one.maps.mask,
-            one.maps.eroded_mask,
-        )
-        for name, one in arms.items()
-    ]  # fmt: skip
+    maps = [arm_map(name, one) for name, one in arms.items()]
     found = locate_nuclei(maps, atlas, reference=REFERENCE)
     facts = {name: _facts(one) for name, one in arms.items()}
     return {
@@ -239,13 +234,30 @@ def beside(arms: Mapping[str, Mapped], atlas: Atlas) -> tuple[Figures, list[ArmN
     }, found
 
 
-def clean_participant(n: int, n_all: int, atlas: Atlas) -> tuple[Clean, Figures]:
+def motions(arms: Mapping[str, Mapped], atlas: Atlas) -> Figures:
+    """The same without the atlas, whose placement takes longer than all else."""
+    maps = {name: arm_map(name, one) for name, one in arms.items()}
+    run = Alignment(maps[REFERENCE], atlas, "magnitude", None, 0, lambda step, seconds: None)
+    facts = {name: _facts(one) for name, one in arms.items()}
+    return {
+        name: registration_alarm_figures(run.motion(own)[1]) | figures_beside(name, facts, REFERENCE)
+        for name, own in maps.items()
+    }
+
+
+def arm_map(name: str, one: Mapped) -> ArmMap:
+    """Maps of an arm as the registration takes them."""
+    magnitude = one.scanned.sums.power.sum(0).sqrt()
+    return ArmMap(name, one.scanned.scan.grid, magnitude, one.maps.chi_ppm, one.maps.mask, one.maps.eroded_mask)
+
+
+def clean_participant(n: int, n_all: int, atlas: Atlas, *, placed: bool) -> tuple[Clean, Figures]:
     """One participant without faults."""
     head = make_head(load_anatomy(), draw_participants(n_all, SEED)[n])
     raw = acquire(head, protocol(), REFERENCE, SEED).raw
     arms = {REFERENCE: mapped(of_raw(REFERENCE, raw))}
     arms |= {name: mapped(scanned(head, name)) for name in ARMS if name != REFERENCE}
-    told, found = beside(arms, atlas)
+    told, found = beside(arms, atlas) if placed else (motions(arms, atlas), [])
     figures = {name: {**one.figures, **told[name]} for name, one in arms.items()}
     return Clean(head, arms, found, atlas, raw), figures
 
@@ -278,6 +290,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=100)
     parser.add_argument("--faulty", type=int, default=5, help="participants that get the faults (default: 5)")
+    parser.add_argument(
+        "--placed", type=int, default=100, help="participants in whom the atlas is placed (default: 100)"
+    )
     parser.add_argument("--only", nargs="+", choices=tuple(FAULTS), default=list(FAULTS), help="of the faults")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/planted_faults.tsv"))
     parser.add_argument("--threads", type=int, default=1)
@@ -285,12 +300,12 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if not arguments.summary:
-        fill(arguments.out, arguments.participants, arguments.faulty, arguments.only)
+        fill(arguments.out, arguments.participants, arguments.faulty, arguments.placed, arguments.only)
     print(summary(pd.read_csv(arguments.out, sep="\t", keep_default_na=False)))
     return 0
 
 
-def fill(out: Path, n_participants: int, n_faulty: int, faults: list[str]) -> None:
+def fill(out: Path, n_participants: int, n_faulty: int, n_placed: int, faults: list[str]) -> None:
     """Add what the table lacks, participant by participant."""
     done = set(zip(*(pd.read_csv(out, sep="\t")[c] for c in COLUMNS[:2]), strict=True)) if out.is_file() else set()
     atlas = find_atlas("virtual")
@@ -300,7 +315,7 @@ def fill(out: Path, n_participants: int, n_faulty: int, faults: list[str]) -> No
         if (label, CLEAN) in done and not lacking:
             continue
         begun = time.process_time()
-        clean, figures = clean_participant(n, max(n_participants, 100), atlas)
+        clean, figures = clean_participant(n, max(n_participants, 100), atlas, placed=n < max(n_placed, n_faulty))
         if (label, CLEAN) not in done:
             append(out, label, CLEAN, figures, "")
         print(f"{label} {CLEAN} {time.process_time() - begun:.0f} processor seconds", flush=True)

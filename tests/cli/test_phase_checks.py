@@ -217,10 +217,6 @@ def test_echoes_that_changed_places_stop_unless_accepted_and_a_mask_that_lies_of
     assert alarms["mask_shift"]["value"] == 3.0 and alarms["echo_order"]["text"] in sentence
 
 
-def test_an_unknown_alarm_and_one_that_only_flags_are_no_option(
-    head: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_alarm_and_one_that_only_flags_are_no_option(head: Path, tmp_path: Path, refused: Refused) -> None:
     for name in ("noise", "nothing"):
-        with pytest.raises(SystemExit, match="2"):
-            main(words(head, tmp_path / "o", "phase", "--accept-alarm", name))
-        assert f"'{name}'" in capsys.readouterr().err
+        assert f"'{name}'" in refused(*words(head, tmp_path / "o", "phase", "--accept-alarm", name))
