@@ -86,7 +86,8 @@ def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
     if invert:
         sums = replace(sums, lags=sums.lags.conj().resolve_conj())
         decisions["phase_sign"], sources["invert_phase"] = _TURNED, True
-    figures = coil_figures(told.about.get("decisions") or {})
+    reconstruction = told.about.get("decisions")
+    figures = coil_figures(reconstruction if isinstance(reconstruction, dict) else {})
     return ChainInput(sums, scan, decisions, sources=sources, poles=_poles_of_lags(sums), figures=figures)
 
 
