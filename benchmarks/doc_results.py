@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 from markdown_rows import number, table
+from planted_faults_table import false_alarm_lines, fault_lines
 from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
 from qsm_tables import ERRORS, PEER_COLUMNS
 
@@ -15,6 +16,7 @@ FILES: Mapping[str, str] = {
     "acceptance_chain": "acceptance.py --rows chain: the same heads, fully sampled, by later chains",
     "acceptance_invariances": "acceptance.py: what must not matter: tilt, odd matrix, echo spacing",
     "acceptance_paper": "acceptance.py: one head at the paper's matrix",
+    "alarm_figures": "alarm_figures.py: figures that alarms judge, of the participants of the repeated study",
     "bench_problem_large": "bench_problem.py: a public head, large, by earlier chains",
     "bench_problem_small": "bench_problem.py: a public head, small",
     "bids_validity": "bids_validity.py: derivatives of many forms by the validator of BIDS",
@@ -23,6 +25,7 @@ FILES: Mapping[str, str] = {
     "cohort_of_200": "cohort_of_200.py: two hundred, three of them spoilt",
     "cs_against_peers": "cs_against_peers.py: compressed sensing beside BART and SigPy",
     "cs_line": "cs_against_peers.py: linear methods and compressed sensing through the whole line",
+    "planted_faults": "planted_faults.py: figures of clean participants and of 12 planted faults",
     "qsm": "qsm.py: each method of QSM on the public head",
     "qsm_growth": "qsm_figure.py: exponents of seconds and memory over sizes",
     "qsm_heads": "qsm_heads.py: virtual heads under other conditions",
@@ -151,6 +154,12 @@ def _cell(value: object) -> str:
         return str(value)
 
 
+def rows_table(lines: Sequence[str]) -> str:
+    """Lines of cells parted by tabs, the first of them the head."""
+    head, *rows = (text.split("\t") for text in lines)
+    return table(head, rows)
+
+
 RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "files": files_table,
     "heads": heads_table,
@@ -159,6 +168,8 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "cs beside others": peers_table,
     "registration": registration_table,
     "raw data": lambda: plain_table("raw_paper_size", ("measure", "value", "peak_mb")),
+    "planted faults": lambda: rows_table(fault_lines(read("planted_faults"))),
+    "false alarms": lambda: rows_table(false_alarm_lines(read("alarm_figures"))[1:]),
     "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),
     **{f"stage {stage}": functools.partial(stage_table, stage, peers=True) for stage in ERRORS},
     **{f"measured {stage}": functools.partial(stage_table, stage, peers=False) for stage in ERRORS},

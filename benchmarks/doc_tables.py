@@ -22,6 +22,7 @@ import dlqsm
 from dlqsm.acquisition.sampling import SAMPLINGS
 from dlqsm.cohort.plan import default_method
 from dlqsm.config import STEPS, TABLES, QsmConfig
+from dlqsm.core.alarms import ALARMS, shown
 from dlqsm.core.methods import options_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +53,7 @@ def made(what: str) -> str:
     if what in RESULT_TABLES:
         return RESULT_TABLES[what]()
     kind, _, step = what.partition(" ")
-    return {"methods": methods_of, "overview": overview_of, "modules": modules_of}[kind](step)
+    return {"methods": methods_of, "overview": overview_of, "modules": modules_of, "alarms": alarms_table}[kind](step)
 
 
 def modules_of(part: str) -> str:
@@ -70,6 +71,17 @@ def overview_of(_: str) -> str:
         names = [f"**`{name}`**" if name in defaults(step) else f"`{name}`" for name in methods]
         rows.append([f"[{page}]({page}.md)", ", ".join(names)])
     return table(["step", "methods (defaults in bold)"], rows)
+
+
+def alarms_table(_: str) -> str:
+    """One row an alarm: level, figure, limits, meaning, what to do, and what the limit rests on."""
+    rows = []
+    for name, limit in ALARMS.items():
+        bounds = [f"at {word} {shown(b, limit.unit)}" for word, b in (("least", limit.least), ("most", limit.most))
+                  if b is not None]  # fmt: skip
+        what = limit.about.removesuffix(",")
+        rows.append([f"`{name}`", limit.level, what, ", ".join(bounds), limit.means, limit.remedy, limit.source])
+    return table(["alarm", "level", "figure", "limit", "usually means", "what to do", "rests on"], rows)
 
 
 def defaults(step: str) -> dict[str, str]:

@@ -71,6 +71,8 @@ def test_the_right_sign_passes_and_is_on_record(head: Path, tmp_path: Path) -> N
     assert told["phase_trust"]["field_spread"]["verdict"] == "whole"
     assert told["phase_trust"]["poles"]["n_poles"] == [0, 0, 0]
     assert told["decisions"]["sign_check"].startswith("nuclei and veins are paramagnetic")
+    assert told["figures"]["b0_axis"] < 0.7 and told["figures"]["mask_shift"] == 0.0
+    assert told["alarms"] == []
 
 
 def test_the_wrong_sign_stops_unless_it_is_turned_or_accepted(head: Path, tmp_path: Path, refused: Refused) -> None:
@@ -186,3 +188,35 @@ def test_real_and_imaginary_images_give_the_maps_of_magnitude_and_phase(
     assert main(["report", str(tmp_path / "o")]) == 0
     assert "need none" in refused(*given, "--overwrite", "--phase-unit", "rad")
     assert "either --recon DIR, or both" in refused("qsm", tmp_path / "p", "--real", tmp_path / "real.nii.gz")
+
+
+def test_a_wrong_b0_axis_is_told(head: Path, tmp_path: Path) -> None:
+    given = words(head, tmp_path / "o", "phase", "--b0-direction", 0, 1, 0, "--accept-phase", "sign")
+    assert main(given) == 0
+    told = summary(tmp_path / "o")
+    (alarm,) = [alarm for alarm in told["alarms"] if alarm["name"] == "b0_axis"]
+    assert alarm["level"] == "flag" and alarm["value"] == told["figures"]["b0_axis"] > alarm["limit"]
+
+
+def test_echoes_that_changed_places_stop_unless_accepted_and_a_mask_that_lies_off_is_flagged(
+    head: Path, tmp_path: Path, refused: Refused
+) -> None:
+    for name in ("magnitude", "phase"):
+        image = read_image(head / f"{name}.nii.gz")
+        swapped = torch.from_numpy(image.values[..., [1, 0, 2]].copy())
+        write_volume(tmp_path / f"{name}.nii.gz", swapped, image.grid)
+    (tmp_path / "phase.json").write_text((head / "phase.json").read_text())
+    mask, grid = read_volume(head / "mask.nii.gz")
+    write_volume(tmp_path / "mask.nii.gz", torch.roll(mask, 3, 0), grid)
+    sentence = refused(*words(tmp_path, tmp_path / "o", "phase"))
+    assert "phase.nii.gz" in sentence and "changed places" in sentence and "--accept-alarm echo_order" in sentence
+    assert not (tmp_path / "o").exists()
+    assert main(words(tmp_path, tmp_path / "o", "phase", "--accept-alarm", "echo_order")) == 0
+    alarms = {alarm["name"]: alarm for alarm in summary(tmp_path / "o")["alarms"]}
+    assert {"echo_order", "mask_shift"} <= alarms.keys()
+    assert alarms["mask_shift"]["value"] == 3.0 and alarms["echo_order"]["text"] in sentence
+
+
+def test_an_unknown_alarm_and_one_that_only_flags_are_no_option(head: Path, tmp_path: Path, refused: Refused) -> None:
+    for name in ("noise", "nothing"):
+        assert f"'{name}'" in refused(*words(head, tmp_path / "o", "phase", "--accept-alarm", name))

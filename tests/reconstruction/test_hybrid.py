@@ -39,6 +39,17 @@ def test_a_dead_coil_is_an_input_error():
         whitening_matrix(np.diag([1.0, 0.0]).astype(complex))
 
 
+def test_coils_that_hold_noise_alone_are_counted():
+    raw = make_phantom(n_coils=4, noise_sd=1e-3).raw
+    assert calibrate(raw).n_silent_coils == 0
+    rng = np.random.default_rng(4)
+    silent = raw.samples.copy()
+    for coil in (0, 2):
+        drawn = rng.standard_normal((2, *silent[:, :, coil].shape))
+        silent[:, :, coil] = 1e-3 * (drawn[0] + 1j * drawn[1])
+    assert calibrate(type(raw)(raw.header, silent)).n_silent_coils == 2
+
+
 def test_hybrid_noise_is_white_with_unit_deviation():
     phantom = make_phantom(n_coils=5, noise_sd=0.05, covariance=random_covariance(5))
     raw = phantom.raw

@@ -409,3 +409,19 @@ def test_tables_that_cannot_be_used_are_refused():
         make_group(pages={"sub-01": "javascript:alert(1)"})
     with pytest.raises(InputError, match="no column participant_id"):
         make_group(participants=pd.DataFrame({"who": ["a"]}))
+
+
+def test_alarms_name_who_has_them_in_which_arms(page):
+    assert "No arm of the measured participants raised an alarm" in page
+    rows = [
+        ("sub-01", "DL3", "rotation", "flag", "the rotation is 5: it moved; mind it"),
+        ("sub-01", "DL4", "rotation", "flag", "the rotation is 6: it moved; mind it"),
+        ("sub-02", "DL3", "rotation", "flag", "the rotation is 7: it moved; mind it"),
+        ("sub-02", "PI2", "b0_axis", "stop", "the field is full: <i>; turn it"),
+    ]
+    columns = ["participant_id", "arm", "alarm", "level", "text"]
+    alarmed = group_page(make_group(alarms=pd.DataFrame(rows, columns=columns)))
+    table = table_with(Reader(alarmed), "Alarm", "Participants")
+    assert table[1] == ["rotation", "2: sub-01 DL3, DL4 , sub-02 DL3", "It moved; mind it."]
+    assert table[2] == ["b0 axis accepted", "1: sub-02 PI2", "<i>; turn it."]
+    assert "<i>; turn" not in alarmed

@@ -13,6 +13,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report.numbers import number, signed
 from dlqsm.report.page import participant_page
+from dlqsm.report.participant import Registration
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_methods_and_reporting_tables_tell_every_arm():
     """An arm that was reconstructed otherwise must not read as the reference does."""
     other = {**SUMMARY, "methods": {**SUMMARY["methods"], "reconstruction": {"method": "cs", "parameters": {}}}}
     arms = (make_arm("PI2"), make_arm("DL3", 3.0, summary=other))
-    found = Reader(participant_page(make_report(arms=arms)))
+    found = Reader(participant_page(make_report(arms=arms, regions=make_regions(("PI2", "DL3")), similarity=None)))
     assert "ESPIRiT sensitivities (max iterations 30) (arms PI2)" in found.words
     assert "by compressed sensing (arms DL3)" in found.words and "V-SHARP (radii" in found.words
     rows = {row[0]: row[1:] for table in found.tables if table[0] == ["", "PI2", "DL3"] for row in table[1:]}
@@ -177,7 +178,10 @@ def test_similarity_says_what_an_arm_was_compared_with():
 
 def test_echo_of_the_phase_is_told():
     arms = (make_arm("PI2", shown_echo_s=0.0095),)
-    assert "Wrapped, as measured. Echo time 9.5 ms." in Reader(participant_page(make_report(arms=arms))).words
+    assert (
+        "Wrapped, as measured. Echo time 9.5 ms."
+        in Reader(participant_page(make_report(arms=arms, regions=make_regions(("PI2", "DL3")), similarity=None))).words
+    )
 
 
 def test_phase_poles_are_told_where_they_were_counted(reader):
@@ -188,7 +192,9 @@ def test_phase_poles_are_told_where_they_were_counted(reader):
         make_arm("DL5", summary={**SUMMARY, "phase_trust": {"poles": {"n_poles": [1, 3], "n_loops": 900}}}),
         make_arm("DL6", summary={**SUMMARY, "phase_trust": {"poles": {}}}),
     )
-    words = Reader(participant_page(make_report(arms=arms))).words
+    words = Reader(
+        participant_page(make_report(arms=arms, regions=make_regions(("PI2", "DL3")), similarity=None))
+    ).words
     assert "Wrapped, as measured. Phase poles, which no unwrapping can close: PI2 0, 2, 5; DL3 7; DL5 1, 3." in words
     assert "Phase poles" not in reader.words
 
@@ -272,3 +278,34 @@ def test_six_arms_have_six_marks():
     assert key
     classes = re.findall(r'<g class="(a\d)">', page)
     assert len(set(classes[:6])) == 6
+
+
+def test_a_page_without_alarms_has_no_panel_of_them(page):
+    assert 'id="alarms"' not in page
+
+
+def test_alarms_stand_first_once_for_arms_that_share_them_and_escaped():
+    shared = {
+        "name": "b0_axis",
+        "level": "stop",
+        "value": 2.0,
+        "limit": 1.0,
+        "text": "the field is full: B0 is <b>; turn it",
+    }
+    own = {
+        "name": "rotation",
+        "level": "flag",
+        "value": 5.0,
+        "limit": 4.0,
+        "text": "the rotation is 5: it moved; mind it",
+    }
+    arms = (
+        make_arm("PI2", summary={**SUMMARY, "alarms": [shared]}),
+        make_arm("DL3", 3.0, summary={**SUMMARY, "alarms": [shared]}, registration=Registration(alarms=(own,))),
+    )
+    page = participant_page(make_report(arms=arms, regions=make_regions(("PI2", "DL3")), similarity=None))
+    panel = page.partition('id="alarms"')[2].partition("</section>")[0]
+    assert page.index('id="alarms"') < page.index('id="maps"')
+    words = " ".join(re.sub(r"<[^>]+>", " ", panel).split())
+    assert "2 alarms b0 axis accepted: all arms The field is full. B0 is &lt;b&gt;; turn it." in words
+    assert "rotation flag: DL3 The rotation is 5. It moved; mind it." in words

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dlqsm.core.alarms import Alarm
 from dlqsm.core.checks import InputError
 from dlqsm.core.threads import use_threads
 from dlqsm.io.memory import peak_memory_mb
 
-__all__ = ["Advance", "Talk", "peak_memory_mb", "start"]
+__all__ = ["Advance", "Talk", "peak_memory_mb", "say_alarms", "start"]
 
 Advance = Callable[[float], None]
 
@@ -49,6 +50,12 @@ class Talk:
         else:
             yield lambda fraction: None
         self.step(name, time.perf_counter() - start)
+
+
+def say_alarms(alarms: Iterable[Alarm], talk: Talk) -> None:
+    """Print each alarm on a line of its own."""
+    for alarm in alarms:
+        talk.say(f"  {alarm.level} {alarm.name.replace('_', ' ')}: {alarm.text}")
 
 
 def start(arguments: argparse.Namespace) -> tuple[Talk, torch.device]:

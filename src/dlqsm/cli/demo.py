@@ -17,7 +17,7 @@ import torch
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cli.arguments import path
-from dlqsm.cli.console import Talk, start
+from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.qsm import run_chain, save_maps
 from dlqsm.cli.recon import reconstruct_raw, save_images
 from dlqsm.cli.report import build_page
@@ -125,6 +125,7 @@ def _arm(
     source = read_recon(recon)
     maps = run_chain(source, config, talk, device)
     source = examined(maps, source)
+    say_alarms(source.alarms, talk)
     save_maps(qsm, maps, source, config)
     valid = maps.eroded_mask.cpu()
     table, figures = _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), valid, source.scan.grid)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ import pandas as pd
 import torch
 
 from dlqsm.cli.arguments import path
-from dlqsm.cli.console import Talk, start
+from dlqsm.cli.console import Talk, say_alarms, start
+from dlqsm.cli.phase_arguments import add_alarm_argument
 from dlqsm.cli.single_step import sidecar_of
+from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
@@ -32,6 +34,7 @@ from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
+from dlqsm.pipeline.arm_figures import least_side_distance_mm, registration_alarm_figures
 from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
 from dlqsm.pipeline.reruns import COLUMN, with_rerun_sd
 from dlqsm.qsm.mask import brain_mask
@@ -72,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         help="register N times more, with the seeds that follow: adds the column rerun_sd_ppb, the standard deviation "
         "of each mean; each run takes as long as the first",
     )
+    add_alarm_argument(atlas, FAMILY)
     given = parser.add_argument_group("labels from a file")
     given.add_argument("--labels", type=path, metavar="DSEG", help="label image on the grid of CHI")
     given.add_argument("--names", type=path, metavar="TSV", help="what the label numbers mean")
@@ -150,6 +154,8 @@ def _from_atlas(
     store = _beside(arguments.out, "_transforms")
     (found,) = locate_nuclei([arm], atlas, reference=arm.name, store=store, seed=arguments.seed, **options)
     _say_placement(found.account, talk)
+    alarms = _alarms(found, atlas.names, arguments.accept_alarm)
+    say_alarms(alarms, talk)
     if sentence := small_labels(found, atlas.names):
         talk.say(f"  note: {sentence}")
     weighting = arguments.weighting or "label"
@@ -174,7 +180,7 @@ def _from_atlas(
     _write_labels(out, f"{arguments.participant}, {arguments.arm}", arm, found, atlas.names)
     n_outside = int((~arm.valid & (found.labels != 0)).sum())
     told = {"Weighting": WEIGHTINGS[weighting], "MeanOverValidMask_ppm": found.reference_ppm}
-    write_table(out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account})
+    write_table(out, table, _about(arguments.chi, n_outside) | told | {"Registration": found.account} | _told(alarms))
     return table
 
 
@@ -188,6 +194,18 @@ def _say_placement(account: Mapping[str, Any], talk: Talk) -> None:
     )
     least = min(account["coverage"], key=lambda key: account["coverage"][key]["valid"])
     talk.say(f"  coverage by the valid mask: at least {account['coverage'][least]['valid']:.1%} ({least})")
+
+
+def _alarms(found: ArmNuclei, names: Mapping[int, tuple[str, str]], accepted: Sequence[str]) -> tuple[Alarm, ...]:
+    """Alarms of the placed atlas; raises `InputError` where one stops that is not accepted."""
+    figures = registration_alarm_figures(found.account) | least_side_distance_mm(found.labels, found.grid, names)
+    alarms = alarms_of(figures, FAMILY)
+    require_no_stop(alarms, f"arm {found.name}", accepted)
+    return alarms
+
+
+def _told(alarms: Sequence[Alarm]) -> dict[str, Any]:
+    return {"Alarms": [alarm.as_dict() for alarm in alarms]}
 
 
 def _with_noise(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dlqsm.core.alarms import acceptable
 from dlqsm.io.images import AS_STORED, PhaseOptions
 from dlqsm.io.phase_unit import PHASE_UNITS
 from dlqsm.pipeline.phase_trust import ACCEPTABLE
 from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
 
 
-def add_phase_arguments(group: Any) -> None:
-    """Declare the options that `dlqsm qsm` and `dlqsm run` share, in both spellings of BIDS Apps."""
+def add_phase_arguments(group: Any, alarms: tuple[str, ...]) -> None:
+    """Declare what `dlqsm qsm` and `dlqsm run` share, in both spellings of BIDS Apps; ``alarms``: of which kinds."""
     group.add_argument("--phase-unit", "--phase_unit", metavar="U", help=f"{PHASE_UNITS} (default: from the headers)")
     group.add_argument(
         "--bipolar", action="store_true", help="images: alternating readout; take out what parts odd and even echoes"
@@ -23,6 +24,16 @@ def add_phase_arguments(group: Any) -> None:
         "offsets from two echoes (default: mdi)",
     )  # fmt: skip
     add_sign_arguments(group, ACCEPTABLE)
+    add_alarm_argument(group, *alarms)
+
+
+def add_alarm_argument(group: Any, *of: str) -> None:
+    """Declare which alarms that stop are accepted, ``of`` maps or arms; those of the phase have their own option."""
+    stopping = [name for name in acceptable(*of) if name not in ACCEPTABLE]
+    group.add_argument(
+        "--accept-alarm", "--accept_alarm", nargs="+", choices=stopping, default=[], metavar="ALARM",
+        help=f"go on, with the alarm on record, where one of these stops: {', '.join(stopping)}",
+    )  # fmt: skip
 
 
 def add_sign_arguments(group: Any, acceptable: tuple[str, ...]) -> None:
@@ -39,6 +50,6 @@ def add_sign_arguments(group: Any, acceptable: tuple[str, ...]) -> None:
 
 def phase_options(arguments: argparse.Namespace) -> PhaseOptions:
     """What was said."""
-    accepted = tuple(dict.fromkeys(arguments.accept_phase))
+    accepted = tuple(dict.fromkeys([*arguments.accept_phase, *arguments.accept_alarm]))
     unit, coils = arguments.phase_unit, arguments.coil_combination
     return PhaseOptions(unit, arguments.invert_phase, arguments.bipolar, accepted, coils)

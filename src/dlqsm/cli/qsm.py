@@ -17,12 +17,13 @@ from typing import Any
 import torch
 
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
-from dlqsm.cli.console import Talk, start
+from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
 from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
+from dlqsm.core.alarms import ARM
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     source.add_argument(
         "--b0-direction", type=float, nargs=3, metavar=("X", "Y", "Z"), help="along the array axes (default: affine)"
     )
-    add_phase_arguments(source)
+    add_phase_arguments(source, (ARM,))
     source.add_argument("--mask", type=path, metavar="F", help="brain mask instead of the built-in extraction")
     source.add_argument(
         "--keep-holes", action="store_true", help="leave voxels of low phase quality inside the brain out of all maps"
@@ -119,8 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
         _say_decisions(source.decisions, talk)
         holes = not arguments.keep_holes
         maps = run_chain(source, config, talk, device, external=external, region=region, fill_holes=holes)
-        known, source = source.decisions, examined(maps, source, arguments.accept_phase)
+        known = source.decisions
+        source = examined(maps, source, phase_options(arguments).accept, external=external)
         _say_decisions({name: said for name, said in source.decisions.items() if name not in known}, talk)
+        say_alarms(source.alarms, talk)
         for name, value in maps.summary["convergence"]["inversion"]["chosen"].items():
             talk.say(f"  {name.replace('_', ' ')}: {value:.3g}, chosen from the data")
         if arguments.uncertainty is not None:

@@ -73,6 +73,7 @@ def read_group(folder: Path, content: GroupManifest) -> GroupReport:
         similarity=similarity,
         registration=table(content.registration, ("participant_id", "arm")),
         definitions=table(content.definitions, DEFINITIONS),
+        alarms=table(content.alarms, ("participant_id", "arm", "alarm", "level", "text")),
         figures=_figures(folder, content.figures),
         example=example_of(folder, _most_complete(values), similarity, content.session),
         pages=content.pages,

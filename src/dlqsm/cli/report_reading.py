@@ -111,6 +111,7 @@ def read_registration(account: dict[str, Any]) -> Registration:
         coverage=found.coverage,
         told=found.told,
         warnings=found.warnings,
+        alarms=found.alarms,
     )
 
 

@@ -168,6 +168,7 @@ def _manifest(
         similarity=written.get("similarity"),
         registration=written.get("registration"),
         definitions=written.get(DEFINITIONS_NAME),
+        alarms=written.get("alarms"),
         figures=tuple(sorted(p.relative_to(out).as_posix() for p in folder.glob("*.svg"))),
         pages={label: pages[label] for label in people if label in pages},
         problems=gathered.problems,

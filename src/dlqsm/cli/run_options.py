@@ -7,6 +7,7 @@ from typing import Final
 
 from dlqsm.cli.arguments import path, positive, spelled
 from dlqsm.cli.phase_arguments import add_phase_arguments
+from dlqsm.core.alarms import ARM, FAMILY
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
 from dlqsm.io.version import version_line
 from dlqsm.reconstruction import RECONSTRUCTIONS
@@ -58,7 +59,7 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         *spelled("--config", "--config-file"), type=path, metavar="F.toml",
         help="methods and options of the steps of dlqsm qsm",
     )  # fmt: skip
-    add_phase_arguments(measured)
+    add_phase_arguments(measured, (ARM, FAMILY))
     measured.add_argument(
         "--uncertainty", type=int, metavar="N",
         help="tell the noise of maps and nuclei (noise_sd_ppb) from N realisations: each takes one background removal "

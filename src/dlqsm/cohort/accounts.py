@@ -24,6 +24,8 @@ class RegistrationFigures:
         Further facts in words: what the atlas was registered on, whether transforms were reused.
     warnings
         One sentence each.
+    alarms
+        As `core.alarms.Alarm` writes them.
     """
 
     shift_mm: float | None = None
@@ -33,6 +35,7 @@ class RegistrationFigures:
     coverage: Mapping[str, float] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    alarms: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def lowest_coverage(self) -> float | None:
@@ -58,7 +61,14 @@ def registration_figures(account: Mapping[str, Any]) -> RegistrationFigures:
         coverage=_coverage(_mapping(account.get("coverage"))),
         told={name: str(value) for name, value in told.items() if value},
         warnings=tuple(map(str, account.get("warnings") or ())),
+        alarms=alarms_told(account),
     )
+
+
+def alarms_told(account: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Alarms of an account of maps or of a registration; none where an older version wrote it."""
+    told = account.get("alarms")
+    return tuple(alarm for alarm in told if isinstance(alarm, dict)) if isinstance(told, list) else ()
 
 
 def _coverage(told: Mapping[str, Any]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def map_arm(arm: Arm, plan: Plan) -> list[Path]:
     source, phase_rad, told = _input(arm, plan)
     maps = run_chain(source, plan.config, torch.device(plan.device), lambda step, seconds: None)
     source = examined(maps, source, plan.phase.accept)
+    for alarm in source.alarms:
+        warnings.warn(f"arm {arm.name}: {alarm.level} {alarm.name}: {alarm.text}", stacklevel=2)
     sources = [uri(path, plan.out, plan.bids) for path in arm.source.files]
     account = account_of(maps, replace(source, sources={"files": sources}))
     account["scan"] = {**account["scan"], **told}

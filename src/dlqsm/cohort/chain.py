@@ -10,11 +10,13 @@ import torch
 
 from dlqsm.cohort.chain_input import ChainInput
 from dlqsm.config import QsmConfig
+from dlqsm.core.alarms import ARM, alarms_of, require_no_stop
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
 from dlqsm.io.memory import peak_memory_mb
 from dlqsm.io.version import full_version
 from dlqsm.pipeline import QsmMaps, Report, map_susceptibility
+from dlqsm.pipeline.map_figures import map_figures
 from dlqsm.pipeline.phase_trust import phase_trust, require_trust
 from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
 
@@ -49,19 +51,38 @@ def run_chain(
     )
 
 
-def examined(maps: QsmMaps, source: ChainInput, accept: Sequence[str] = ()) -> ChainInput:
-    """The input with what its maps say of the phase, in figures and words.
+def examined(
+    maps: QsmMaps, source: ChainInput, accept: Sequence[str] = (), *, external: torch.Tensor | None = None
+) -> ChainInput:
+    """The input with what its maps say of the phase, in figures and words, and with its alarms.
+
+    Parameters
+    ----------
+    maps, source
+        The maps, and what they were made of.
+    accept
+        Names of checks of the phase and of alarms in spite of which to go on.
+    external
+        Brain mask made elsewhere, where one was given.
 
     Raises
     ------
     InputError
-        If the maps clearly contradict the sign of the phase, or show that it was filtered, and that is not accepted.
+        If the maps clearly contradict the sign of the phase, show that it was filtered, or raise an alarm that stops,
+        and that is not accepted.
     """
     found, of_what = source.poles or (None, "")
     trust = phase_trust(maps, source.scan, found, of_what)
+    figures = {**source.figures, **map_figures(maps, source.sums, source.scan, trust, external)}
+    alarms = alarms_of(figures, ARM)
     inverted = bool(source.sources.get("invert_phase"))
-    accepted = require_trust(trust, _first_file(source), inverted=inverted, accepted=accept)
-    return replace(source, trust=trust, decisions={**source.decisions, **trust.decisions(), **accepted})
+    doubtful_axis = any(alarm.name == "b0_axis" for alarm in alarms)
+    accepted = require_trust(
+        trust, _first_file(source), inverted=inverted, doubtful_axis=doubtful_axis, accepted=accept
+    )
+    require_no_stop(alarms, _first_file(source), accept)
+    decisions = {**source.decisions, **trust.decisions(), **accepted}
+    return replace(source, trust=trust, decisions=decisions, figures=figures, alarms=alarms)
 
 
 def _first_file(source: ChainInput) -> str:
@@ -138,6 +159,8 @@ def account_of(maps: QsmMaps, source: ChainInput) -> dict[str, Any]:
         "sources": source.sources,
         "odd_even_phase": None if source.odd_even is None else source.odd_even.as_dict(),
         "phase_trust": None if source.trust is None else source.trust.as_dict(),
+        "figures": source.figures,
+        "alarms": [alarm.as_dict() for alarm in source.alarms],
         "peak_memory_mb": round(peak_memory_mb()),
         "threads": torch.get_num_threads(),
     }

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 
+from dlqsm.core.alarms import Alarm
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
@@ -19,6 +20,7 @@ from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.io.sidecars import inherited_sidecar
 from dlqsm.io.staging import require_settled
 from dlqsm.pipeline import sums_of_images
+from dlqsm.pipeline.map_figures import coil_figures
 from dlqsm.pipeline.phase_trust import FILTERED, PhaseTrust
 from dlqsm.qsm.bipolar import OddEvenPhase, odd_even_correction, odd_even_phase
 from dlqsm.qsm.coil_combination import COIL_COMBINATIONS
@@ -51,6 +53,10 @@ class ChainInput:
         Poles of the phase, and of which phase; None where they were not looked for.
     trust
         What the maps say of the phase; None before there are maps.
+    figures
+        Quality figures that are known: of the coils before there are maps, then of the maps too.
+    alarms
+        Figures beyond their limits.
     """
 
     sums: LagSums
@@ -62,6 +68,8 @@ class ChainInput:
     odd_even: OddEvenPhase | None = None
     poles: tuple[PoleMap, str] | None = None
     trust: PhaseTrust | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[Alarm, ...] = ()
 
 
 def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
@@ -80,7 +88,9 @@ def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
     if invert:
         sums = replace(sums, lags=sums.lags.conj().resolve_conj())
         decisions["phase_sign"], sources["invert_phase"] = _TURNED, True
-    return ChainInput(sums, scan, decisions, sources=sources, poles=_poles_of_lags(sums))
+    reconstruction = told.about.get("decisions")
+    figures = coil_figures(reconstruction if isinstance(reconstruction, dict) else {})
+    return ChainInput(sums, scan, decisions, sources=sources, poles=_poles_of_lags(sums), figures=figures)
 
 
 def read_images(

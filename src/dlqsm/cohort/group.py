@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from dlqsm.agreement.similarity_definitions import summary_table
-from dlqsm.cohort.accounts import registration_figures
+from dlqsm.cohort.accounts import alarms_told, registration_figures
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
@@ -36,6 +36,14 @@ _OVER_PEOPLE: Final = {
     "lowest": "Lowest of the participants",
     "highest": "Highest of the participants",
 }
+_ALARM_KEYS: Final = {"alarm": "name", "level": "level", "value": "value", "limit": "limit", "text": "text"}
+ALARM_COLUMNS: Final = {
+    "alarm": "What is beyond its limit, by its name in docs/alarms.md",
+    "level": "flag: told only; stop: the scan fails unless it is accepted by --accept-alarm or --accept-phase",
+    "value": "What was seen, in the unit that the text tells",
+    "limit": "The limit that it breaks",
+    "text": "What was seen, what it usually means, what to do",
+}
 FEW: Final = 5
 """Fewer participants than this allow no statement on agreement."""
 
@@ -54,6 +62,8 @@ class Gathered:
         SSIM and PSNR of each participant and arm in all definitions, one row each.
     accelerations
         Arm to the acceleration factor that its scans tell, the median over participants.
+    alarms
+        One row an alarm: participant, arm, and what `core.alarms.Alarm` tells.
     problems
         Participant (or ``settings``) to what is missing or wrong.
     remarks
@@ -65,6 +75,7 @@ class Gathered:
     registration: pd.DataFrame
     definitions: pd.DataFrame = field(default_factory=pd.DataFrame)
     accelerations: dict[str, float] = field(default_factory=dict)
+    alarms: pd.DataFrame = field(default_factory=pd.DataFrame)
     problems: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
@@ -112,6 +123,7 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
     gathered.similarity, gathered.registration = (_joined(parts) for parts in (similarity, registration))
     gathered.definitions = _definitions(out, labels)
     gathered.accelerations = _accelerations(out, labels)
+    gathered.alarms = pd.DataFrame([row for label in labels for row in alarm_rows(out, label)])
     if len(tables) < FEW:
         gathered.remarks.append(f"{len(tables)} participants: fewer than {FEW} allow no statement on agreement")
     return gathered
@@ -124,13 +136,14 @@ def write_group_tables(gathered: Gathered, out: Path, session: str | None = None
         "Remarks": gathered.remarks,
     }
     named = {"nuclei": gathered.values, "similarity": gathered.similarity, "registration": gathered.registration}
+    named["alarms"] = gathered.alarms
     written = {}
     for what, table in named.items():
         path = table_path(out, unit_of(GROUP, session), what)
         if table.empty:
             path.unlink(missing_ok=True)
             continue
-        write_table(path, table, about, columns=COLUMNS | SIMILARITY_COLUMNS)
+        write_table(path, table, about, columns=COLUMNS | SIMILARITY_COLUMNS | ALARM_COLUMNS)
         written[what] = path.name
     path = group_folder(out, session) / f"{DEFINITIONS_NAME}.tsv"
     if gathered.definitions.empty:
@@ -196,6 +209,19 @@ def _flat(account: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def alarm_rows(out: Path, label: str) -> list[dict[str, Any]]:
+    """Alarms of the maps of a participant's arms, and of their registration."""
+    maps = {arm: read_json(path) for arm, path in account_paths(unit_folder(out, label)).items() if path.is_file()}
+    registered = read_json(registration_path(out, label))
+    rows = []
+    for arm in dict.fromkeys([*registered, *maps]):
+        accounts = [account for account in (maps.get(arm), registered.get(arm)) if isinstance(account, dict)]
+        for alarm in (alarm for account in accounts for alarm in alarms_told(account)):
+            told = {name: alarm.get(key) for name, key in _ALARM_KEYS.items()}
+            rows.append({"participant_id": participant_of(label), "arm": arm, **told})
+    return rows
+
+
 def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.DataFrame:
     """The table with age and sex behind the participant; says how many participants lack them."""
     people = read_people(bids)
@@ -241,7 +267,7 @@ def _accelerations(out: Path, labels: Sequence[str]) -> dict[str, float]:
     """Arm to the median of the acceleration factors that the accounts of its scans tell."""
     found: dict[str, list[float]] = {}
     for label in labels:
-        for arm, path in _account_paths(unit_folder(out, label)).items():
+        for arm, path in account_paths(unit_folder(out, label)).items():
             scan = read_json(path).get("scan") if path.is_file() else None
             factor = scan.get("acceleration") if isinstance(scan, dict) else None
             if isinstance(factor, int | float):
@@ -249,7 +275,7 @@ def _accelerations(out: Path, labels: Sequence[str]) -> dict[str, float]:
     return {arm: median(factors) for arm, factors in found.items()}
 
 
-def _account_paths(folder: Path) -> dict[str, Path]:
+def account_paths(folder: Path) -> dict[str, Path]:
     """Arm to its account; participants of a stream keep their accounts without a manifest that names them."""
     if (folder / MANIFEST).is_file():
         named = {arm.name: arm_file(folder, arm, "summary") for arm in read_manifest(folder).arms}

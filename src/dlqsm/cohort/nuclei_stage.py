@@ -16,6 +16,7 @@ import torch
 
 from dlqsm.cohort.accounts import registration_figures
 from dlqsm.cohort.arm_stages import qsm_key
+from dlqsm.cohort.family_alarms import family_alarms
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.nuclei_sign import doubtful_signs
 from dlqsm.cohort.plan import Arm, Plan
@@ -131,6 +132,12 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     for name, sentence in doubtful_signs(nuclei, {found.name: found.account for found in own}, plan).items():
         journal.tell(f"warning: {sentence}; accepted")
         warned[name] = [*warned[name], sentence]
+    told = {found.name: found.account for found in own}
+    alarms = family_alarms(family.arms, own, family.reference, atlas, plan)
+    for name, figures in alarms.items():
+        told[name] = {**told[name], **figures.as_dict()}
+        for alarm in figures.unwarned:
+            journal.tell(f"warning: arm {name}: {alarm.level} {alarm.name}: {alarm.text}")
     about = {
         "Reference": "mean over the mask in which the susceptibility of all arms is valid",
         "ReferenceArm": family.reference,
@@ -143,7 +150,7 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     write_table(path, nuclei, about)
     similar = write_similarity(plan.out, label, family.reference, aligned)
     accounts = registration_path(plan.out, label)
-    write_json(accounts, {found.name: _plain({**found.account, "warnings": warned[found.name]}) for found in own})
+    write_json(accounts, {name: _plain({**account, "warnings": warned[name]}) for name, account in told.items()})
     folder = unit_folder(plan.out, label)
     write_manifest(folder, _manifest(family, atlas, plan))
     return [*written, path, sidecar_of(path), *similar, accounts, folder / MANIFEST]

@@ -25,7 +25,15 @@ from dlqsm.io.outputs import read_json, write_json
 _ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py", "cohort/chain_input.py")
 CODE: Final = {
     "recon": ("core", "io", "reconstruction", *_ARMS),
-    "qsm": ("core", "io", "qsm", "pipeline/susceptibility.py", "pipeline/phase_trust.py", *_ARMS),
+    "qsm": (
+        "core",
+        "io",
+        "qsm",
+        "pipeline/susceptibility.py",
+        "pipeline/phase_trust.py",
+        "pipeline/map_figures.py",
+        *_ARMS,
+    ),
     "nuclei": (
         "core",
         "io",
@@ -34,6 +42,7 @@ CODE: Final = {
         "agreement",
         "pipeline",
         "cohort/accounts.py",
+        "cohort/family_alarms.py",
         "cohort/nuclei_stage.py",
         "cohort/nuclei_sign.py",
         "cohort/similarity_stage.py",

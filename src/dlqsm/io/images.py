@@ -33,7 +33,7 @@ class PhaseOptions:
     bipolar
         Whether echoes were read with alternating polarity.
     accept
-        What is accepted in spite of a check that it fails: ``sign``, ``filtered``.
+        What is accepted in spite of a check that fails: ``sign``, ``filtered``, names of alarms that stop.
     coils
         How images of single coils are combined: ``mdi`` leaves them apart, ``mcpc3ds`` makes one image an echo.
     """

@@ -144,6 +144,8 @@ class GroupManifest:
         ``participant_id arm`` and those that `report.group.GroupReport` names.
     mixed, definitions
         Tables of the mixed model, and of SSIM and PSNR in all definitions.
+    alarms
+        Table of the alarms of all arms; None where there is none.
     figures
         Pictures in the order shown.
     pages
@@ -171,6 +173,7 @@ class GroupManifest:
     registration: str | None = None
     mixed: str | None = None
     definitions: str | None = None
+    alarms: str | None = None
     figures: tuple[str, ...] = ()
     pages: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)

@@ -56,7 +56,9 @@ def phase_trust(maps: QsmMaps, scan: Scan, poles: PoleMap | None, of_what: str) 
     return PhaseTrust(sign, field_spread(maps.total_field_hz.cpu(), maps.mask.cpu(), scan), counted)
 
 
-def require_trust(trust: PhaseTrust, source: str, *, inverted: bool, accepted: Collection[str]) -> dict[str, str]:
+def require_trust(
+    trust: PhaseTrust, source: str, *, inverted: bool, accepted: Collection[str], doubtful_axis: bool = False
+) -> dict[str, str]:
     """Raise `InputError` where the maps clearly contradict the phase; return what was accepted in spite of it.
 
     Parameters
@@ -69,11 +71,13 @@ def require_trust(trust: PhaseTrust, source: str, *, inverted: bool, accepted: C
         Whether the phase was turned on request.
     accepted
         Of `ACCEPTABLE`.
+    doubtful_axis
+        Whether B0 may lie along another axis, which turns the sign of much of the map too.
     """
     warnings = {}
     for kind, sentence in (
         (FILTERED, _filter_sentence(trust.spread)),
-        (SIGN, _sign_sentence(trust.sign, inverted=inverted)),
+        (SIGN, _sign_sentence(trust.sign, inverted=inverted, doubtful_axis=doubtful_axis)),
     ):
         if sentence and kind not in accepted:
             raise InputError(f"{source}: {sentence}, or --accept-phase {kind} to go on all the same")
@@ -96,10 +100,12 @@ def sign_words(sign: SignEvidence | None) -> str:
     return f"unclear: {told}; see that veins are bright in the susceptibility"
 
 
-def _sign_sentence(sign: SignEvidence | None, *, inverted: bool) -> str | None:
+def _sign_sentence(sign: SignEvidence | None, *, inverted: bool, doubtful_axis: bool) -> str | None:
     if sign is None or sign.verdict != CONTRADICTS:
         return None
     remedy = "leave out --invert-phase" if inverted else "give --invert-phase to turn it"
+    if doubtful_axis:
+        remedy = f"B0 may lie along another axis: check --b0-direction and the affine first, then {remedy}"
     return (
         f"the phase seems to have the opposite sign: {sign.n_places} places of fast decay (deep nuclei, veins) come "
         f"out diamagnetic, {abs(sign.excess_ppb):.0f} ppb below what surrounds them (score {sign.score:.1f}, clear "

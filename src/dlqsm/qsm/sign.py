@@ -50,12 +50,15 @@ class SignEvidence:
         Mean excess of the susceptibility in them over what surrounds them [ppb].
     n_places, n_voxels
         Places, and voxels of fast decay in them (of the working grid).
+    r2star_excess_hz
+        Mean excess of their rate of decay [1/s].
     """
 
     score: float
     excess_ppb: float
     n_places: int
     n_voxels: int
+    r2star_excess_hz: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -112,7 +115,8 @@ def sign_evidence(chi_ppm: torch.Tensor, r2star_hz: torch.Tensor, mask: torch.Te
     votes = excess_ppb * np.sqrt(n[n > 0])
     norm = math.sqrt(float((votes**2).sum()))
     score = float(votes.sum()) / norm if norm > 0 else 0.0
-    return SignEvidence(score, 1e3 * float(chi_excess[fast].mean()), int((n > 0).sum()), int(fast.sum()))
+    chi_excess_ppm, r2star_excess_hz = (float(excess[fast].mean()) for excess in (chi_excess, r2star_excess))
+    return SignEvidence(score, 1e3 * chi_excess_ppm, int((n > 0).sum()), int(fast.sum()), r2star_excess_hz)
 
 
 def _excess(values: Array, inside: Inside, size: Vector) -> Array:

@@ -22,6 +22,9 @@ from dlqsm.core.raw import RawData, RawHeader, iterate_readouts, read_lines
 
 Matrix = NDArray[np.complex128]
 AUTOMATIC_VIRTUAL_COILS = 12
+SILENT = 2.0
+"""Energy over that of noise, in the middle of k-space, up to which a coil counts as silent: 1 is noise alone, and coils
+that see a head have hundreds or more."""
 _PERIPHERAL_LINES = 128
 _LINES_AT_ONCE = 128
 
@@ -42,6 +45,8 @@ class Calibration:
         First echo, ``(coil, kx, line)`` complex64, without readout oversampling, centre of kx at ``n // 2``.
     lines
         ``(n_lines, 2)``: ky, kz of the calibration lines.
+    n_silent_coils
+        Coils whose calibration data hold no more than `SILENT` times the energy of their noise.
     """
 
     matrix: Matrix
@@ -49,6 +54,7 @@ class Calibration:
     noise_source: str
     kspace: NDArray[np.complex64]
     lines: NDArray[np.int32]
+    n_silent_coils: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,14 +151,16 @@ def calibrate(raw: RawData, *, virtual_coils: int | None = None, extent: int = 2
         raise InputError(f"virtual coils must be 1 to {header.n_coils}, the coils of the raw data; got {wanted}")
     covariance, source = _noise_of(raw)
     whitening = whitening_matrix(covariance)
-    signal, kspace, lines = _read_calibration(raw, extent)
+    signal, n_samples, kspace, lines = _read_calibration(raw, extent)
     energies, vectors = np.linalg.eigh(whitening @ signal @ whitening.conj().T)
     rotation = vectors[:, ::-1][:, :wanted].conj().T
     kept = float(energies[::-1][:wanted].sum() / energies.sum())
     matrix = rotation @ whitening
     # By PyTorch, whose threads are settled; NumPy's product depended on threads that an environment variable sets.
     compressed = aligned(matrix.astype(np.complex64)) @ aligned(kspace).flatten(1)
-    return Calibration(matrix, kept, source, compressed.unflatten(1, kspace.shape[1:]).numpy(), lines)
+    energy_over_noise = np.diag(signal).real / (2.0 * n_samples * np.diag(covariance).real)
+    n_silent = int((energy_over_noise < SILENT).sum())
+    return Calibration(matrix, kept, source, compressed.unflatten(1, kspace.shape[1:]).numpy(), lines, n_silent)
 
 
 def to_hybrid(
@@ -223,8 +231,8 @@ def _scratch(shape: tuple[int, ...], folder: Path | None, memory_bytes: int) -> 
         ) from None
 
 
-def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.complex64], NDArray[np.int32]]:
-    """Coil covariance over all echoes, low resolution first echo ``(coil, kx, line)``, and its lines."""
+def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, int, NDArray[np.complex64], NDArray[np.int32]]:
+    """Sum of products of coils over all echoes, and of how many samples; low resolution first echo, and its lines."""
     header = raw.header
     reference = header.reference
     lines = header.lines if reference is None else reference.lines
@@ -233,7 +241,7 @@ def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.com
     chosen = np.flatnonzero(usable & near)
     if not len(chosen):
         raise InputError("the raw data have no calibration lines; they are needed for the coil sensitivities")
-    covariance = np.zeros((header.n_coils, header.n_coils), np.complex128)
+    covariance, n_samples = np.zeros((header.n_coils, header.n_coils), np.complex128), 0
     parts = []
     for some in np.array_split(chosen, -(-len(chosen) // _LINES_AT_ONCE)):
         samples = read_lines(raw, some) if reference is None else reference.samples[some][:, None]
@@ -241,9 +249,10 @@ def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.com
         centre = samples[..., max(middle - extent // 2, 0) : middle + extent // 2 + 1]
         flat = aligned(np.moveaxis(centre, 2, 0)).reshape(header.n_coils, -1)
         covariance += (flat @ flat.mH).numpy()
+        n_samples += flat.shape[1]
         planes = _transform_readout(aligned(samples[:, 0]), header.grid.shape[0])
         parts.append(crop_kspace(fftc(planes, (-1,)), [min(extent, planes.shape[-1])]).permute(1, 2, 0).numpy())
-    return covariance, np.concatenate(parts, axis=2), lines[chosen]
+    return covariance, n_samples, np.concatenate(parts, axis=2), lines[chosen]
 
 
 def _noise_of(raw: RawData) -> tuple[Matrix, str]:

@@ -259,6 +259,7 @@ def _decisions(
         "n_lines": len(header.lines),
         "n_calibration_lines": int(header.calibration.sum()),
         "n_coils": header.n_coils,
+        "n_silent_coils": calibration.n_silent_coils,
         "n_virtual_coils": len(calibration.matrix),
         "energy_kept": calibration.energy_kept,
         "n_channels": n_channels,

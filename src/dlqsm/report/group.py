@@ -95,6 +95,8 @@ class GroupReport:
     definitions
         Columns ``arm measure scale domain dimension mean lowest highest``: SSIM and PSNR in all definitions, over the
         participants; None where they were not computed.
+    alarms
+        Columns ``participant_id arm alarm level text``, one row an alarm; None where no arm raised any.
     figures
         Pictures in the order shown.
     example
@@ -136,6 +138,7 @@ class GroupReport:
     similarity: pd.DataFrame | None = None
     registration: pd.DataFrame | None = None
     definitions: pd.DataFrame | None = None
+    alarms: pd.DataFrame | None = None
     figures: tuple[GroupFigure, ...] = ()
     example: GroupFigure | None = None
     pages: Mapping[str, str] = field(default_factory=dict)

@@ -42,6 +42,7 @@ def group_page(report: GroupReport) -> str:
         slope_margin=group_tables.slope_margin(report),
         participants=group_quality.participant_rows(report),
         absent=group_quality.absent_groups(report),
+        alarms=group_quality.alarm_groups(report),
         registration=group_quality.registration_rows(report),
         registration_remarks=group_quality.registration_remarks(report),
         outlier_rule=group_quality.OUTLIER_RULE,

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from dlqsm.core.alarms import STOP
 from dlqsm.report.comparison import Comparison
 from dlqsm.report.group import GroupReport
 from dlqsm.report.group_tables import Row, in_order, known_value, row_of
@@ -49,6 +50,16 @@ class Score:
     text: str
     motion: str
     flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AlarmGroup:
+    """An alarm, what it means, and who raises it in which arms."""
+
+    name: str
+    is_stop: bool
+    means: str
+    who: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,22 @@ def participant_rows(report: GroupReport) -> list[Participant]:
             )
         )
     return rows
+
+
+def alarm_groups(report: GroupReport) -> list[AlarmGroup]:
+    """Each alarm with the participants whose arms raise it, the most frequent first."""
+    table = report.alarms
+    if table is None or table.empty:
+        return []
+    groups = []
+    for (name, level), own in table.groupby(["alarm", "level"], sort=False):
+        who = {
+            str(label): ", ".join(dict.fromkeys(map(str, arms["arm"])))
+            for label, arms in own.groupby("participant_id", sort=False)
+        }
+        means = str(own["text"].iloc[0]).partition(": ")[2]
+        groups.append(AlarmGroup(str(name).replace("_", " "), level == STOP, means, tuple(who.items())))
+    return sorted(groups, key=lambda group: -len(group.who))
 
 
 def similarity_rows(report: GroupReport) -> Comparison | None:

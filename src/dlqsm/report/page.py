@@ -12,6 +12,7 @@ import jinja2
 import dlqsm
 from dlqsm.core.labels import COLOURS, FULL_NAMES, NUCLEI
 from dlqsm.report import panels
+from dlqsm.report.alarm_rows import alarm_rows
 from dlqsm.report.arm_methods import arm_checklist, arm_sentences
 from dlqsm.report.checklist import consensus_checklist, echo_times_text, matrix_text, voxel_text
 from dlqsm.report.comparison import Comparison, convergence_rows, decision_rows, registration_rows, seconds_rows
@@ -64,6 +65,7 @@ def participant_page(report: ParticipantReport) -> str:
         version=dlqsm.__version__,
         facts=_facts(report.leading),
         arms=_arms(report, main),
+        alarms=alarm_rows(report),
         tilt_deg=tilt_deg(report.leading.grid),
         viewer=linked_viewer(report),
         chi=panels.quantity_gallery(report, "chi_ppm"),

@@ -31,6 +31,8 @@ class Registration:
         Further facts in words.
     warnings
         One sentence each.
+    alarms
+        As `core.alarms.Alarm` writes them.
     """
 
     shift_mm: float | None = None
@@ -40,6 +42,7 @@ class Registration:
     coverage: Mapping[str, float] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    alarms: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class ArmMaps:
     summary
         What is known of how the maps were made, all entries optional: ``scan`` (the content of ``scan.json``, and
         ``protocol``, ``sampling``, ``scan_time_s``), ``methods``, ``seconds``, ``convergence``, ``decisions``,
-        ``references`` and ``mask`` as in ``qsm.json``; read in `report.summary`.
+        ``references``, ``mask`` and ``alarms`` as in ``qsm.json``; read in `report.summary`.
     shown_echo_s
         Echo time of the phase shown [s]; None where unknown.
     common_mask
