@@ -16,6 +16,7 @@ from dlqsm.cli.single_step import (
     require_free,
     scan_of,
     sidecar_of,
+    state_step_memory,
 )
 from dlqsm.config import QsmConfig
 from dlqsm.io.nifti import write_volume
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     for target in (arguments.out, arguments.mask_out):
         require_free(target, overwrite=arguments.overwrite)
     method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
+    state_step_memory(arguments, talk, f"background {arguments.method}", arguments.field)
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     scan = scan_of(arguments, grid)

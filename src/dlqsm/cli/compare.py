@@ -8,9 +8,9 @@ import math
 import torch
 
 from dlqsm.agreement.similarity import compare_maps
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
-from dlqsm.cli.single_step import require_free
+from dlqsm.cli.single_step import require_free, state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import write_json
@@ -23,12 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("reference", type=path, metavar="REF", help="susceptibility it is compared with [ppm]")
     parser.add_argument("--mask", type=path, metavar="F", help="non-zero inside (default: where neither map is zero)")
     parser.add_argument("--json", type=path, metavar="OUT", required=True, help="where the figures go")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    start(arguments)
+    talk, _ = start(arguments)
     require_free(arguments.json, overwrite=arguments.overwrite)
+    state_step_memory(arguments, talk, "compare", arguments.map)
     chi_ppm, grid = read_volume(arguments.map)
     reference_ppm, own = read_volume(arguments.reference)
     require_same_grid(arguments.reference, own, grid, str(arguments.map))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_new, target_entities
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawHeader, ReversedEchoes
@@ -19,6 +20,7 @@ from dlqsm.io.dicom_header import Person
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.raw import read_raw, write_raw
 from dlqsm.io.twix import is_twix, read_twix, write_twix
+from dlqsm.pipeline.memory import raw_copy_bytes
 
 _ISMRMRD = (".h5", ".hdf5", ".mrd")
 
@@ -31,6 +33,8 @@ def is_raw(source: Path) -> bool:
 def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     """Run the command for raw data."""
     _require_no_dicom_options(arguments)
+    if arguments.source.is_file():
+        state_memory(arguments, talk, raw_copy_bytes(arguments.source.stat().st_size))
     if arguments.out.suffix.lower() in _ISMRMRD:
         require_free(arguments.out, overwrite=arguments.overwrite)
         with _converted(arguments, arguments.out, talk) as written:

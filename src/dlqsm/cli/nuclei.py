@@ -20,17 +20,27 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.single_step import require_free, sidecar_of
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
+from dlqsm.io.nifti import (
+    read_image,
+    read_mask,
+    read_series,
+    read_shape,
+    read_volume,
+    require_same_grid,
+    write_volume,
+)
 from dlqsm.io.outputs import read_json, whole_file
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
+from dlqsm.pipeline.memory import nuclei_bytes
 from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
 from dlqsm.pipeline.reruns import COLUMN, with_rerun_sd
 from dlqsm.qsm.mask import brain_mask
@@ -74,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     given = parser.add_argument_group("labels from a file")
     given.add_argument("--labels", type=path, metavar="DSEG", help="label image on the grid of CHI")
     given.add_argument("--names", type=path, metavar="TSV", help="what the label numbers mean")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,10 +93,17 @@ def run(arguments: argparse.Namespace) -> int:
     _require_one_source(arguments)
     for target in _targets(arguments):
         require_free(target, overwrite=arguments.overwrite)
+    state_memory(arguments, talk, _planned_bytes(arguments))
     chi_ppm, grid = read_volume(arguments.chi)
     if arguments.labels is not None:
         return _from_labels(arguments, chi_ppm, grid, talk)
     return _from_atlas(arguments, chi_ppm, grid, talk)
+
+
+def _planned_bytes(arguments: argparse.Namespace) -> int:
+    given = (arguments.chi, arguments.magnitude, arguments.t1w, arguments.uncertainty)
+    shapes = [read_shape(file) for file in given if file is not None]
+    return nuclei_bytes(shapes, from_atlas=arguments.labels is None)
 
 
 def _require_one_source(arguments: argparse.Namespace) -> None:

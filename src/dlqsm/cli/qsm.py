@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
@@ -29,12 +30,15 @@ from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
-from dlqsm.io.nifti import read_mask
+from dlqsm.io.mdi_file import read_lag_shape
+from dlqsm.io.nifti import read_mask, read_shape
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps
+from dlqsm.pipeline.memory import chain_bytes
 from dlqsm.pipeline.uncertainty import ChiNoise
 
+LAG_SUMS = "mdi.h5"
 CURVE = "strength_curve"
 """Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
 
@@ -63,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     methods.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     methods.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
     _add_uncertainty(parser)
+    add_memory_argument(parser)
     methods.add_argument(
         "--strength-curve",
         action="store_true",
@@ -100,7 +105,9 @@ def run(arguments: argparse.Namespace) -> int:
         require_realisations(arguments.uncertainty)
     if arguments.strength_curve and config.inversion.method != "l1":
         raise InputError(f"--strength-curve is for l1 only; got --inversion {config.inversion.method}")
-    source = _read(arguments)
+    given = _given(arguments)
+    state_memory(arguments, talk, _planned_bytes(arguments, given, config))
+    source = _read(arguments, given)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
     region = _reference_region(arguments.reference, grid)
@@ -198,11 +205,26 @@ def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
     return read_mask(Path(str(name)), grid, "the images")
 
 
-def _read(arguments: argparse.Namespace) -> ChainInput:
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images by their kind, ``polar`` or ``complex``; none where a folder of dlqsm recon is given."""
     pairs = {"polar": (arguments.magnitude, arguments.phase), "complex": (arguments.real, arguments.imag)}
     given = {name: pair for name, pair in pairs.items() if any(pair)}
     if len(given) + bool(arguments.recon) != 1 or not all(all(pair) for pair in given.values()):
         raise InputError("give either --recon DIR, or both --magnitude and --phase, or both --real and --imag")
+    return given
+
+
+def _planned_bytes(arguments: argparse.Namespace, given: Mapping[str, Any], config: QsmConfig) -> int:
+    more = {"from_images": bool(given), "n_realisations": arguments.uncertainty}
+    if not given:
+        return chain_bytes(config, read_lag_shape(arguments.recon / LAG_SUMS), **more)
+    files, _ = next(iter(given.values()))
+    x, y, z, *rest = read_shape(files[0])
+    n_echoes, *coils = (len(files), *rest[1:]) if len(files) > 1 else (rest or [1])
+    return chain_bytes(config, (x, y, z, n_echoes, *coils), **more)
+
+
+def _read(arguments: argparse.Namespace, given: Mapping[str, Any]) -> ChainInput:
     told = _told(arguments)
     if "complex" in given:
         return read_complex_images(*given["complex"], told, phase_options(arguments))[0]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.cli.single_step import require_free
 from dlqsm.core.checks import InputError
@@ -26,12 +27,14 @@ from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
 from dlqsm.io.outputs import output_folder, read_json, whole_file, write_json
 from dlqsm.io.raw import read_raw, write_raw
+from dlqsm.pipeline.memory import raw_copy_bytes, samples_bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
     parser.add_argument("raw", type=path, metavar="FULL", help="fully sampled ISMRMRD file, or a BIDS dataset of such")
     parser.add_argument("out", type=path, metavar="OUT", help="file, or folder of the new dataset")
+    add_memory_argument(parser)
     add_sampling_arguments(parser, words, several=True)
 
 
@@ -46,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     require_free(arguments.out, overwrite=arguments.overwrite)
     kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
+    state_memory(arguments, talk, raw_copy_bytes(samples_bytes(kept.header)))
     write_raw(arguments.out, kept)
     talk.say(f"{_in_words(kept)}: {arguments.out}")
     return 0
@@ -85,6 +89,8 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     for label, arm in scans:
         if (label, arm) not in full:
             talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
+    largest = max(samples_bytes(read_raw(_raw_of(arm)).header) for _, arm in full)
+    state_memory(arguments, talk, raw_copy_bytes(round(largest / min(arguments.acceleration))))
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
         for label, arm in full:
             _scan(label, arm, dataset, out, arguments, talk)
