@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from pathlib import Path
 
 from dlqsm.cli.console import Talk
+from dlqsm.core.checks import InputError
 from dlqsm.core.memory import MB, in_words, plan_sentence, require_granted, require_possible
 from dlqsm.io.memory import free_bytes, total_bytes
+from dlqsm.io.nifti import read_shape
 
 LARGER = "give more with --mem, or use a larger machine"
 
@@ -42,6 +45,15 @@ def state_memory(arguments: argparse.Namespace, talk: Talk, planned_bytes: int, 
             UserWarning,
             stacklevel=2,
         )
+
+
+def known_shape(file: Path) -> tuple[int, ...] | None:
+    """Shape of an image by its header; None where it tells none, since who reads the file says what is wrong with it."""
+    try:
+        shape = read_shape(file)
+    except InputError:
+        return None
+    return shape if 3 <= len(shape) <= 5 else None
 
 
 def room_bytes(arguments: argparse.Namespace) -> int | None:

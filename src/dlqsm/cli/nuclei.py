@@ -22,19 +22,11 @@ import torch
 
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
-from dlqsm.cli.memory import state_memory
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.single_step import require_free, sidecar_of
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.nifti import (
-    read_image,
-    read_mask,
-    read_series,
-    read_shape,
-    read_volume,
-    require_same_grid,
-    write_volume,
-)
+from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
 from dlqsm.io.outputs import read_json, whole_file
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.noise import weights_of, with_noise_sd
@@ -93,17 +85,18 @@ def run(arguments: argparse.Namespace) -> int:
     _require_one_source(arguments)
     for target in _targets(arguments):
         require_free(target, overwrite=arguments.overwrite)
-    state_memory(arguments, talk, _planned_bytes(arguments))
+    _state_memory(arguments, talk)
     chi_ppm, grid = read_volume(arguments.chi)
     if arguments.labels is not None:
         return _from_labels(arguments, chi_ppm, grid, talk)
     return _from_atlas(arguments, chi_ppm, grid, talk)
 
 
-def _planned_bytes(arguments: argparse.Namespace) -> int:
+def _state_memory(arguments: argparse.Namespace, talk: Talk) -> None:
     given = (arguments.chi, arguments.magnitude, arguments.t1w, arguments.uncertainty)
-    shapes = [read_shape(file) for file in given if file is not None]
-    return nuclei_bytes(shapes, from_atlas=arguments.labels is None)
+    shapes = [shape for file in given if file is not None and (shape := known_shape(file))]
+    if shapes:
+        state_memory(arguments, talk, nuclei_bytes(shapes, from_atlas=arguments.labels is None))
 
 
 def _require_one_source(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, start
-from dlqsm.cli.memory import state_memory
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
@@ -31,7 +31,7 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, remove_uncertainty, rounded_realisations, write_maps, write_summary
 from dlqsm.io.mdi_file import read_lag_shape
-from dlqsm.io.nifti import read_mask, read_shape
+from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.pipeline import QsmMaps
@@ -106,7 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.strength_curve and config.inversion.method != "l1":
         raise InputError(f"--strength-curve is for l1 only; got --inversion {config.inversion.method}")
     given = _given(arguments)
-    state_memory(arguments, talk, _planned_bytes(arguments, given, config))
+    if shape := _shape(arguments, given):
+        more = {"from_images": bool(given), "n_realisations": arguments.uncertainty}
+        state_memory(arguments, talk, chain_bytes(config, shape, **more))
     source = _read(arguments, given)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
@@ -214,14 +216,15 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _planned_bytes(arguments: argparse.Namespace, given: Mapping[str, Any], config: QsmConfig) -> int:
-    more = {"from_images": bool(given), "n_realisations": arguments.uncertainty}
+def _shape(arguments: argparse.Namespace, given: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Shape ``(x, y, z, echo[, coil])`` of the input, by its headers."""
     if not given:
-        return chain_bytes(config, read_lag_shape(arguments.recon / LAG_SUMS), **more)
+        return read_lag_shape(arguments.recon / LAG_SUMS)
     files, _ = next(iter(given.values()))
-    x, y, z, *rest = read_shape(files[0])
-    n_echoes, *coils = (len(files), *rest[1:]) if len(files) > 1 else (rest or [1])
-    return chain_bytes(config, (x, y, z, n_echoes, *coils), **more)
+    one = known_shape(files[0])
+    if one is None or len(files) == 1:
+        return one
+    return (*one[:3], len(files), *one[4:])
 
 
 def _read(arguments: argparse.Namespace, given: Mapping[str, Any]) -> ChainInput:

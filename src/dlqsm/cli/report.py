@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
-from dlqsm.cli.memory import state_memory
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.report_example import write_picture
 from dlqsm.cli.report_group import read_group
 from dlqsm.cli.report_reading import read_report
@@ -21,7 +21,6 @@ from dlqsm.core.checks import InputError
 from dlqsm.io import manifest
 from dlqsm.io.manifest import ArmFolders, Manifest
 from dlqsm.io.maps import SUMMARY
-from dlqsm.io.nifti import read_shape
 from dlqsm.io.outputs import write_text
 from dlqsm.pipeline.memory import page_bytes
 from dlqsm.report.group_page import group_page
@@ -73,7 +72,7 @@ def _shapes(folder: Path) -> list[tuple[int, ...]]:
         maps = [manifest.arm_file(folder, arm, "Chimap") or folder / arm.qsm / "Chimap.nii.gz" for arm in arms]
     else:
         maps = [folder / "Chimap.nii.gz"]
-    return [read_shape(file) for file in maps if file.is_file()]
+    return [shape for file in maps if file.is_file() and (shape := known_shape(file))]
 
 
 def _participants(folder: Path) -> list[Path]:

@@ -12,12 +12,12 @@ import torch
 
 from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek
 from dlqsm.cli.console import Talk
-from dlqsm.cli.memory import state_memory
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.core.checks import InputError, require_choice, require_finite
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.io.nifti import read_mask, read_shape, read_volume, require_same_grid
+from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.pipeline.memory import step_bytes
 
 
@@ -35,7 +35,8 @@ def add_step_arguments(
 
 def state_step_memory(arguments: argparse.Namespace, talk: Talk, step: str, images: Path) -> None:
     """Tell what a step on images takes, by their header; raises `InputError` where that is too much."""
-    state_memory(arguments, talk, step_bytes(step, read_shape(images)))
+    if shape := known_shape(images):
+        state_memory(arguments, talk, step_bytes(step, shape))
 
 
 def add_b0_argument(parser: argparse.ArgumentParser) -> None:

@@ -50,10 +50,9 @@ def bytes_of_text(text: str) -> int:
 def _scan_bytes(arm: ArmSource, plan: Plan, n_arms: int) -> int:
     more = {"n_arms": n_arms, "n_realisations": plan.uncertainty}
     if arm.raw is None:
-        x, y, z, *rest = read_shape(arm.magnitude[0])
-        n_files = len(arm.magnitude)
-        echoes = [n_files // arm.n_coils, arm.n_coils] if n_files > 1 else rest or [1]
-        return arm_bytes(plan.config, (x, y, z, *echoes), **more)
+        shape, n_files = read_shape(arm.magnitude[0]), len(arm.magnitude)
+        echoes = (n_files // arm.n_coils, arm.n_coils) if n_files > 1 else shape[3:]
+        return arm_bytes(plan.config, (*shape[:3], *echoes), **more)
     methods = plan.methods or (FOR_RANDOM,)
     header = read_raw(arm.raw).header
     recon = {"slab_bytes": plan.slab_bytes, "device_type": plan.device}

@@ -30,8 +30,8 @@ def write_lag_sums(path: Path, sums: LagSums, grid: Grid) -> None:
 def read_lag_shape(path: Path) -> tuple[int, ...]:
     """Shape ``(x, y, z, echo)`` of the lag sums in a file, without reading them; raises as `read_lag_sums`."""
     with _opened(path) as file:
-        n_echoes, *grid = (int(n) for n in file["power"].shape)
-    return (*grid, n_echoes)
+        shape = np.shape(file["power"])
+    return (*shape[1:], *shape[:1])
 
 
 def read_lag_sums(path: Path) -> tuple[LagSums, Grid]:
