@@ -48,7 +48,7 @@ def state_memory(arguments: argparse.Namespace, talk: Talk, planned_bytes: int, 
 
 
 def known_shape(file: Path) -> tuple[int, ...] | None:
-    """Shape of an image by its header; None where it tells none, since who reads the file says what is wrong with it."""
+    """Shape of an image by its header; None where it tells none: who reads the file says what is wrong with it."""
     try:
         shape = read_shape(file)
     except InputError:

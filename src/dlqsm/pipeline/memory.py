@@ -59,11 +59,11 @@ RECON_MB: Final = 400.0
 """A reconstruction beside its `SlabPlan`: libraries, compiled kernels, headers."""
 REALISATION_BYTES: Final = 4.0
 """Of a voxel, for each realisation of the noise."""
-RAW_COPY: Final = Need(400)
+RAW_COPY: Final = Need(450)
 RAW_BLOCK_BYTES: Final = 2**28
 """Raw data that are copied from file to file at once."""
-RAW_COPIES: Final = 2.5
-"""A block as read, in the records of the file, and what HDF5 holds of it."""
+RAW_COPIES: Final = 3.5
+"""A block as read, in one piece, in the records of the file, and what HDF5 holds of it."""
 
 SIMULATION_MB: Final = 780.0
 """Templates, distances to surfaces, tissue fractions and libraries."""
