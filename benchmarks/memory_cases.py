@@ -64,6 +64,7 @@ def _cases(folder: Path, size: str, *, each: bool) -> Iterator[tuple[str, list[o
     similar = ["--mask", maps / "mask_desc-eroded.nii.gz", "--json", folder / "compare.json"]
     yield "compare", ["compare", chi, folder / "chi.nii.gz", *similar]
     yield "report", ["report", maps]
+    yield "train", ["train", folder / "train", "--data", full, "--network", "joint", "--steps", 2]
     yield "simulate", _simulate(folder, size)
     study = ["run", folder / "bids", folder / "derivatives", "participant", "--workers", 1, "--method", "sense"]
     yield "run", study

@@ -45,7 +45,7 @@ def main() -> None:
         chi[inside], labels[inside] = rng.uniform(-0.1, 0.2), number
     write_volume(folder / "chi.nii.gz", torch.from_numpy(chi), grid)
     write_volume(folder / "labels.nii.gz", torch.from_numpy(labels), grid)
-    rows = [f"{number}\tPu\t{('left', 'right')[number % 2]}{number}" for number in range(1, N_SPHERES + 1)]
+    rows = [f"{number}\tS{number}\tboth" for number in range(1, N_SPHERES + 1)]
     (folder / "labels.tsv").write_text("\n".join(["index\troi\tside", *rows]) + "\n")
     field_hz = susceptibility_to_field(torch.from_numpy(chi), grid, scan.b0_direction) * scan.hz_per_ppm
     field_hz += torch.from_numpy(40 * x + 30 * y**2 - 30 * z**2)

@@ -22,8 +22,8 @@ from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, fit_s
 
 NEEDS: Final[dict[str, Need]] = {
     # Edges of three axes with their costs; phase, magnitude and result of every echo, and the result once more.
-    "unwrap spun": Need(400, voxel=71, echo=12),
-    "unwrap romeo": Need(400, voxel=35, echo=16),
+    "unwrap spun": Need(400, voxel=71, echo=16),
+    "unwrap romeo": Need(400, voxel=35, echo=18),
     "unwrap laplacian": Need(400, voxel=14, echo=20),
     # Kernels and spectra of the box of the mask, padded, and solver states.
     "background pdf_tv": Need(400, voxel=113),
