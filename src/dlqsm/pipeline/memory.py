@@ -45,8 +45,8 @@ NEEDS: Final[dict[str, Need]] = {
     # Files of each echo and coil as read, in radian, stacked, and without values that are not finite.
     "images": Need(400, voxel=10, echo=0, coil=36),
     # Registration on 1 and 2 mm, which does not depend on the images, which are read and resampled.
-    "nuclei by atlas": Need(1100, voxel=60),
-    "nuclei by labels": Need(400, voxel=20),
+    "nuclei by atlas": Need(1200, voxel=60),
+    "nuclei by labels": Need(550, voxel=25),
     "compare": Need(400, voxel=120),
     # Volumes of each arm, as read.
     "page": Need(450, voxel=60),
