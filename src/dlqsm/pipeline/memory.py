@@ -82,8 +82,8 @@ STUDY_MB: Final = 150.0
 ARM_BYTES: Final = 24.0
 """Of a voxel of each arm whose nuclei are measured together: maps, masks and labels."""
 
-TRAINING_MB: Final = 500.0
-TRAINING_BYTES: Final = {"joint": 9000.0, "cascade": 9000.0}
+TRAINING_MB: Final = 450.0
+TRAINING_BYTES: Final = {"joint": 7400.0, "cascade": 7400.0}
 """Of a cell (ky, kz) of each plane and echo of an example: what gradients need of every layer."""
 TRAINING_PLANES: Final = 4
 """Of an example."""
