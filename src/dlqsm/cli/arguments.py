@@ -33,7 +33,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_memory_argument(parser: argparse.ArgumentParser) -> None:
+def add_memory_argument(parser: argparse._ActionsContainer) -> None:
     """Add ``--mem``, which every command has that computes on volumes."""
     parser.add_argument(
         *spelled("--mem", "--mem-mb"), type=positive(float), metavar="MB",

@@ -38,6 +38,7 @@ from dlqsm.pipeline import QsmMaps
 from dlqsm.pipeline.memory import chain_bytes
 from dlqsm.pipeline.uncertainty import ChiNoise
 
+Pair = tuple[list[Path], list[Path]]
 LAG_SUMS = "mdi.h5"
 CURVE = "strength_curve"
 """Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
@@ -207,7 +208,7 @@ def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
     return read_mask(Path(str(name)), grid, "the images")
 
 
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+def _given(arguments: argparse.Namespace) -> dict[str, Pair]:
     """Images by their kind, ``polar`` or ``complex``; none where a folder of dlqsm recon is given."""
     pairs = {"polar": (arguments.magnitude, arguments.phase), "complex": (arguments.real, arguments.imag)}
     given = {name: pair for name, pair in pairs.items() if any(pair)}
@@ -216,7 +217,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _shape(arguments: argparse.Namespace, given: Mapping[str, Any]) -> tuple[int, ...] | None:
+def _shape(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> tuple[int, ...] | None:
     """Shape ``(x, y, z, echo[, coil])`` of the input, by its headers."""
     if not given:
         return read_lag_shape(arguments.recon / LAG_SUMS)
@@ -227,7 +228,7 @@ def _shape(arguments: argparse.Namespace, given: Mapping[str, Any]) -> tuple[int
     return (*one[:3], len(files), *one[4:])
 
 
-def _read(arguments: argparse.Namespace, given: Mapping[str, Any]) -> ChainInput:
+def _read(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> ChainInput:
     told = _told(arguments)
     if "complex" in given:
         return read_complex_images(*given["complex"], told, phase_options(arguments))[0]

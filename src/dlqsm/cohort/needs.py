@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dask.utils import parse_bytes
 
@@ -48,14 +48,14 @@ def bytes_of_text(text: str) -> int:
 
 
 def _scan_bytes(arm: ArmSource, plan: Plan, n_arms: int) -> int:
-    more = {"n_arms": n_arms, "n_realisations": plan.uncertainty}
+    more: dict[str, Any] = {"n_arms": n_arms, "n_realisations": plan.uncertainty}
     if arm.raw is None:
         shape, n_files = read_shape(arm.magnitude[0]), len(arm.magnitude)
         echoes = (n_files // arm.n_coils, arm.n_coils) if n_files > 1 else shape[3:]
         return arm_bytes(plan.config, (*shape[:3], *echoes), **more)
     methods = plan.methods or (FOR_RANDOM,)
     header = read_raw(arm.raw).header
-    recon = {"slab_bytes": plan.slab_bytes, "device_type": plan.device}
+    recon: dict[str, Any] = {"slab_bytes": plan.slab_bytes, "device_type": plan.device}
     return arm_bytes(plan.config, header, methods=methods, **more, **recon)
 
 

@@ -219,8 +219,9 @@ def _scratch(shape: tuple[int, ...], folder: Path | None, memory_bytes: int) -> 
 
 def _let_go(samples: NDArray[np.complex64]) -> None:
     """Pages of a scratch file that were touched leave the process: the file keeps them, and they count as memory."""
-    if isinstance(samples.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        samples.base.madvise(mmap.MADV_DONTNEED)
+    mapped: Any = samples.base
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, NDArray[np.complex64], NDArray[np.int32]]:
