@@ -55,7 +55,7 @@ NEEDS: Final[dict[str, Need]] = {
 }
 """Work to what it needs; `docs/memory.md` tells how each figure is found."""
 
-RECON_MB: Final = 400.0
+RECON_MB: Final = 430.0
 """A reconstruction beside its `SlabPlan`: libraries, compiled kernels, headers."""
 REALISATION_BYTES: Final = 4.0
 """Of a voxel, for each realisation of the noise."""

@@ -18,7 +18,7 @@ HYBRID_BYTES = 2**30
 BLOCK_BYTES = 2**27
 """Raw data read at once."""
 _ARRAYS_OF_A_SLAB = 4
-_ARRAYS_MEASURED, _ARRAYS_OF_MOST = {"sense": 10, "cs": 6, "joint": 3}, 5
+_ARRAYS_MEASURED, _ARRAYS_OF_MOST = {"sense": 10, "cs": 7, "joint": 3}, 5
 """Arrays of the size of a slab's samples that are held at once: those, images, and temporary ones."""
 _BLOCKS_OF_READING = 4
 """Raw data as read, in aligned memory, and the transform of their virtual coils, in blocks."""
