@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 from markdown_rows import number, table
+from memory_tables import needs_table, paper_table
 from planted_faults_table import false_alarm_lines, fault_lines
 from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
 from qsm_tables import ERRORS, PEER_COLUMNS
@@ -31,6 +32,7 @@ FILES: Mapping[str, str] = {
     "qsm_heads": "qsm_heads.py: virtual heads under other conditions",
     "qsm_heads_paper": "qsm_heads.py: four heads at the paper's matrix",
     "qsm_strength": "qsm_strength.py: the chosen strength beside constants",
+    "memory_plan": "memory_plan.py: memory of each command beside its plan",
     "raw_paper_size": "raw_paper_size.py: raw data of the paper's size",
     "reconstruction": "reconstruction.py: each slab, mask and method",
     "reconstruction_line": "reconstruction.py --line: the whole line of two heads",
@@ -167,6 +169,9 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "line": line_table,
     "cs beside others": peers_table,
     "registration": registration_table,
+    "memory": lambda: plain_table("memory_plan", ("command", "size", "planned_mb", "measured_mb", "ratio", "result")),
+    "memory of the paper": paper_table,
+    "needs": needs_table,
     "raw data": lambda: plain_table("raw_paper_size", ("measure", "value", "peak_mb")),
     "planted faults": lambda: rows_table(fault_lines(read("planted_faults"))),
     "false alarms": lambda: rows_table(false_alarm_lines(read("alarm_figures"))[1:]),

@@ -33,7 +33,7 @@ HOMES = {
     "dask": ("cohort",),
     "distributed": ("cohort",),
     "dask_jobqueue": ("cohort",),
-    "psutil": ("cohort",),
+    "psutil": ("io",),
     "pydicom": ("io",),
     "dcm2niix": ("io",),
     "twixtools": ("io",),
@@ -87,7 +87,7 @@ class TestEveryFile:
         outside = {name.split(".")[0] for name in _imports(path)}
         standard = {"__future__", "abc", "collections", "dataclasses", "enum", "functools", "inspect", "itertools"}
         standard |= {"math", "pathlib", "re", "tempfile", "time", "types", "typing", "warnings", "contextlib", "zlib"}
-        standard |= {"hashlib", "os", "operator", "concurrent"}
+        standard |= {"hashlib", "mmap", "os", "operator", "concurrent"}
         assert outside <= NUMERIC | standard | NUMERIC_BESIDES.get(_part(path), set())
 
     def test_no_import_hides_in_a_function(self, path: Path) -> None:

@@ -216,7 +216,7 @@ class TestMachine:
         """Workers and threads of a stage that a run of eight arms chooses: 8 processors, 4 GB free, 1 GB a stage."""
         monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
         monkeypatch.setattr(workers, "stage_bytes", lambda people, plan: 10**9)
-        monkeypatch.setattr(workers, "available_bytes", lambda: 4 * 10**9)
+        monkeypatch.setattr(workers, "free_bytes", lambda: 4 * 10**9)
         people = choose_participants(read_dataset(names), ["01"])
         settled = plan_module.Plan(names, names, names, None, None, "virtual", "X")  # type: ignore[arg-type]
 
@@ -236,7 +236,7 @@ class TestMachine:
             ((), (4, 2)),
             (("--nprocs", "6"), (4, 1)),
             (("--mem", "2100"), (2, 4)),
-            (("--mem_mb", "900"), (1, None)),
+            (("--mem_mb", "1000"), (1, None)),
             (("--mem", "64000"), (4, 2)),
             (("--workers", "3", "--mem", "2100"), (2, 4)),
             (("--omp-nthreads", "1"), (4, 1)),
@@ -250,6 +250,10 @@ class TestMachine:
         self, chosen: Callable[..., tuple[int, int | None]], words: tuple[str, ...], expected: tuple[int, int | None]
     ) -> None:
         assert chosen(*words) == expected
+
+    def test_less_memory_than_a_stage_needs_is_refused(self, chosen: Callable[..., tuple[int, int | None]]) -> None:
+        with pytest.raises(InputError, match=r"needs about 1000 MB, --mem grants 900 MB; .*--low-mem"):
+            chosen("--mem_mb", "900")
 
     def test_low_memory_means_thin_slabs(self) -> None:
         fields = (Path(), Path(), Path(), None, None, "virtual", "X")

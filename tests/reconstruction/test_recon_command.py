@@ -7,8 +7,13 @@ from coil_phantom import every_second_row, make_phantom
 from networks import options_with_weights
 
 from dlqsm.cli import main
+from dlqsm.core.memory import MB
+from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.outputs import read_json
+from dlqsm.io.raw import read_raw
 from dlqsm.io.raw_write import write_raw
+from dlqsm.pipeline.memory import recon_need
+from dlqsm.reconstruction import slabs
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +28,29 @@ def test_recon_by_cascade_says_its_memory_first_and_records_its_weights(raw, tmp
     words = ["recon", str(raw), str(tmp_path / "out"), "--method", "cascade", "--weights", weights, "--uncombined"]
     assert main(words) == 0
     said = capsys.readouterr().err
-    assert said.count("memory: about") == 1 and said.index("memory: about") < said.index("recon cascade")
+    assert said.count("Memory: about") == 1 and said.index("Memory: about") < said.index("recon cascade")
     decisions = read_json(tmp_path / "out" / "scan.json")["decisions"]
     assert decisions["options"] == {"weights": weights, "consistency": "soft"}
     assert decisions["network"]["settings"]["n_blocks"] == 2 and len(decisions["network"]["sha256"]) == 64
     assert (tmp_path / "out" / "phase_uncombined.nii.gz").is_file()
+
+
+def test_less_memory_gives_thinner_slabs_and_the_same_sums(raw, tmp_path, capsys, monkeypatch):
+    # Of a scan as small as this, reading would take more than any slab.
+    monkeypatch.setattr(slabs, "_BLOCKS_OF_READING", 0)
+    monkeypatch.setattr(slabs, "_MAPS_BYTES_A_PAIR", 0)
+    least_mb = recon_need(read_raw(raw).header, "sense", slab_bytes=1).planned_bytes / MB
+    assert main(["recon", str(raw), str(tmp_path / "whole")]) == 0
+    assert "slabs of 10 of 10 planes" in capsys.readouterr().err
+    assert main(["recon", str(raw), str(tmp_path / "thin"), "--mem", f"{least_mb + 0.01:.3f}"]) == 0
+    assert "slabs of 1 of 10 planes" in capsys.readouterr().err
+    (whole, _), (thin, _) = (read_lag_sums(tmp_path / name / "mdi.h5") for name in ("whole", "thin"))
+    for one, other in ((whole.lags, thin.lags), (whole.power, thin.power), (whole.noise_sd, thin.noise_sd)):
+        assert float((one - other).abs().max()) <= 1e-6 * float(one.abs().max())
+    assert main(["recon", str(raw), str(tmp_path / "none"), "--mem", "100"]) == 2
+    said = capsys.readouterr().err
+    assert "MB, --mem grants 100 MB; give more with --mem, or fewer --virtual-coils" in said
+    assert not (tmp_path / "none").exists()
 
 
 def test_help_tells_the_options_of_the_network(capsys):

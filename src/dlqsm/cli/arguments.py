@@ -33,6 +33,15 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
+def add_memory_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``--mem``, which every command has that computes on volumes."""
+    parser.add_argument(
+        *spelled("--mem", "--mem-mb"), type=positive(float), metavar="MB",
+        help="memory that the command may take [MB]: it splits its work where it can, and refuses where it cannot "
+        "(default: no limit)",
+    )  # fmt: skip
+
+
 def add_method_options(
     parser: argparse.ArgumentParser,
     options: Mapping[str, Any],

@@ -17,6 +17,7 @@ from dlqsm.cli.single_step import (
     record,
     scan_of,
     sidecar_of,
+    state_step_memory,
 )
 from dlqsm.config import QsmConfig
 from dlqsm.io.nifti import write_volume
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _remove_background(arguments: argparse.Namespace, talk: Talk, device: torch.device) -> None:
     method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
+    state_step_memory(arguments, talk, f"background {arguments.method}", arguments.field)
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     scan = scan_of(arguments, grid)

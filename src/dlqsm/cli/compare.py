@@ -8,8 +8,9 @@ import math
 import torch
 
 from dlqsm.agreement.similarity import compare_maps
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
+from dlqsm.cli.single_step import state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import output_files, write_json
@@ -22,12 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("reference", type=path, metavar="REF", help="susceptibility it is compared with [ppm]")
     parser.add_argument("--mask", type=path, metavar="F", help="non-zero inside (default: where neither map is zero)")
     parser.add_argument("--json", type=path, metavar="OUT", required=True, help="where the figures go")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    start(arguments)
+    talk, _ = start(arguments)
     with output_files(arguments.json, overwrite=arguments.overwrite):
+        state_step_memory(arguments, talk, "compare", arguments.map)
         figures = _compare(arguments)
     for name, value in figures.items():
         print(f"{name:<18}{value:10.4f}")

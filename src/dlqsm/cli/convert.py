@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
 from dlqsm.cli.convert_dicom import convert_dicom
 from dlqsm.cli.convert_raw import convert_raw, is_raw
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         metavar="N",
         help="echoes read backwards without a flag, counted from 1",
     )
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from dlqsm.cli.console import Talk
 from dlqsm.cli.convert_echoes import read_echo, three_axes
 from dlqsm.cli.dataset_target import require_new, target_entities
+from dlqsm.cli.memory import state_memory
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import check_echo_times
 from dlqsm.io.bids_arms import SUFFIX
@@ -24,6 +25,7 @@ from dlqsm.io.nifti import read_volume
 from dlqsm.io.outputs import output_folder
 from dlqsm.io.phase_header import filtered_by_header, vendor_of
 from dlqsm.io.staging import staged
+from dlqsm.pipeline.memory import step_bytes
 from dlqsm.pipeline.phase_trust import FILTERED
 from dlqsm.qsm.slice_sign import slice_sign, without_alternation
 
@@ -49,6 +51,7 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
         megre = find_megre(arguments.source, volumes, with_t1w=not arguments.no_t1w)
         for note in megre.notes:
             talk.say(f"  note: {note}")
+        state_memory(arguments, talk, step_bytes("convert images", (*megre.leading[0].grid.shape, len(megre.leading))))
         options = PhaseOptions(arguments.phase_unit, arguments.invert_phase, accept=tuple(arguments.accept_phase))
         alternates = _check(megre, options, talk)
         with output_folder(arguments.out, overwrite=True, produces=()) as root, talk.working("write"):

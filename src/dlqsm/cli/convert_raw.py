@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_new, target_entities
+from dlqsm.cli.memory import state_memory
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawHeader, ReversedEchoes
 from dlqsm.io.bids_write import describe_raw_dataset, raw_data_path
@@ -16,6 +17,7 @@ from dlqsm.io.outputs import output_files, output_folder, remove_partial_files, 
 from dlqsm.io.raw import read_raw, write_raw
 from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.io.twix import is_twix, read_twix, write_twix
+from dlqsm.pipeline.memory import raw_copy_bytes
 
 _ISMRMRD = (".h5", ".hdf5", ".mrd")
 
@@ -28,6 +30,8 @@ def is_raw(source: Path) -> bool:
 def convert_raw(arguments: argparse.Namespace, talk: Talk) -> None:
     """Run the command for raw data."""
     _require_no_dicom_options(arguments)
+    if arguments.source.is_file():
+        state_memory(arguments, talk, raw_copy_bytes(arguments.source.stat().st_size))
     if arguments.out.suffix.lower() in _ISMRMRD:
         with output_files(arguments.out, overwrite=arguments.overwrite):
             _convert_to(arguments.out, arguments, talk)

@@ -14,10 +14,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from dlqsm.acquisition.conditions import parse_arm
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.agreement.similarity import compare_maps
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, say_alarms, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.qsm import run_chain, save_maps
 from dlqsm.cli.recon import reconstruct_raw, save_images
 from dlqsm.cli.report import build_page
@@ -25,7 +27,7 @@ from dlqsm.cli.simulate import read_protocol
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, raw_path, simulate_participant, truth_path
 from dlqsm.cohort.chain import examined
 from dlqsm.cohort.chain_input import read_recon
-from dlqsm.cohort.plan import default_method
+from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM, default_method
 from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
 from dlqsm.core.labels import NUCLEI, label_table
@@ -38,6 +40,7 @@ from dlqsm.io.outputs import output_folder, remove_partial_files
 from dlqsm.io.raw import read_raw
 from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
+from dlqsm.pipeline.memory import virtual_study_bytes
 
 ARMS = ("PI2", "DL3", "DL4", "DL5")
 PROTOCOL = "small"
@@ -51,12 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "out", type=path, metavar="OUT", nargs="?", default=default, help=f"folder (default: {default})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the participant and all noise (default: 0)")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
     config = QsmConfig()
+    factors = [parse_arm(arm).acceleration for arm in ARMS]
+    need = virtual_study_bytes(read_protocol(PROTOCOL), factors, (FOR_UNIFORM, FOR_RANDOM), config)
+    state_memory(arguments, talk, need)
     produces = ("report.html", "bids")
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:
         remove_partial_files(folder)

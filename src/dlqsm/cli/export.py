@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlqsm.cli.arguments import path, positive
+from dlqsm.cli.arguments import add_memory_argument, path, positive
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.single_step import state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.dicom_export import method_sentence, series_of_map, stored_numbers, write_images
@@ -55,12 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         help=f"number of the new series (default: that of the scan plus {NUMBER_STEP})",
     )
     parser.add_argument("--description", default="QSM [ppb]", metavar="TEXT", help="of the series (default: QSM [ppb])")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; everything is made before anything is written."""
     talk, _ = start(arguments)
     _require_allowed(arguments)
+    state_step_memory(arguments, talk, "export", arguments.chi)
     chi_ppm, grid, sidecar = _read_map(arguments.chi, talk)
     with tempfile.TemporaryDirectory(prefix="dlqsm-export-") as scratch:
         stacks, turned = _matching(arguments, chi_ppm, grid, Path(scratch))

@@ -23,6 +23,7 @@ from dlqsm.cli.single_step import (
     record,
     scan_of,
     sidecar_of,
+    state_step_memory,
 )
 from dlqsm.config import QsmConfig
 from dlqsm.core import units
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _invert(arguments: argparse.Namespace, out: Path, talk: Talk, device: torch.device) -> None:
     method = bound_method(arguments, "inversion", INVERSIONS)
     per_ppm = _unit_per_ppm(arguments)
+    state_step_memory(arguments, talk, f"invert {arguments.method}", arguments.field)
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     magnitude = read_beside(arguments.magnitude, grid, arguments.field, device)

@@ -20,8 +20,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, say_alarms, start
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_alarm_argument
 from dlqsm.cli.single_step import sidecar_of
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
@@ -35,6 +36,7 @@ from dlqsm.nuclei.noise import weights_of, with_noise_sd
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.weighting import WEIGHTINGS, measure_nuclei
 from dlqsm.pipeline.arm_figures import least_side_distance_mm, registration_alarm_figures
+from dlqsm.pipeline.memory import nuclei_bytes
 from dlqsm.pipeline.nuclei import CHANNELS, ArmMap, ArmNuclei, find_atlas, locate_nuclei, small_labels
 from dlqsm.pipeline.reruns import COLUMN, with_rerun_sd
 from dlqsm.qsm.mask import brain_mask
@@ -79,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     given = parser.add_argument_group("labels from a file")
     given.add_argument("--labels", type=path, metavar="DSEG", help="label image on the grid of CHI")
     given.add_argument("--names", type=path, metavar="TSV", help="what the label numbers mean")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,12 +91,20 @@ def run(arguments: argparse.Namespace) -> int:
     read = (arguments.chi, arguments.labels, arguments.names, arguments.magnitude, arguments.t1w, arguments.mask)
     stamps = stamps_of(*read, arguments.uncertainty, _valid_path(arguments.chi))
     with whole_files(*_targets(arguments), overwrite=arguments.overwrite) as out:
+        _state_memory(arguments, talk)
         chi_ppm, grid = read_volume(arguments.chi)
         make = _from_atlas if arguments.labels is None else _from_labels
         table = make(arguments, out, chi_ppm, grid, talk)
         require_unchanged(stamps)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
     return 0
+
+
+def _state_memory(arguments: argparse.Namespace, talk: Talk) -> None:
+    given = (arguments.chi, arguments.magnitude, arguments.t1w, arguments.uncertainty)
+    shapes = [shape for file in given if file is not None and (shape := known_shape(file))]
+    if shapes:
+        state_memory(arguments, talk, nuclei_bytes(shapes, from_atlas=arguments.labels is None))
 
 
 def _require_one_source(arguments: argparse.Namespace) -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, say_alarms, start
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
@@ -31,14 +32,18 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, UNCERTAINTY_UNITS, rounded_realisations, write_maps, write_summary
+from dlqsm.io.mdi_file import read_lag_shape
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import whole_folder
 from dlqsm.io.places import told_place
 from dlqsm.io.scan_json import ScanFile, read_scan
 from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.pipeline import QsmMaps
+from dlqsm.pipeline.memory import chain_bytes
 from dlqsm.pipeline.uncertainty import ChiNoise
 
+Pair = tuple[list[Path], list[Path]]
+LAG_SUMS = "mdi.h5"
 CURVE = "strength_curve"
 """Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
 _ON_REQUEST = (
@@ -72,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     methods.add_argument("--config", type=path, metavar="F.toml", help="methods and options of every step")
     methods.add_argument("--reference", metavar="brain|csf|FILE", help="region of mean zero (default: brain)")
     _add_uncertainty(parser)
+    add_memory_argument(parser)
     methods.add_argument(
         "--strength-curve",
         action="store_true",
@@ -110,7 +116,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.strength_curve and config.inversion.method != "l1":
         raise InputError(f"--strength-curve is for l1 only; got --inversion {config.inversion.method}")
     stamps = stamps_of(*_inputs(arguments))
-    source = _read(arguments)
+    given = _given(arguments)
+    if shape := _shape(arguments, given):
+        more = {"from_images": bool(given), "n_realisations": arguments.uncertainty}
+        state_memory(arguments, talk, chain_bytes(config, shape, **more))
+    source = _read(arguments, given)
     grid = source.scan.grid
     external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
     region = _reference_region(arguments.reference, grid)
@@ -226,11 +236,27 @@ def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
     return read_mask(Path(str(name)), grid, "the images")
 
 
-def _read(arguments: argparse.Namespace) -> ChainInput:
+def _given(arguments: argparse.Namespace) -> dict[str, Pair]:
+    """Images by their kind, ``polar`` or ``complex``; none where a folder of dlqsm recon is given."""
     pairs = {"polar": (arguments.magnitude, arguments.phase), "complex": (arguments.real, arguments.imag)}
     given = {name: pair for name, pair in pairs.items() if any(pair)}
     if len(given) + bool(arguments.recon) != 1 or not all(all(pair) for pair in given.values()):
         raise InputError("give either --recon DIR, or both --magnitude and --phase, or both --real and --imag")
+    return given
+
+
+def _shape(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> tuple[int, ...] | None:
+    """Shape ``(x, y, z, echo[, coil])`` of the input, by its headers."""
+    if not given:
+        return read_lag_shape(arguments.recon / LAG_SUMS)
+    files, _ = next(iter(given.values()))
+    one = known_shape(files[0])
+    if one is None or len(files) == 1:
+        return one
+    return (*one[:3], len(files), *one[4:])
+
+
+def _read(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> ChainInput:
     told = _told(arguments)
     if "complex" in given:
         return read_complex_images(*given["complex"], told, phase_options(arguments))[0]

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive
 from dlqsm.cli.console import Talk, peak_memory_mb, start
+from dlqsm.cli.memory import room_bytes, state_memory
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.core.raw import RawData
@@ -24,9 +25,10 @@ from dlqsm.io.outputs import whole_folder, write_json
 from dlqsm.io.raw import read_raw
 from dlqsm.io.scan_json import write_scan
 from dlqsm.io.steady import require_unchanged, stamps_of
+from dlqsm.pipeline.memory import recon_need
 from dlqsm.reconstruction import COILS_APART, RECONSTRUCTIONS
 from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct, require_uncertainty
-from dlqsm.reconstruction.slabs import plan_slabs
+from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES
 
 SUMMARY = "scan.json"
 _ON_REQUEST = tuple(
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "--uncertainty", action="store_true", help="write the uncertainty of the field [Hz] too (cs and joint)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise replica (default: 0)")
+    add_memory_argument(parser)
     add_method_options(parser, options_of(RECONSTRUCTIONS[method]), title=f"options of {method}")
 
 
@@ -66,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.uncertainty:
         require_uncertainty(arguments.method, raw.header)
     coils = arguments.virtual_coils
-    talk.say(f"  {plan_slabs(raw.header, arguments.method, options, virtual_coils=coils, device_type=device.type)}")
+    more = {"virtual_coils": coils, "uncombined": arguments.uncombined, "device_type": device.type}
+    need = recon_need(raw.header, arguments.method, options, granted_bytes=room_bytes(arguments), **more)
+    state_memory(arguments, talk, need.planned_bytes, "give more with --mem, or fewer --virtual-coils")
+    talk.say(f"  {need.slabs}")
     place = whole_folder(arguments.out, overwrite=arguments.overwrite, produces=(SUMMARY,), replaces=_ON_REQUEST)
     with place as folder:
         images = reconstruct_raw(
@@ -79,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             uncombined=arguments.uncombined,
             uncertainty=arguments.uncertainty,
+            slab_bytes=need.slab_bytes,
+            hybrid_bytes=need.hybrid_bytes,
         )
         save_images(folder, raw, arguments.method, images)
         require_unchanged(stamps)
@@ -108,6 +116,8 @@ def reconstruct_raw(
     seed: int = 0,
     uncombined: bool = False,
     uncertainty: bool = False,
+    slab_bytes: int = SLAB_BYTES,
+    hybrid_bytes: int = HYBRID_BYTES,
 ) -> ReconstructedImages:
     """Reconstruct with progress shown, and say what the raw data lacked."""
     for sentence in raw.header.missing:
@@ -123,6 +133,8 @@ def reconstruct_raw(
             uncertainty=uncertainty,
             progress=advance,
             device=device,
+            slab_bytes=slab_bytes,
+            hybrid_bytes=hybrid_bytes,
         )
 
 

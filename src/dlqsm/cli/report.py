@@ -8,10 +8,12 @@ self-contained file.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.report_example import write_picture
 from dlqsm.cli.report_group import read_group
 from dlqsm.cli.report_reading import read_report
@@ -20,6 +22,7 @@ from dlqsm.io import manifest
 from dlqsm.io.manifest import ArmFolders, Manifest
 from dlqsm.io.maps import SUMMARY
 from dlqsm.io.outputs import output_folder, write_text
+from dlqsm.pipeline.memory import page_bytes
 from dlqsm.report.group_page import group_page
 from dlqsm.report.page import participant_page
 
@@ -28,13 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
     del words
     parser.add_argument("out", type=path, metavar="OUT", help="folder that dlqsm demo, qsm or run wrote")
+    add_memory_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; pages are made from other files, so that they are replaced without being asked."""
-    start(arguments)
+    talk, _ = start(arguments)
     if not arguments.out.is_dir():
         raise InputError(f"{arguments.out}: expected a folder written by dlqsm demo, qsm or run; there is none")
+    if shapes := _largest_participant(arguments.out):
+        state_memory(arguments, talk, page_bytes(shapes))
     with output_folder(arguments.out, overwrite=True, produces=()) as out:
         pages = build_pages(out)
     for page in pages:
@@ -50,13 +56,32 @@ def build_pages(folder: Path) -> list[Path]:
     InputError
         If the folder holds nothing that dlqsm makes pages of.
     """
-    places = (f"sub-*/{manifest.NAME}", f"sub-*/ses-*/{manifest.NAME}")
-    participants = sorted(file.parent for place in places for file in folder.glob(place))
+    participants = _participants(folder)
     groups = manifest.group_manifests(folder)
     if not participants and not groups:
         return [build_page(folder)]
     pages = [build_page(participant) for participant in participants]
     return [*pages, *(build_group_page(folder, name) for name in groups)]
+
+
+def _largest_participant(folder: Path) -> list[tuple[int, ...]]:
+    """Shapes of the maps of the arms of the participant who has most voxels; none where there are no maps."""
+    places = [folder, *_participants(folder)]
+    return max((_shapes(place) for place in places), key=lambda shapes: sum(map(math.prod, shapes)), default=[])
+
+
+def _shapes(folder: Path) -> list[tuple[int, ...]]:
+    if (folder / manifest.NAME).is_file():
+        arms = manifest.read_manifest(folder).arms
+        maps = [manifest.arm_file(folder, arm, "Chimap") or folder / arm.qsm / "Chimap.nii.gz" for arm in arms]
+    else:
+        maps = [folder / "Chimap.nii.gz"]
+    return [shape for file in maps if file.is_file() and (shape := known_shape(file))]
+
+
+def _participants(folder: Path) -> list[Path]:
+    places = (f"sub-*/{manifest.NAME}", f"sub-*/ses-*/{manifest.NAME}")
+    return sorted(file.parent for place in places for file in folder.glob(place))
 
 
 def build_page(folder: Path) -> Path:

@@ -13,17 +13,21 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from dlqsm.acquisition.conditions import AF_MODES, parse_arm
+from dlqsm.acquisition.conditions import AF_MODES, lines_of, parse_arm
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol, protocol_from
-from dlqsm.cli.arguments import path, positive
-from dlqsm.cli.console import start
+from dlqsm.cli.arguments import add_memory_argument, path, positive
+from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import LARGER, room_bytes, state_memory
 from dlqsm.cli.simulate_stream import stream
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
+from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM
+from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import DESCRIPTION
 from dlqsm.io.outputs import output_folder, remove_partial_files
+from dlqsm.pipeline.memory import simulation_bytes, virtual_study_bytes
 
 ARMS = ("PI2", "DL3", "DL4", "DL5", "PI2rep")
 
@@ -45,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         help="acceleration of each arm: of its name; that of the paper's scan time; or of its name at the paper's "
         "voxel size, of which a coarser scan holds the central part (default: nominal)",
     )  # fmt: skip
+    add_memory_argument(parser)
     stream = parser.add_argument_group("stream")
     stream.add_argument(
         "--stream",
@@ -70,12 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed,
         arguments.af_mode,
     )
-    for arm in cohort.arms:
-        parse_arm(arm)
+    factors = [_acceleration(arm, cohort) for arm in cohort.arms]
     participants = draw_participants(arguments.participants, arguments.seed)
     if arguments.stream is not None:
+        _share_memory(arguments, cohort, factors, talk)
         return stream(arguments, cohort, participants, talk, str(device))
     _require_no_stream_options(arguments)
+    state_memory(arguments, talk, simulation_bytes(cohort.protocol, min(factors)))
     anatomy = load_anatomy()
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as root:
         remove_partial_files(root)
@@ -85,6 +91,23 @@ def run(arguments: argparse.Namespace) -> int:
         describe_dataset(root, participants, cohort)
     print(arguments.out)
     return 0
+
+
+def _acceleration(arm: str, cohort: Cohort) -> float:
+    """Net acceleration of an arm over the matrix; raises `InputError` where there is no such arm."""
+    protocol, chosen = cohort.protocol, parse_arm(arm, cohort.af_mode)
+    if cohort.af_mode != "central":
+        return chosen.acceleration
+    return protocol.shape[1] * protocol.shape[2] / len(lines_of(chosen, protocol, cohort.seed, cohort.af_mode).lines)
+
+
+def _share_memory(arguments: argparse.Namespace, cohort: Cohort, factors: list[float], talk: Talk) -> None:
+    """Tell what participants side by side take; fewer of them where ``--mem`` grants less."""
+    need = virtual_study_bytes(cohort.protocol, factors, (FOR_UNIFORM, FOR_RANDOM), QsmConfig())
+    granted = room_bytes(arguments)
+    if granted is not None and granted >= need:
+        arguments.workers = min(arguments.workers, granted // need)
+    state_memory(arguments, talk, need * (1 if granted is not None and granted < need else arguments.workers), LARGER)
 
 
 def _require_no_stream_options(arguments: argparse.Namespace) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import torch
 
-from dlqsm.cli.arguments import add_method_options, method_options, path, peek
+from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek
+from dlqsm.cli.console import Talk
+from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.core.checks import InputError, require_choice, require_finite
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
+from dlqsm.pipeline.memory import step_bytes
 
 
 def add_step_arguments(
@@ -26,7 +29,14 @@ def add_step_arguments(
     require_choice(f"{step} method", method, table)
     parser.add_argument("--mask", type=path, metavar="F", required=True, help="non-zero inside")
     parser.add_argument("--method", choices=tuple(table), default=default, help=f"(default: {default})")
+    add_memory_argument(parser)
     add_method_options(parser, options_of(table[method]), title=f"options of {method}")
+
+
+def state_step_memory(arguments: argparse.Namespace, talk: Talk, step: str, images: Path) -> None:
+    """Tell what a step on images takes, by their header; raises `InputError` where that is too much."""
+    if shape := known_shape(images):
+        state_memory(arguments, talk, step_bytes(step, shape))
 
 
 def add_b0_argument(parser: argparse.ArgumentParser) -> None:

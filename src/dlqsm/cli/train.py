@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import dlqsm
-from dlqsm.cli.arguments import path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, path, peek, positive
 from dlqsm.cli.console import start
-from dlqsm.cli.train_data import DataSource, check_source, prepare
+from dlqsm.cli.memory import state_memory
+from dlqsm.cli.train_data import DataSource, check_source, planned_bytes, prepare
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.io.outputs import output_folder, read_json, write_json
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         metavar="X",
         help=f"highest (default: 0.001; {FINE_TUNING_RATE:g} with --from)",
     )
+    add_memory_argument(parser)
     if network in NETWORKS:
         _add_settings(parser, network)
 
@@ -88,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
     recipe, source = _resumed(arguments) if arguments.resume else _new(arguments)
+    state_memory(arguments, talk, planned_bytes(source, recipe.network), "give more with --mem, or fewer --processes")
     new = not arguments.resume
     produces = (RECIPE,) if new else ()
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=produces) as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.coil_maps import read_coil_maps
 from dlqsm.io.outputs import write_json
 from dlqsm.io.raw import RawFile, read_raw
+from dlqsm.pipeline.memory import TRAINING_HEAD, training_bytes
 from dlqsm.pipeline.training_slabs import (
     SlabSettings,
     require_echo_times,
@@ -102,6 +104,22 @@ def check_source(source: DataSource) -> None:
         else:
             for path in slab_paths(slabs):
                 _check_sampling(path, open_slab(path).fully_sampled, source.self_supervised)
+
+
+def planned_bytes(source: DataSource, network: str) -> int:
+    """Memory for a training and for the slabs that are made for it."""
+    if source.virtual:
+        heads = min(source.processes, source.virtual + VALIDATION_HEADS)
+        _, ny, nz = TRAINING_HEAD.shape
+        return training_bytes(network, ny * nz, len(TRAINING_HEAD.echo_times_s), None, n_heads=heads)
+    slabs = _slab_folder(source.data)
+    if slabs is not None:
+        shapes = [open_slab(path).shape for path in slab_paths(slabs)]
+        n_echoes, _, _, ny, nz = max(shapes, key=lambda shape: shape[0] * shape[3] * shape[4])
+        return training_bytes(network, ny * nz, n_echoes, None)
+    headers = [file.header for file in _raw_files(source.data)]
+    largest = max(headers, key=lambda header: math.prod(header.grid.shape[1:]) * header.n_echoes)
+    return training_bytes(network, math.prod(largest.grid.shape[1:]), largest.n_echoes, largest)
 
 
 def prepare(source: DataSource, out: Path, talk: Talk, settings: SlabSettings) -> Folders:

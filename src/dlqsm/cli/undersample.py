@@ -19,8 +19,9 @@ from typing import Final
 
 import numpy as np
 
-from dlqsm.cli.arguments import path
+from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import SelectedRaw, undersample
@@ -39,6 +40,7 @@ from dlqsm.io.outputs import (
 from dlqsm.io.raw import read_raw, write_raw
 from dlqsm.io.raw_identity import Identity, read_identity, tells_identity
 from dlqsm.io.tables import read_table
+from dlqsm.pipeline.memory import raw_copy_bytes, samples_bytes
 
 PASSED_ON: Final = ("participant_id", "age", "sex")
 
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         action="store_true",
         help="pass on what the data tell of subject, study, day and place (default: leave it behind)",
     )
+    add_memory_argument(parser)
     add_sampling_arguments(parser, words, several=True)
 
 
@@ -66,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with output_files(arguments.out, overwrite=arguments.overwrite):
         kept = _kept(arguments.raw, arguments, arguments.acceleration[0], arguments.seed[0])
+        state_memory(arguments, talk, raw_copy_bytes(samples_bytes(kept.header)))
         write_raw(arguments.out, kept, identity=_identity(arguments.raw, arguments))
     talk.say(f"{_in_words(kept)}: {arguments.out}")
     return 0
@@ -109,6 +113,8 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     for label, arm in scans:
         if (label, arm) not in full:
             talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
+    largest = max(samples_bytes(read_raw(_raw_of(arm)).header) for _, arm in full)
+    state_memory(arguments, talk, raw_copy_bytes(round(largest / min(arguments.acceleration))))
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
         remove_partial_files(out)
         (out / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole

@@ -23,6 +23,7 @@ from dlqsm.cli.single_step import (
     record,
     scan_of,
     sidecar_of,
+    state_step_memory,
 )
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import Account, Unwrap
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _unwrap(arguments: argparse.Namespace, out: Path, talk: Talk, device: torch.device) -> None:
     arguments.b0_direction = None
     method = bound_method(arguments, "unwrap", UNWRAPPERS)
+    state_step_memory(arguments, talk, f"unwrap {arguments.method}", arguments.phase)
     image = read_image(arguments.phase)
     phases = _phases(image)
     mask = read_mask(arguments.mask, image.grid, str(arguments.phase)).to(device)

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 import torch
 
-from dlqsm.cli.arguments import path, positive, spelled
+from dlqsm.cli.arguments import add_memory_argument, path, positive, spelled
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.memory import state_memory
 from dlqsm.cohort.attempts import remove_markers
 from dlqsm.cohort.dask_clusters import LOCAL, QUEUES, jobs_of, local_workers, require_known, workers_at
-from dlqsm.cohort.needs import available_bytes, bytes_of_text, stage_bytes
+from dlqsm.cohort.needs import UNKNOWN_BYTES, bytes_of_text, stage_bytes
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.plan import Plan
 from dlqsm.cohort.schedule import IN_THIS_PROCESS, Scheduler
 from dlqsm.config import ClusterConfig, read_cluster_config
 from dlqsm.core.checks import InputError
+from dlqsm.core.memory import MB, in_words
 from dlqsm.io.bids_sources import ParticipantSource
+from dlqsm.io.memory import free_bytes
 from dlqsm.io.outputs import remove_partial_files
 
 
@@ -64,10 +67,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         *spelled("--omp-nthreads"), type=positive(int), metavar="N", help="threads of one stage, at most (default: all)"
     )
-    how.add_argument(
-        *spelled("--mem", "--mem-mb"), type=positive(float), metavar="MB",
-        help="memory that the stages side by side may take together, as estimated [MB] (default: what is free)",
-    )  # fmt: skip
+    add_memory_argument(how)
     how.add_argument(
         *spelled("--low-mem"), action="store_true",
         help="take less memory and more time: one stage after another, raw data in slabs of a quarter of the size",
@@ -128,11 +128,14 @@ def choose_workers(
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads, each = arguments.threads or usable, arguments.omp_nthreads
     wanted = 1 if arguments.low_mem else arguments.workers
+    need = stage_bytes(people, plan)
     if wanted is None and plan.device != "cpu":
+        _state(need, 1, arguments, talk)
         return Workers(LOCAL, 1, _at_most(arguments.threads, each))  # stages would share one GPU's memory
     n_workers = min(wanted or max(1, threads // (each or 1)), _n_arms(people))
     if n_workers > 1 and (wanted is None or arguments.mem is not None):
-        n_workers = _as_memory_allows(n_workers, threads, people, plan, arguments.mem, talk)
+        n_workers = _as_memory_allows(n_workers, threads, need, arguments.mem, talk)
+    _state(need, n_workers, arguments, talk)
     share = arguments.threads if n_workers == 1 else max(1, threads // n_workers)
     return Workers(LOCAL, n_workers, _at_most(share, each))
 
@@ -157,24 +160,25 @@ def _at_most(threads: int | None, each: int | None) -> int | None:
     return min(threads, each) if threads is not None and each is not None else threads or each
 
 
-def _as_memory_allows(
-    n_workers: int,
-    threads: int,
-    people: Sequence[ParticipantSource],
-    plan: Plan,
-    granted_mb: float | None,
-    talk: Talk,
-) -> int:
+def _as_memory_allows(n_workers: int, threads: int, need: int, granted_mb: float | None, talk: Talk) -> int:
     """As many of the stages side by side as fit into the memory; says how this was found."""
-    need, free, words = stage_bytes(people, plan), available_bytes(), "are free"
-    if granted_mb is not None and granted_mb * 1e6 < free:
-        free, words = int(granted_mb * 1e6), "are granted by --mem"
+    free, words = free_bytes(), "are free"
+    if granted_mb is not None and granted_mb * MB < free:
+        free, words = int(granted_mb * MB), "are granted by --mem"
     n_workers = max(1, min(n_workers, free // need))
     talk.say(
-        f"workers: {n_workers}, of {threads} threads; a stage is estimated to take {need / 2**30:.1f} GiB, "
-        f"{free / 2**30:.1f} GiB {words}"
+        f"workers: {n_workers}, of {threads} threads; a stage is estimated to take {in_words(need)}, "
+        f"{in_words(free)} {words}"
     )
     return n_workers
+
+
+def _state(need: int, n_workers: int, arguments: argparse.Namespace, talk: Talk) -> None:
+    """Tell what the stages side by side take; where no scan could be read, its own stage tells what is wrong."""
+    if need == UNKNOWN_BYTES:
+        return
+    thinner = "" if arguments.low_mem else ", or --low-mem for thinner slabs of raw data"
+    state_memory(arguments, talk, n_workers * need, f"give more with --mem{thinner}")
 
 
 def _jobs(arguments: argparse.Namespace, people: Sequence[ParticipantSource], plan: Plan, talk: Talk) -> Workers:
@@ -189,7 +193,7 @@ def _jobs(arguments: argparse.Namespace, people: Sequence[ParticipantSource], pl
     threads = arguments.threads or max(1, cluster.cores // processes)
     talk.say(
         f"workers: {n_jobs} jobs of {queue}, {processes} stages side by side in each, {threads} threads a stage; "
-        f"a stage is estimated to take {need / 2**30:.1f} GiB"
+        f"a stage is estimated to take {in_words(need)}"
     )
     return Workers(queue, n_jobs * processes, threads, cluster, processes)
 

@@ -6,6 +6,7 @@ own; reconstructions take slabs of planes.
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class HybridData:
         """Zero-filled planes ``first`` to ``last - 1``: ``(echo, coil, x, ky, kz)``."""
         ny, nz = self.plane_shape
         compact = aligned(self.samples[first:last, echoes].transpose(1, 2, 0, 3))
+        _let_go(self.samples)
         full = torch.zeros((*compact.shape[:3], ny * nz), dtype=compact.dtype)
         full[..., torch.from_numpy(self.lines[:, 0].astype(np.int64) * nz + self.lines[:, 1])] = compact
         return full.unflatten(-1, (ny, nz))
@@ -197,6 +199,7 @@ def to_hybrid(
     for first, block in iterate_readouts(raw, block_bytes):
         images = _transform_readout(torch.matmul(matrix, aligned(block)), shape[0])
         samples[..., first : first + len(block)] = images.permute(3, 1, 2, 0).numpy()
+        _let_go(samples)
     return HybridData(samples, header.lines, header.grid.shape[1:])
 
 
@@ -229,6 +232,13 @@ def _scratch(shape: tuple[int, ...], folder: Path | None, memory_bytes: int) -> 
             f"{folder or tempfile.gettempdir()}: a scratch file of {8e-9 * np.prod(shape):.1f} GB cannot be made "
             f"({error.strerror}); free some space there, or set TMPDIR to a folder on another disk"
         ) from None
+
+
+def _let_go(samples: NDArray[np.complex64]) -> None:
+    """Pages of a scratch file that were touched leave the process: the file keeps them, and they count as memory."""
+    mapped: Any = samples.base
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, int, NDArray[np.complex64], NDArray[np.int32]]:

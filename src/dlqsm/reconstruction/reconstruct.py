@@ -81,11 +81,12 @@ def reconstruct(
     device: torch.device | str = "cpu",
     scratch_folder: Path | None = None,
     slab_bytes: int = SLAB_BYTES,
+    hybrid_bytes: int = HYBRID_BYTES,
 ) -> ReconstructedImages:
     """Reconstruct raw data with a method of the table `RECONSTRUCTIONS`.
 
-    Memory holds one slab with all echoes and coils, the combined images and the lag sums; hybrid data beyond 1 GiB
-    go to a scratch file.
+    Memory holds one slab with all echoes and coils, the combined images and the lag sums; large hybrid data go to a
+    scratch file.
 
     Parameters
     ----------
@@ -110,6 +111,8 @@ def reconstruct(
         Where a scratch file goes if one is needed; the system's temporary folder where None.
     slab_bytes
         Memory for the planes of one slab; `plan_slabs` tells what a scan needs in all.
+    hybrid_bytes
+        Larger hybrid data go to a scratch file.
 
     Raises
     ------
@@ -132,7 +135,7 @@ def reconstruct(
     maps = espirit(calibration.kspace, calibration.lines, raw.header.grid.shape)
     watch.lap("sensitivities")
     report(_PREPARED / 2)
-    hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder, memory_bytes=HYBRID_BYTES)
+    hybrid = to_hybrid(raw, calibration, scratch_folder=scratch_folder, memory_bytes=hybrid_bytes)
     watch.lap("hybrid")
     report(_PREPARED)
     times = raw.header.echo_times_s if uncertainty else None
