@@ -18,7 +18,7 @@ from dlqsm.cli.single_step import (
     sidecar_of,
 )
 from dlqsm.config import QsmConfig
-from dlqsm.io.nifti import write_volume
+from dlqsm.io.nifti import require_nifti_name, write_volume
 from dlqsm.io.outputs import write_json
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
 
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; every method is homogeneous of degree one, so the unit passes through."""
     talk, device = start(arguments)
     for target in (arguments.out, arguments.mask_out):
+        require_nifti_name(target)
         require_free(target, overwrite=arguments.overwrite)
     method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
     values, mask, grid = read_masked(arguments, arguments.field, device)

@@ -29,7 +29,7 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import resolved_options
 from dlqsm.core.scan import Grid
-from dlqsm.io.nifti import read_mask, write_volume
+from dlqsm.io.nifti import read_mask, require_nifti_name, write_volume
 from dlqsm.io.outputs import write_json
 from dlqsm.qsm.inversion import INVERSIONS
 
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
+    require_nifti_name(arguments.out)
     require_free(arguments.out, overwrite=arguments.overwrite)
     method = bound_method(arguments, "inversion", INVERSIONS)
     per_ppm = _unit_per_ppm(arguments)

@@ -25,6 +25,7 @@ from dlqsm.cli.console import Talk, start
 from dlqsm.cli.single_step import require_free, sidecar_of
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
 from dlqsm.io.outputs import read_json, whole_file
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
@@ -37,6 +38,7 @@ from dlqsm.qsm.mask import brain_mask
 from dlqsm.report.registration import png, registration_figure
 
 ATLAS = "cit168"
+_LARGEST_USUAL_PPM = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -83,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     for target in _targets(arguments):
         require_free(target, overwrite=arguments.overwrite)
     chi_ppm, grid = read_volume(arguments.chi)
+    _require_ppm(arguments.chi, chi_ppm)
     if arguments.labels is not None:
         return _from_labels(arguments, chi_ppm, grid, talk)
     return _from_atlas(arguments, chi_ppm, grid, talk)
@@ -104,6 +107,20 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
         raise InputError("no labels: give --magnitude (and an --atlas), or --labels with --names")
     elif arguments.reruns is not None and arguments.reruns < 1:
         raise InputError(f"--reruns must be at least 1; got {arguments.reruns}")
+
+
+def _require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
+    """Maps are in ppm by their sidecar, and where there is none by their size: half a head is never beyond 2 ppm."""
+    sidecar = sidecar_of(chi)
+    unit = read_json(sidecar).get("Units") if sidecar.is_file() else None
+    if unit is not None and str(unit).lower() != "ppm":
+        raise InputError(f"{sidecar}: says that the map is in {shown(unit)}; expected ppm: convert it, and say so here")
+    inside = chi_ppm[torch.isfinite(chi_ppm) & (chi_ppm != 0)].abs()
+    usual = float(inside.median()) if inside.numel() else 0.0
+    if usual > _LARGEST_USUAL_PPM:
+        raise InputError(
+            f"{chi}: half of its values are beyond {usual:.3g} ppm, which looks like ppb; expected ppm: divide by 1000"
+        )
 
 
 def _targets(arguments: argparse.Namespace) -> list[Path]:

@@ -27,7 +27,7 @@ from dlqsm.cli.single_step import (
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import Account, Unwrap
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.nifti import Image, read_image, read_mask, require_same_grid, write_volume
+from dlqsm.io.nifti import Image, read_image, read_mask, require_nifti_name, require_same_grid, write_volume
 from dlqsm.io.outputs import write_json
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.qsm.unwrap_echoes import unwrap_echoes
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
+    require_nifti_name(arguments.out)
     require_free(arguments.out, overwrite=arguments.overwrite)
     arguments.b0_direction = None
     method = bound_method(arguments, "unwrap", UNWRAPPERS)

@@ -10,11 +10,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Final
+from typing import IO, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of
@@ -22,6 +21,7 @@ from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"
 _DEEPEST_ZIP: Final = 3
+_BLOCK_BYTES: Final = 2**20
 _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError)
 
 
@@ -130,12 +130,25 @@ def _gunzipped(file: _File, scratch: Path) -> _File:
     target = _new_name(scratch)
     try:
         with gzip.open(file.path) as packed, target.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
+            _copy_within(file, packed, unpacked, shutil.disk_usage(scratch).free // 2)
     except _UNREADABLE as error:
         raise InputError(
             f"{file.shown}: expected a gzip file, but it cannot be read ({error}); export it again"
         ) from None
     return _File(target, file.shown)
+
+
+def _copy_within(file: _File, packed: gzip.GzipFile, unpacked: IO[bytes], most_bytes: int) -> None:
+    """Copy what a gzip file holds; its size stands nowhere that could be believed."""
+    n_bytes = 0
+    while block := packed.read(_BLOCK_BYTES):
+        n_bytes += len(block)
+        if n_bytes > most_bytes:
+            raise InputError(
+                f"{file.shown}: takes more than {most_bytes / 1e9:.1f} GB unpacked, half of what is free; set "
+                "TMPDIR to a larger disk, or unpack it and give the folder"
+            )
+        unpacked.write(block)
 
 
 def _require_inside(file: _File, names: list[str]) -> None:
@@ -171,8 +184,13 @@ def _head(file: _File) -> Dataset | None:
             return None
     try:
         head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise InputError(f"{file.shown}: its DICOM header cannot be read ({error}); export it again") from None
+        for element in head.iterall():
+            _ = element.value  # read here, where the file is known: pydicom understands values when they are asked for
+    except MemoryError:
+        raise
+    except Exception as error:  # pydicom lets those of struct, of decoders and of recursion through, as they come
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file.shown}: its DICOM header cannot be read ({reason}); export it again") from None
     if "Modality" not in head and "MediaStorageSOPClassUID" not in head.file_meta:
         raise InputError(f"{file.shown}: its DICOM header ends before it tells what the file is; export it again")
     return head if head.get("Modality") == "MR" and "Rows" in head else None

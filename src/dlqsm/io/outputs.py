@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dlqsm.core.checks import InputError
+from dlqsm.io.files import require_file
 
 LOCK_NAME = ".dlqsm.lock"
 PARTIAL = ".partial-"
@@ -45,11 +46,11 @@ def write_json(path: Path, content: object) -> None:
 
 def read_json(path: Path) -> dict[str, object]:
     """Read a JSON object, or raise `InputError` with the place of the mistake."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+    require_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # Beside its own error the parser lets those of too long numbers and too deep nesting through.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, but it cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object; got {type(content).__name__}")
