@@ -81,7 +81,8 @@ CASES = (
     Case("bids_link_loop", "a participant that is a link to itself", _link_loop, RUN,
          "IN/bids: expected a BIDS dataset with folders sub-*; there is none"),
     Case("bids_derivatives", "derivatives in the place of scans", _about('{"Name": "x", "DatasetType": "derivative"}'),
-         RUN, "IN/bids/dataset_description.json: says that this is a dataset of derivatives; expected one of scans: give "
+         RUN,
+         "IN/bids/dataset_description.json: says that this is a dataset of derivatives; expected one of scans: give "
          "its folder, or --skip-bids-validation if these images are scans", pain=24),
     Case("bids_description", "a description that is no JSON", _about("{Name: small}"), RUN,
          "IN/bids/dataset_description.json: expected JSON, but it cannot be read (…)"),
@@ -90,8 +91,8 @@ CASES = (
          "IN/bids: no participant has multi-echo data; expected sourcedata/sub-*/anat/*_MEGRE.h5 (raw) or "
          "sub-*/anat/*_echo-*_part-*_MEGRE.nii.gz (images)"),
     Case("bids_path_traversal", "a participant named sub-../x", _people("participant_id\nsub-../../etc\n"), RUN,
-         "IN/bids/participants.tsv: lists the participant 'sub-../../etc'; expected sub- and letters and digits, as its "
-         "folder"),
+         "IN/bids/participants.tsv: lists the participant 'sub-../../etc'; expected sub- and letters and digits, as "
+         "its folder"),
     Case("bids_path_option", "a participant asked for as ../x", dataset, f"{RUN} --participant-label ../../etc",
          "IN/bids: has no multi-echo data of participant sub-../../etc; it has sub-01"),
     Case("bids_bad_folder", "a folder name with a space", lambda f: dataset(f, "sub-0 1"), RUN,
@@ -116,26 +117,26 @@ CASES = (
          f"{_ANAT}/sub-01_part-phase_MEGRE.nii.gz: its name has no echo-N; MEGRE images are one file an echo", 1, 24),
     Case("bids_missing_phase", "an echo without its phase",
          _spoilt(lambda p: p.unlink()), RUN,
-         f"{_OF_ONE}{_ANAT}: echo 2 has no part-phase image beside {_NAME.format(1, 'mag')}; every echo from 1 on needs "
-         "both", 1, 8),
+         "sub-01: PI2: IN/bids/sub-01/anat: echo 2 has no part-phase image beside "
+         "sub-01_acq-PI2_echo-1_part-mag_MEGRE.nii.gz; every echo from 1 on needs both", 1, 8),
     Case("bids_echo_text", "an echo that is no number", _moved(2, "phase", _NAME.format("two", "phase")), RUN,
-         f"{_OF_ONE}{_ANAT}/{_NAME.format('two', 'phase')}: 'echo-two' in its name must be a whole number, as in echo-1; "
-         "got 'two'", 1),
+         "sub-01: PI2: IN/bids/sub-01/anat/sub-01_acq-PI2_echo-two_part-phase_MEGRE.nii.gz: 'echo-two' in its name "
+         "must be a whole number, as in echo-1; got 'two'", 1),
     Case("bids_order", "entities out of order",
          _moved(2, "phase", "sub-01_echo-2_acq-PI2_part-phase_MEGRE.nii.gz"), RUN,
          f"{_OF_ONE}{_ANAT}/sub-01_echo-2_acq-PI2_part-phase_MEGRE.nii.gz: the entities of its name are out of order; "
          f"expected {_NAME.format(2, 'phase')}", 1),
     Case("bids_other_name", "an image of another participant",
          _moved(2, "phase", "sub-02_acq-PI2_echo-2_part-phase_MEGRE.nii.gz"), RUN,
-         f"{_OF_ONE}{_ANAT}/sub-02_acq-PI2_echo-2_part-phase_MEGRE.nii.gz: lies in a folder of sub-01, but its name says "
-         "sub-02; rename or move it", 1),
+         "sub-01: PI2: IN/bids/sub-01/anat/sub-02_acq-PI2_echo-2_part-phase_MEGRE.nii.gz: lies in a folder of "
+         "sub-01, but its name says sub-02; rename or move it", 1),
     Case("bids_twice", "an image twice",
          lambda f: image(dataset(f) / "sub-01/anat" / _NAME.format(2, "phase").removesuffix(".gz"), phase_of(*SHAPE)),
          RUN, f"{_OF_ONE}{_ANAT}/{_NAME.format(2, 'phase')}: is there twice, as "
          f"{_NAME.format(2, 'phase').removesuffix('.gz')} too; keep one of them", 1),
     Case("bids_coils_mixed", "an image of one coil beside combined ones", _coil_beside_combined, RUN,
-         f"{_OF_ONE}{_ANAT}/{_NAME.format(1, 'mag')}: has no coil-N, as the other images of its arm have; give combined "
-         "images another rec- label", 1, 3),
+         "sub-01: PI2: IN/bids/sub-01/anat/sub-01_acq-PI2_echo-1_part-mag_MEGRE.nii.gz: has no coil-N, as the other "
+         "images of its arm have; give combined images another rec- label", 1, 3),
     Case("bids_image_cut", "an image that is cut short", _spoilt(cut), RUN,
          f"{_OF_ONE}{_ANAT}/{_NAME.format(2, 'phase')}: expected a whole NIfTI file, but it cannot be read (…)", 1),
     Case("bids_missing_slice", "an echo with a slice less",
@@ -147,6 +148,7 @@ CASES = (
          "s)", 1, 8),
     Case("bids_constant", "phase of zeros",
          _spoilt(lambda p: image(p, np.zeros(SHAPE, np.float32))), RUN,
-         f"{_OF_ONE}{_ANAT}/{_NAME.format(2, 'phase')}: the phase is 0 in every voxel; expected wrapped phase images", 1,
+         "sub-01: PI2: IN/bids/sub-01/anat/sub-01_acq-PI2_echo-2_part-phase_MEGRE.nii.gz: the phase is 0 in every "
+         "voxel; expected wrapped phase images", 1,
          2),
 )  # fmt: skip

@@ -78,7 +78,9 @@ CASES = (
          "IN/dicom: expected MR images in DICOM form; none of its 1 files is one: give the folder or zip file that the "
          "scanner exported"),
     Case("dicom_loop", "a folder that holds a link to itself",
-         lambda f: (f / "dicom").mkdir() or (f / "dicom/again").symlink_to(f / "dicom"), CONVERT, ""),
+         lambda f: (f / "dicom").mkdir() or (f / "dicom/again").symlink_to(f / "dicom"), CONVERT,
+         "IN/dicom: expected MR images in DICOM form; none of its 0 files is one: give the folder or zip file that "
+         "the scanner exported"),
     Case("dicom_cut", "a header that is cut short", _cut_header, CONVERT, ""),
     Case("dicom_number", "a number that holds letters", _bad_number, CONVERT, ""),
     Case("dicom_two_people", "the scans of two people", _two_people, CONVERT,
@@ -98,11 +100,21 @@ CASES = (
          lambda f: dicom(f, parts={"M": stored_magnitude(2)}), CONVERT,
          "IN/dicom: expected magnitude and phase images; found only magnitude images: let the scanner save and export "
          "the phase too", pain=20),
-    Case("dicom_one_echo", "one echo", lambda f: dicom(f, parts=both(1), echo_times_ms=(4.0,)), CONVERT, "", pain=5),
-    Case("dicom_mixed", "frames that do not tell magnitude from phase", _mixed, CONVERT, "", pain=10),
-    Case("dicom_missing_slice", "a slice that is missing", _without_slice, CONVERT, "", pain=8),
-    Case("dicom_unit", "phase whose scaling nothing tells", lambda f: dicom(f, vendor="UIH"), CONVERT, "", pain=1),
-    Case("dicom_series", "a series that is not there", dicom, f"{CONVERT} --series 99", "", pain=23),
+    Case("dicom_one_echo", "one echo", lambda f: dicom(f, parts=both(1), echo_times_ms=(4.0,)), CONVERT,
+         "IN/dicom/IM0050000: series 5 'gre_qsm' holds one echo; expected two or more of a multi-echo scan: choose "
+         "with --series, or use dlqsm qsm on the images", pain=5),
+    Case("dicom_mixed", "frames that do not tell magnitude from phase", _mixed, CONVERT,
+         "IN/dicom/enhanced5.dcm: series 5 'gre_qsm' holds MIXED images, and its headers do not tell which are "
+         "magnitude and which are phase; expected them apart: export them as separate images or series, or leave it "
+         "out with --series", pain=10),
+    Case("dicom_missing_slice", "a slice that is missing", _without_slice, CONVERT,
+         "IN/dicom/IM0050000: slices of series 5 'gre_qsm' are missing, by dcm2niix; expected the whole series: "
+         "export it again, or leave it out with --series", pain=8),
+    Case("dicom_unit", "phase whose scaling nothing tells", lambda f: dicom(f, vendor="UIH"), CONVERT,
+         "IN/dicom/IM0050000: series 5 'gre_qsm': neither the header nor a sidecar says in what unit the phase is "
+         "stored (it spans 1 to 4088); give --phase-unit rad, mrad, siemens or range:LO:HI", pain=1),
+    Case("dicom_series", "a series that is not there", dicom, f"{CONVERT} --series 99",
+         "IN/dicom: holds no series 99; --series can be of 5", pain=23),
     Case("dicom_label_path", "a participant named ../x", dicom, f"{CONVERT} --participant-label ../../x",
          "--participant-label must be letters and digits only, as BIDS demands; got '../../x'"),
     Case("dicom_acq_path", "an arm named a/b", dicom, f"{CONVERT} --acq a/b",

@@ -125,42 +125,50 @@ CASES = (
          "IN/phase.nii.gz: is a folder; expected a file"),
     Case("link_loop", "a symbolic link to itself", _spoilt(_to_loop), QSM,
          "IN/phase.nii.gz: is a symbolic link that leads to no file; expected a file"),
-    Case("empty", "an empty file", _spoilt(lambda p: p.write_bytes(b"")), QSM, "IN/phase.nii.gz: is empty (0 bytes); expected a whole NIfTI file"),
+    Case("empty", "an empty file", _spoilt(lambda p: p.write_bytes(b"")), QSM,
+         "IN/phase.nii.gz: is empty; expected a NIfTI file: copy it again"),
     Case("text", "text in the place of an image", _spoilt(lambda p: p.write_text("The scanner was busy.\n" * 99)), QSM,
          f"IN/phase.nii.gz: {_WHOLE}"),
     Case("gzip_cut", "a compressed file that is cut short", _spoilt(cut), QSM, f"IN/phase.nii.gz: {_WHOLE}"),
     Case("gzip_checksum", "a compressed file with a flipped bit", _spoilt(_wrong_checksum), QSM,
          f"IN/phase.nii.gz: {_WHOLE}"),
     Case("plain_cut", "an uncompressed file that is cut short", _spoilt(lambda p: cut(_as_plain(p))), _PLAIN,
-         "IN/phase.nii: its header declares 10 x 9 x 8 x 3 values of float32, 8992 bytes with the header; the file has "
-         "4496: it is cut off or damaged, copy it again"),
+         "IN/phase.nii: its header declares 10 x 9 x 8 x 3 values, 8640 bytes, which 4496 bytes cannot hold; it is "
+         "cut off or damaged: copy it again"),
     Case("other_format", "an image of another format", _spoilt(_of_format), QSM.replace("phase.nii.gz", "phase.mgz"),
-         "IN/phase.mgz: is an image of the format MGH; expected NIfTI (.nii or .nii.gz): convert it"),
+         "IN/phase.mgz: expected a NIfTI file, whose name ends with .nii or .nii.gz; convert it to NIfTI"),
     Case("absurd_size", "a header of 32767 x 32767 x 32767 voxels", _header("dim", "4h", 3, 32767, 32767, 32767), QSM,
-         "IN/phase.nii.gz: its header declares 32767 x 32767 x 32767 values of float32, 140724603453804 bytes; the "
-         "compressed file of 8059 bytes cannot hold them: it is damaged, copy it again", pain=18),
+         "IN/phase.nii.gz: its header declares 32767 x 32767 x 32767 values, 140724603846652 bytes, which … "
+         "compressed bytes cannot hold; it is cut off or damaged: copy it again", pain=18),
     Case("absurd_size_plain", "the same, uncompressed",
          _spoilt(lambda p: set_field(_as_plain(p), "dim", "4h", 3, 32767, 32767, 32767)), _PLAIN,
-         "IN/phase.nii: its header declares 32767 x 32767 x 32767 values of float32, 140724603453804 bytes with the "
-         "header; the file has 8992: it is cut off or damaged, copy it again", pain=18),
-    Case("negative_dimension", "a negative number of voxels", _header("dim", "4h", 3, -10, 9, 8), QSM, ""),
-    Case("no_voxels", "an axis without voxels", _header("dim", "4h", 3, 10, 0, 8), QSM, ""),
+         "IN/phase.nii: its header declares 32767 x 32767 x 32767 values, 140724603846652 bytes, which 8992 bytes "
+         "cannot hold; it is cut off or damaged: copy it again", pain=18),
+    Case("negative_dimension", "a negative number of voxels", _header("dim", "4h", 3, -10, 9, 8), QSM,
+         "IN/phase.nii.gz: its header declares the shape (-10, 9, 8); expected one voxel or more on each axis"),
+    Case("no_voxels", "an axis without voxels", _header("dim", "4h", 3, 10, 0, 8), QSM,
+         "IN/phase.nii.gz: its header declares the shape (10, 0, 8); expected one voxel or more on each axis"),
     Case("two_axes", "an image of two axes", _phase(phase_of(10, 9)), QSM,
          "IN/phase.nii.gz: expected 3 to 5 axes (x, y, z[, echo[, coil]]); got shape (10, 9)"),
     Case("six_axes", "an image of six axes", _phase(phase_of(10, 9, 8, 3, 1, 2)), QSM,
          "IN/phase.nii.gz: expected 3 to 5 axes (x, y, z[, echo[, coil]]); got shape (10, 9, 8, 3, 1, 2)"),
-    Case("unknown_type", "a data type that no standard has", _header("datatype", "h", 4242), QSM, ""),
-    Case("colours", "an image of colours", _spoilt(_rgb), QSM, ""),
+    Case("unknown_type", "a data type that no standard has", _header("datatype", "h", 4242), QSM,
+         "IN/phase.nii.gz: expected a whole NIfTI file, but it cannot be read (…)"),
+    Case("colours", "an image of colours", _spoilt(_rgb), QSM,
+         "IN/phase.nii.gz: holds colours or records ([('R', 'u1'), ('G', 'u1'), ('B', 'u1')]); expected one real "
+         "number a voxel"),
     Case("complex", "complex numbers in the place of phase", _phase(np.ones((*SHAPE, 3), np.complex64)), QSM,
-         "IN/phase.nii.gz: holds complex numbers (complex64); expected one real number a voxel: give real and imaginary "
-         "parts, or magnitude and phase, as two files", pain=20),
+         "IN/phase.nii.gz: holds complex numbers (complex64); expected one real number a voxel: give real and "
+         "imaginary parts, or magnitude and phase, as two files", pain=20),
     Case("zero_edge", "a voxel edge of zero", _header("srow_x", "12f", 0, 0, 0, 0, 0, 1.6, 0, 0, 0, 0, 2, 0), QSM,
          "IN/phase.nii.gz: the affine has a voxel edge of 0.0 mm; expected three edges above zero"),
     Case("nan_affine", "a position that is no number", _header("srow_x", "4f", 1.6, 0, 0, float("nan")), QSM,
          "IN/phase.nii.gz: the affine holds values that are not finite; expected voxel edges and positions in mm"),
     Case("infinite_affine", "an infinite voxel edge", _header("srow_x", "4f", float("inf"), 0, 0, 0), QSM,
          "IN/phase.nii.gz: the affine holds values that are not finite; expected voxel edges and positions in mm"),
-    Case("denormal_edge", "a voxel edge of 1e-40 mm", _header("srow_x", "f", 1e-40), QSM, ""),
+    Case("denormal_edge", "a voxel edge of 1e-40 mm", _header("srow_x", "f", 1e-40), QSM,
+         "IN/phase.nii.gz: its voxel edges are 1e-40 x 1.6 x 2 mm; expected 0.005 to 100 mm: correct the affine in "
+         "its header"),
     Case("sheared", "axes that are 15 degrees off a right angle", _field(_sheared(15)), INVERT,
          "IN/field.nii.gz: its axes are sheared, 15.0 degrees off a right angle; expected axes at right angles, as "
          "scanned: resample it to such a grid", pain=7),
@@ -168,12 +176,14 @@ CASES = (
          "IN/field.nii.gz: its axes are sheared, 90.0 degrees off a right angle; expected axes at right angles, as "
          "scanned: resample it to such a grid"),
     Case("metres", "a header in metres", _header("xyzt_units", "b", 1), QSM,
-         "IN/phase.nii.gz: its header gives lengths in metres; expected millimetres: correct xyzt_units and the affine"),
+         "IN/phase.nii.gz: its header gives lengths in metres; expected millimetres: correct xyzt_units and the "
+         "affine"),
     Case("tiny_voxels", "voxels of a thousandth of a millimetre", _field(np.diag([1.6e-3, 1.6e-3, 2e-3, 1.0])), INVERT,
-         "IN/field.nii.gz: its voxel edges are 0.0016 x 0.0016 x 0.002 mm; expected 0.05 to 50 mm: are they in metres?"),
+         "IN/field.nii.gz: its voxel edges are 0.0016 x 0.0016 x 0.002 mm; expected 0.005 to 100 mm: correct the "
+         "affine in its header"),
     Case("flipped_axis", "a mask with an axis flipped", lambda f: _two_grids(f, affine=_FLIPPED), INVERT,
-         "IN/mask.nii.gz: its affine puts voxels up to 29 mm away from those of IN/field.nii.gz; expected the same grid: "
-         "resample it first", pain=7),
+         "IN/mask.nii.gz: its affine puts voxels up to 29 mm away from those of IN/field.nii.gz; expected the same "
+         "grid: resample it first", pain=7),
     Case("other_shape", "a mask of another shape", lambda f: _two_grids(f, shape=(10, 9, 7)), INVERT,
          "IN/mask.nii.gz: has shape (10, 9, 7); expected (10, 9, 8), the shape of IN/field.nii.gz", pain=8),
     Case("empty_mask", "a mask without a voxel inside",
@@ -188,7 +198,8 @@ CASES = (
          "IN/noise.nii.gz: holds 720 values that are not finite; mask or replace them first"),
     Case("noise_negative", "negative noise",
          lambda f: single_step(f) or image(f / "noise.nii.gz", np.full(SHAPE, -1.0, np.float32)),
-         f"{INVERT} --noise IN/noise.nii.gz", ""),
+         f"{INVERT} --noise IN/noise.nii.gz",
+         "the noise map has no voxel inside the mask that is finite and above zero"),
     Case("no_nifti_name", "a result that is not named as NIfTI", single_step,
          INVERT.replace("OUT.nii.gz", "OUT.txt"),
          "OUT.txt: expected a name that ends with .nii.gz or .nii for a NIfTI file"),

@@ -78,6 +78,24 @@ def _replaced(old: str, new: str) -> Any:
     return _text(change)
 
 
+def _encoded(part: str, **values: Any) -> Any:
+    """The encoded space in the XML header, changed."""
+
+    def change(header: Any) -> None:
+        for name, value in values.items():
+            setattr(getattr(header.encoding[0].encodedSpace, part), name, value)
+
+    return _xml(change)
+
+
+def _times(*times_ms: float) -> Any:
+    return _xml(lambda header: setattr(header.sequenceParameters, "TE", list(times_ms)))
+
+
+def _megahertz(header: Any) -> None:
+    header.experimentalConditions.H1resonanceFrequency_Hz = 123
+
+
 def _not_finite(data: np.ndarray) -> np.ndarray:
     row = data[len(data) // 2]
     row["data"] = np.full_like(row["data"], np.nan)
@@ -86,6 +104,11 @@ def _not_finite(data: np.ndarray) -> np.ndarray:
 
 def _without_line(data: np.ndarray) -> np.ndarray:
     return np.delete(data, len(data) // 2)
+
+
+def _outer_lines(data: np.ndarray) -> np.ndarray:
+    """Every second line of the outer part of k-space only."""
+    return data[data["head"]["idx"]["kspace_encode_step_1"] < 4]
 
 
 def _declared(folder: Path) -> None:
@@ -127,6 +150,11 @@ def _absurd(file: h5py.File) -> None:
     file.create_dataset("power", shape=(3, 10**5, 10**5, 10**5), dtype="f4", chunks=(1, 8, 8, 8))
 
 
+def _group(file: h5py.File) -> None:
+    file.move("power", "old")
+    file.create_group("power")
+
+
 def _twix(**changes: Any) -> Any:
     return lambda folder: write_made_twix(folder / "meas.dat", all_lines(point_readouts((2.0, -3.0, 4.0))), **changes)
 
@@ -146,24 +174,40 @@ CASES = (
          f"IN/raw.h5: is not an HDF5 file; {_EXPECTED}"),
     Case("raw_hdf5", "HDF5 of another kind", _hdf5, RECON,
          "IN/raw.h5: is HDF5 but not ISMRMRD: no group holds both 'xml' and 'data'"),
-    Case("raw_declared", "2^40 acquisitions in the header", _declared, RECON, "", pain=18),
+    Case("raw_declared", "2^40 acquisitions in the header", _declared, RECON,
+         "IN/raw.h5: 'dataset/data' is declared with 1099511627776 values, 409018325532672 bytes, but no more than 0 "
+         "are stored; it is damaged: copy or make it again", pain=18),
     Case("raw_not_xml", "a header that is no XML", _text(lambda _: "TE = 4 ms"), RECON,
          "IN/raw.h5: its header is no XML, or does not follow the ISMRMRD schema (…)"),
     Case("raw_xml_bomb", "XML that grows a billionfold", _text(lambda _: _BOMB), RECON,
          "IN/raw.h5: its header is no XML, or does not follow the ISMRMRD schema (…)"),
     Case("raw_radial", "radial data", _replaced("cartesian", "radial"), RECON,
          "IN/raw.h5: its trajectory is 'radial'; only Cartesian data can be reconstructed"),
-    Case("raw_zero_matrix", "a matrix of zero", _xml(lambda h: setattr(h.encoding[0].encodedSpace.matrixSize, "x", 0)),
-         RECON, "IN/raw.h5: its encoded matrix 0 x 14 x 9 or field of view is not above zero"),
-    Case("raw_nan_fov", "a field of view that is no number", _text(lambda t: t), RECON, ""),
-    Case("raw_word_matrix", "a matrix in words", _text(lambda t: t), RECON, ""),
-    Case("raw_absurd_matrix", "a matrix of 60000 x 60000 lines", _text(lambda t: t), RECON, "", pain=18),
-    Case("raw_huge_matrix", "a matrix beyond what the format can count", _text(lambda t: t), RECON, "", pain=18),
-    Case("raw_te_seconds", "echo times in seconds", _text(lambda t: t), RECON, "", pain=8),
-    Case("raw_te_order", "echo times out of order", _text(lambda t: t), RECON, "", pain=8),
-    Case("raw_te_many", "more echo times than echoes", _text(lambda t: t), RECON, "", pain=8),
-    Case("raw_megahertz", "a resonance frequency in megahertz", _text(lambda t: t), RECON, ""),
-    Case("raw_phase_sign", "a phase of the other convention", _replaced("exp(+i 2 pi f TE)", "exp(-i 2 pi f TE)"), RECON,
+    Case("raw_zero_matrix", "a matrix of zero", _encoded("matrixSize", x=0), RECON,
+         "IN/raw.h5: its encoded matrix 0 x 14 x 9 or field of view is not above zero"),
+    Case("raw_nan_fov", "a field of view that is no number", _encoded("fieldOfView_mm", x=float("nan")), RECON,
+         "IN/raw.h5: its XML header gives nan in fieldOfView_mm; expected a finite number"),
+    Case("raw_word_matrix", "a matrix in words", _encoded("matrixSize", y="fourteen"), RECON, ""),
+    Case("raw_absurd_matrix", "a matrix of 60000 x 60000 lines", _encoded("matrixSize", y=60000, z=60000),
+         RECON,
+         "IN/raw.h5: its header encodes 60000 x 60000 lines, and its acquisitions fill 84 of them; correct "
+         "encodedSpace", pain=18),
+    Case("raw_huge_matrix", "a matrix beyond what the format can count", _encoded("matrixSize", y=10**9),
+         RECON,
+         "IN/raw.h5: its encoded matrix 20 x 1000000000 x 9 is larger than the 65535 that ISMRMRD can count; correct "
+         "encodedSpace", pain=18),
+    Case("raw_te_seconds", "echo times in seconds", _times(0.004, 0.0095), RECON,
+         "IN/raw.h5: sequenceParameters/TE must be in milliseconds: the longest is 9.5e-06 s", pain=8),
+    Case("raw_te_order", "echo times out of order", _times(9.5, 4.0), RECON,
+         "IN/raw.h5: sequenceParameters/TE must be in milliseconds: echo times must ascend; got [0.0095, 0.004] "
+         "s", pain=8),
+    Case("raw_te_many", "more echo times than echoes", _times(4.0, 9.5, 14.0), RECON,
+         "IN/raw.h5: its header gives 3 echo times, its acquisitions hold 2 echoes (contrasts); correct "
+         "sequenceParameters/TE", pain=8),
+    Case("raw_megahertz", "a resonance frequency in megahertz", _xml(_megahertz), RECON,
+         "IN/raw.h5: field strength 2.88885e-06 T is outside 0.001 to 30 T; give it in tesla; correct its XML "
+         "header"),
+    Case("raw_phase_sign", "a phase of the other convention", _replaced("exp(+i 2 pi", "exp(-i 2 pi"), RECON,
          "IN/raw.h5: its phase convention is 'signal ~ exp(-i 2 pi f TE)'; expected 'signal ~ exp(+i 2 pi f TE)': take "
          "the complex conjugate of the images, or correct the header", pain=6),
     Case("raw_slices", "2-D slices", _counter("slice", 3), RECON,
@@ -171,19 +215,30 @@ CASES = (
     Case("raw_repetitions", "two repetitions", _counter("repetition", 1), RECON,
          "IN/raw.h5: holds 2 values of 'repetition'; write each into a file of its own"),
     Case("raw_beyond_limits", "a line beyond the encoding limits", _counter("kspace_encode_step_1", 99), RECON,
-         "IN/raw.h5: kspace_encode_step_1 runs from 0 to 99, outside the encoding limits 0 to 13 of its header", pain=21),
-    Case("raw_echo_counter", "an echo counter of 60000", _counter("contrast", 60000), RECON, "", pain=18),
-    Case("raw_missing_line", "an echo of one line missing", _records(_without_line), RECON, "", pain=8),
+         "IN/raw.h5: kspace_encode_step_1 runs from 0 to 99, outside the encoding limits 0 to 13 of its "
+         "header", pain=21),
+    Case("raw_echo_counter", "an echo counter of 60000", _counter("contrast", 60000), RECON,
+         "IN/raw.h5: its counters reach 60001 echoes and 1 averages of 84 lines, 5040084 readouts; it holds 168: "
+         "correct the counters or convert the file again", pain=18),
+    Case("raw_missing_line", "an echo of one line missing", _records(_without_line), RECON,
+         "IN/raw.h5: line (ky 12, kz 4) has 0 readouts of echo 2; expected 1 for each of 2 echoes of every line (1 "
+         "lines differ)", pain=8),
     Case("raw_coils", "a change of the number of coils", _records(lambda d: _with_coils(d)), RECON,
          "IN/raw.h5: the number of coils changes from 2 to 3 between acquisitions; expected the same in all", pain=3),
-    Case("raw_many_coils", "65535 coils in the headers", _heads(active_channels=65535), RECON, "", pain=18),
-    Case("raw_discard", "more samples discarded than read", _heads(discard_pre=4000), RECON, ""),
+    Case("raw_many_coils", "65535 coils in the headers", _heads(active_channels=65535), RECON,
+         "IN/raw.h5: its acquisitions declare 1761580800 bytes of samples; the file has 182308: it is cut off or "
+         "damaged, copy or export it again", pain=18),
+    Case("raw_discard", "more samples discarded than read", _heads(discard_pre=4000), RECON,
+         "IN/raw.h5: its readouts of 20 samples discard 4000 before and 0 behind, and have their centre at 10; the "
+         "acquisition headers are damaged: convert the file again"),
     Case("raw_not_finite", "samples that are no numbers", _records(_not_finite), RECON,
-         "IN/raw.h5: acquisition 76 holds samples that are not finite; export the raw data again"),
-    Case("raw_position_nan", "a position that is no number", _heads(position=np.nan), RECON, "", pain=7),
+         "IN/raw.h5: acquisition 84 holds samples that are not finite; export the raw data again"),
+    Case("raw_position_nan", "a position that is no number", _heads(position=np.nan), RECON,
+         "IN/raw.h5: position and directions of its acquisitions: the affine holds values that are not finite; "
+         "expected voxel edges and positions in mm", pain=7),
     Case("raw_noise_only", "nothing but noise", _heads(flags=1 << 18), RECON,
          "IN/raw.h5: holds no imaging acquisitions; only noise or navigators were found", pain=21),
-    Case("raw_no_centre", "no calibration region", _records(lambda d: d[:40]), RECON, "", pain=21),
+    Case("raw_no_centre", "no calibration region", _records(_outer_lines), RECON, "", pain=21),
     Case("mdi_missing", "a folder that dlqsm recon did not write", lambda f: (f / "recon").mkdir(), QSM_OF_RECON,
          "IN/recon/mdi.h5: there is no such file; expected lag sums written by dlqsm recon"),
     Case("mdi_cut", "lag sums that are cut short", lambda f: cut(recon(f) / "mdi.h5"), QSM_OF_RECON,
@@ -194,19 +249,29 @@ CASES = (
          "IN/recon/mdi.h5: expected an array 'lags' of 4 axes; got float32 of shape (2, 10, 9, 8)", pain=20),
     Case("mdi_nan", "lags that are no numbers", _put("lags", np.full((2, *SHAPE), np.nan, np.complex64)), QSM_OF_RECON,
          "IN/recon/mdi.h5: lags holds values that are not finite; make the folder again with dlqsm recon"),
-    Case("mdi_absurd", "4 PB of power in the header", _mdi(_absurd), QSM_OF_RECON, "", pain=18),
-    Case("mdi_group", "a group in the place of an array", _mdi(lambda h: h.move("power", "old") or h.create_group("power")),
-         QSM_OF_RECON, "IN/recon/mdi.h5: expected an array 'power' of 4 axes; got Group"),
+    Case("mdi_absurd", "4 PB of power in the header", _mdi(_absurd), QSM_OF_RECON,
+         "IN/recon/mdi.h5: 'power' is declared with 3 x 100000 x 100000 x 100000 values, 12000000000000000 bytes, "
+         "but no more than 0 are stored; it is damaged: copy or make it again", pain=18),
+    Case("mdi_group", "a group in the place of an array", _mdi(_group), QSM_OF_RECON,
+         "IN/recon/mdi.h5: expected an array 'power' of 4 axes; got Group"),
     Case("twix_text", "text in the place of twix", lambda f: write_text(f / "meas.dat", "busy\n" * 99), TWIX,
          "IN/meas.dat: expected Siemens raw data (twix, meas.dat); it does not begin as such a file does"),
     Case("twix_empty", "an empty file", lambda f: (f / "meas.dat").touch(), TWIX,
          "IN/meas.dat: expected Siemens raw data (twix, meas.dat); it does not begin as such a file does"),
-    Case("twix_cut", "twix that is cut short", lambda f: cut(twix(f), 0.7), TWIX, ""),
-    Case("twix_radial", "twix of a radial scan", _twix(trajectory=2), TWIX, ""),
-    Case("twix_epi", "twix of an echo-planar scan", _twix(epi=16), TWIX, ""),
-    Case("twix_slices", "twix of 2-D slices", _twix(dimension=2, slices=3), TWIX, ""),
-    Case("sampling_too_few", "an acceleration that leaves no centre", lambda f: None,
-         "sampling OUT --shape 32 32 --acceleration 500", "", pain=19),
+    Case("twix_cut", "twix that is cut short", lambda f: cut(twix(f), 0.7), TWIX,
+         "IN/meas.dat: ends before the mark of the scan's end: the file is cut short, or the scan was stopped; copy "
+         "it from the scanner again"),
+    Case("twix_radial", "twix of a radial scan", _twix(trajectory=2), TWIX,
+         "IN/meas.dat: its sequence is not Cartesian (trajectory 2); expected a Cartesian gradient-echo scan, read "
+         "line by line: use the DICOM images of this scan"),
+    Case("twix_epi", "twix of an echo-planar scan", _twix(epi=16), TWIX,
+         "IN/meas.dat: its sequence is echo-planar (factor 16); expected a Cartesian gradient-echo scan, read line "
+         "by line: use the DICOM images of this scan"),
+    Case("twix_slices", "twix of 2-D slices", _twix(dimension=2, slices=3), TWIX,
+         "IN/meas.dat: holds 3 slices of 2-D data; expected 3-D data of one slab, which susceptibility needs: use "
+         "the DICOM images of this scan"),
+    Case("sampling_too_few", "an acceleration that the calibration region does not allow", lambda f: None,
+         "sampling OUT --shape 32 32 --acceleration 20 --calibration 16 16", "", pain=19),
 )  # fmt: skip
 
 
