@@ -97,7 +97,8 @@ CASES = (
          "IN/bids: has no multi-echo data of participant sub-../../etc; it has sub-01"),
     Case("bids_bad_folder", "a folder name with a space", lambda f: dataset(f, "sub-0 1"), RUN,
          "IN/bids/sub-0 1: is no name of a participant's folder; expected sub- and letters and digits: rename it"),
-    Case("bids_unnamed", "a participant without a name", _people("participant_id\tage\nn/a\t40\n"), RUN, ""),
+    Case("bids_unnamed", "a participant without a name", _people("participant_id\tage\nn/a\t40\n"), RUN,
+         "IN/bids/participants.tsv: has a row without participant_id; fill it in or remove the row"),
     Case("bids_people_twice", "a participant listed twice", _people("participant_id\nsub-01\nsub-01\n"), RUN,
          "IN/bids/participants.tsv: lists sub-01 more than once; expected one row a participant"),
     Case("bids_age", "an age in words", _people("participant_id\tage\nsub-01\tforty\n"), RUN,
@@ -109,7 +110,11 @@ CASES = (
     Case("bids_onto_itself", "results into the dataset itself", dataset, RUN.replace("OUT", "IN/bids"),
          "IN/bids: is the dataset itself; give another folder for OUT, such as derivatives/dlqsm in it"),
     Case("bids_filter_entity", "a filter of an entity that BIDS does not have", _filters({"megre": {"scanner": "A"}}),
-         f"{RUN} --bids-filter-file IN/filter.json", ""),
+         f"{RUN} --bids-filter-file IN/filter.json",
+         "IN/filter.json: 'scanner' in the filter of megre is no entity of BIDS; expected one of subject, session, "
+         "acquisition, ceagent, reconstruction, direction, modality, inversion, processing, resolution, density, "
+         "description, segmentation, sample, task, run, echo, flip, mt, part, space, split, chunk, atlas, scale, "
+         "label, coil"),
     Case("bids_filter_kind", "a filter of no image that is used", _filters({"bold": {"task": "rest"}}),
          f"{RUN} --bids-filter-file IN/filter.json",
          "IN/filter.json: has a filter neither of megre nor of t1w; it has bold", pain=23),

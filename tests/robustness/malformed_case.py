@@ -12,6 +12,8 @@ REASON = "…"
 IN, OUT = "IN", "OUT"
 """In commands and sentences: the folder of the bad files, and where the command is told to write."""
 
+NOTHING_LEFT = "dlqsm run: sub-01: sub-01 has no arm that could be mapped"
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -51,6 +53,11 @@ class Case:
     def line(self) -> str:
         """What stands on standard error, still with the marks."""
         return f"dlqsm {self.command.split()[0]}: {self.sentence}"
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines: a participant of whom nothing is left is named once more."""
+        return [self.line, NOTHING_LEFT] if self.exit_code == 1 else [self.line]
 
 
 def marked(text: str, inputs: Path, out: Path) -> str:

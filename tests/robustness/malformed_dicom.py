@@ -81,8 +81,10 @@ CASES = (
          lambda f: (f / "dicom").mkdir() or (f / "dicom/again").symlink_to(f / "dicom"), CONVERT,
          "IN/dicom: expected MR images in DICOM form; none of its 0 files is one: give the folder or zip file that "
          "the scanner exported"),
-    Case("dicom_cut", "a header that is cut short", _cut_header, CONVERT, ""),
-    Case("dicom_number", "a number that holds letters", _bad_number, CONVERT, ""),
+    Case("dicom_cut", "a header that is cut short", _cut_header, CONVERT,
+         "IN/dicom/IM0050000: its DICOM header ends before it tells what the file is; export it again"),
+    Case("dicom_number", "a number that holds letters", _bad_number, CONVERT,
+         "IN/dicom/IM0050000: its DICOM header cannot be read (…); export it again"),
     Case("dicom_two_people", "the scans of two people", _two_people, CONVERT,
          "IN/dicom/other/IM0060000: is of another patient than IN/dicom/IM0050000; expected the scans of one: convert "
          "each from a folder of its own"),

@@ -186,8 +186,9 @@ CASES = (
     Case("raw_zero_matrix", "a matrix of zero", _encoded("matrixSize", x=0), RECON,
          "IN/raw.h5: its encoded matrix 0 x 14 x 9 or field of view is not above zero"),
     Case("raw_nan_fov", "a field of view that is no number", _encoded("fieldOfView_mm", x=float("nan")), RECON,
-         "IN/raw.h5: its XML header gives nan in fieldOfView_mm; expected a finite number"),
-    Case("raw_word_matrix", "a matrix in words", _encoded("matrixSize", y="fourteen"), RECON, ""),
+         "IN/raw.h5: its XML header gives nan in fieldOfView_mm; expected a number"),
+    Case("raw_word_matrix", "a matrix in words", _encoded("matrixSize", y="fourteen"), RECON,
+         "IN/raw.h5: its XML header gives 'fourteen' in encodedSpace/matrixSize; expected a number"),
     Case("raw_absurd_matrix", "a matrix of 60000 x 60000 lines", _encoded("matrixSize", y=60000, z=60000),
          RECON,
          "IN/raw.h5: its header encodes 60000 x 60000 lines, and its acquisitions fill 84 of them; correct "
@@ -238,7 +239,9 @@ CASES = (
          "expected voxel edges and positions in mm", pain=7),
     Case("raw_noise_only", "nothing but noise", _heads(flags=1 << 18), RECON,
          "IN/raw.h5: holds no imaging acquisitions; only noise or navigators were found", pain=21),
-    Case("raw_no_centre", "no calibration region", _records(_outer_lines), RECON, "", pain=21),
+    Case("raw_no_centre", "no calibration region", _records(_outer_lines), RECON,
+         "IN/raw.h5 has no calibration region: at least 6 x 6 fully sampled lines round the k-space centre are "
+         "needed for the coil sensitivities; acquire with calibration lines, or add them to the file", pain=21),
     Case("mdi_missing", "a folder that dlqsm recon did not write", lambda f: (f / "recon").mkdir(), QSM_OF_RECON,
          "IN/recon/mdi.h5: there is no such file; expected lag sums written by dlqsm recon"),
     Case("mdi_cut", "lag sums that are cut short", lambda f: cut(recon(f) / "mdi.h5"), QSM_OF_RECON,
@@ -271,7 +274,9 @@ CASES = (
          "IN/meas.dat: holds 3 slices of 2-D data; expected 3-D data of one slab, which susceptibility needs: use "
          "the DICOM images of this scan"),
     Case("sampling_too_few", "an acceleration that the calibration region does not allow", lambda f: None,
-         "sampling OUT --shape 32 32 --acceleration 20 --calibration 16 16", "", pain=19),
+         "sampling OUT --shape 32 32 --acceleration 20 --calibration 16 16",
+         "the calibration region has 208 cells, more than the 51 samples of acceleration 20.0; give a smaller region "
+         "or accelerate less", pain=19),
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -85,7 +86,8 @@ def test_an_oblique_grid_is_not_sheared(tmp_path: Path) -> None:
 
 def test_a_mask_of_zeros_is_as_small_as_a_file_gets(tmp_path: Path) -> None:
     """The most that gzip can pack passes the check of sizes."""
-    image(tmp_path / "zeros.nii.gz", np.zeros((256, 256, 64), np.uint8))
+    image(tmp_path / "zeros.nii", np.zeros((256, 256, 64), np.uint8))
+    (tmp_path / "zeros.nii.gz").write_bytes(gzip.compress((tmp_path / "zeros.nii").read_bytes(), 9))
     assert (tmp_path / "zeros.nii.gz").stat().st_size < 256 * 256 * 64 / 1000
     assert not read_image(tmp_path / "zeros.nii.gz").values.any()
 

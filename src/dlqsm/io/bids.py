@@ -138,6 +138,8 @@ def read_people(root: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=columns)
     table = read_table(path, ("participant_id",), as_text=True)
+    if table["participant_id"].isna().any():
+        raise InputError(f"{path}: has a row without participant_id; fill it in or remove the row")
     table["participant_id"] = ["sub-" + str(label).removeprefix("sub-") for label in table["participant_id"]]
     strange = [label for label in table["participant_id"] if not is_participant(label)]
     if strange:
