@@ -193,10 +193,8 @@ def _head(file: _File) -> Dataset | None:
             head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
             # Here, where the file is known: pydicom understands values when they are asked for.
             series_of([(file.path, file.shown)], [head]), person_of([head])
-    except MemoryError:
-        raise
     except Exception as error:  # pydicom lets those of struct, of decoders and of recursion through, as they come
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or "it declares more than there is memory for"
         raise InputError(f"{file.shown}: its DICOM header cannot be read ({reason}); export it again") from None
     if head.get("Modality") == "MR" and "Rows" in head:
         return head

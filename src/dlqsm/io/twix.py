@@ -19,6 +19,7 @@ from dlqsm.io import raw_layout as layout
 from dlqsm.io.files import require_file
 from dlqsm.io.raw_write import write_acquisitions
 from dlqsm.io.twix_protocol import Protocol, ismrmrd_header, read_protocol
+from dlqsm.io.twix_walk import require_walkable
 
 _NOT_IMAGING: Final = (
     "RTFEEDBACK", "HPFEEDBACK", "SYNCDATA", "REFPHASESTABSCAN", "PHASESTABSCAN", "PHASCOR", "RETRO_DUMMYSCAN",
@@ -40,7 +41,6 @@ _COUNTERS: Final = {
     "set": "Set",
     "segment": "Seg",
 }
-_MOST_PARTS: Final = 64
 _NOISE_READOUT_US: Final = 7680.0
 """Duration of a noise readout within a measurement, since software VD, as siemens_to_ismrmrd takes it."""
 
@@ -95,7 +95,6 @@ def read_twix(path: Path) -> TwixScan:
 
 def _scan_of(path: Path, measurements: list[dict[str, Any]]) -> TwixScan:
     last = measurements[-1]
-    _require_end(path, last)
     protocol = read_protocol(path, last["hdr"])
     blocks = [b for b in last["mdb"] if not b.is_flag_set("ACQEND")]
     used = [b for b in blocks if not any(b.is_flag_set(name) for name in _NOT_IMAGING)]
@@ -130,7 +129,8 @@ def _samples(scan: TwixScan) -> Iterator[NDArray[np.complex64]]:
 
 
 def _measurements(path: Path) -> list[dict[str, Any]]:
-    _require_start(path)
+    require_file(path, "Siemens raw data (meas.dat)")
+    require_walkable(path)
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), np.errstate(all="ignore"):
@@ -145,25 +145,6 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
     if not found or not found[-1]["mdb"]:
         raise InputError(f"{path}: expected Siemens raw data (twix, meas.dat); it holds no readouts")
     return list(found)
-
-
-def _require_start(path: Path) -> None:
-    """The first numbers of such a file: few measurements, or (before VD) the length of a header and its few parts."""
-    require_file(path, "Siemens raw data (meas.dat)")
-    with path.open("rb") as file:
-        start = file.read(2 * np.dtype("<u4").itemsize)
-    first, second = np.frombuffer(start, "<u4") if len(start) == 8 else (0, 0)
-    if not 0 < second <= _MOST_PARTS or first > path.stat().st_size:
-        raise InputError(f"{path}: expected Siemens raw data (twix, meas.dat); it does not begin as such a file does")
-
-
-def _require_end(path: Path, measurement: dict[str, Any]) -> None:
-    """A file that was copied in part lacks the mark of its end."""
-    if not measurement["mdb"][-1].is_flag_set("ACQEND"):
-        raise InputError(
-            f"{path}: ends before the mark of the scan's end: the file is cut short, or the scan was stopped; copy it "
-            "from the scanner again"
-        )
 
 
 def _require_stored(path: Path, blocks: list[Any]) -> None:
