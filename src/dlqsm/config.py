@@ -121,11 +121,11 @@ def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
     if method is not None and not isinstance(method, str):
         raise InputError(f"the method of [{key}] must be a name in quotes; got {method!r}")
     changed = config.with_step(key, method, options)
-    known = options_of(TABLES[key][getattr(changed, key).method])
+    has = options_of(TABLES[key][getattr(changed, key).method])
     for name, given in options.items():
-        if not _is_of_kind(given, known[name].kind):
-            what = _KINDS.get(known[name].kind, known[name].kind.__name__)
-            raise InputError(f"the option {name} of [{key}] must be {what}; got {given!r}")
+        kind = has[name].kind
+        if not _is_of_kind(given, kind):
+            raise InputError(f"the option {name} of [{key}] must be {_KINDS.get(kind, kind.__name__)}; got {given!r}")
     return changed
 
 

@@ -187,18 +187,16 @@ def _head(file: _File) -> Dataset | None:
             return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of values that the standard does not allow, and scanners write all the same
+            warnings.simplefilter("ignore")  # of values that no standard allows, and scanners write all the same
             head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
             # Here, where the file is known: pydicom understands values when they are asked for.
             series_of([(file.path, file.shown)], [head]), person_of([head])
+            kind = str(head.file_meta.get("MediaStorageSOPClassUID", ""))
     except Exception as error:  # pydicom lets those of struct, of decoders and of recursion through, as they come
         reason = " ".join(str(error).split()) or "it declares more than there is memory for"
         raise InputError(f"{file.shown}: its DICOM header cannot be read ({reason}); export it again") from None
     if head.get("Modality") == "MR" and "Rows" in head:
         return head
-    kind = str(head.file_meta.get("MediaStorageSOPClassUID", ""))
     if kind in _MR_IMAGES or (not kind and "Modality" not in head):
         raise InputError(f"{file.shown}: its DICOM header ends before it tells what the file is; export it again")
     return None

@@ -39,7 +39,7 @@ def require_walkable(path: Path) -> None:
         is_recent = first < _OLDEST_HEADER
         parts = list(_measurements(path, file, size)) if is_recent else [(0, size)]
         for start, end in parts:
-            _walk(path, file, start, min(end, size), is_recent=is_recent, is_last=(start, end) == parts[-1])
+            _walk(path, file, start, end, is_recent=is_recent, is_last=(start, end) == parts[-1])
 
 
 def _numbers(start: bytes) -> tuple[int, int]:
@@ -58,7 +58,8 @@ def _measurements(path: Path, file: BufferedReader, size: int) -> Iterator[tuple
         start, length = int(entry["off_"]), int(entry["len_"])
         if start + 8 > size:
             raise _cut(path)
-        yield start, start + (length or size - start)
+        # Of a single measurement without a length the parser takes all that there is; of several it reads nothing then.
+        yield start, start + (length or (size - start if int(head["hdr"]["count_"]) == 1 else 0))
 
 
 def _walk(path: Path, file: BufferedReader, start: int, end: int, *, is_recent: bool, is_last: bool) -> None:
