@@ -221,7 +221,7 @@ def _read(arguments: argparse.Namespace) -> ChainInput:
 def _told(arguments: argparse.Namespace) -> ScanFile:
     """What the options say of the scan; they override ``--scan``, which overrides the sidecars."""
     if arguments.b0_direction:
-        require_direction("--b0-direction", arguments.b0_direction)
+        require_direction("B0 direction", arguments.b0_direction)
     file = read_scan(arguments.scan) if arguments.scan else ScanFile(Path("options"), None, None, None, None, {})
     return replace(
         file,

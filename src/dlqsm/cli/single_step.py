@@ -71,7 +71,7 @@ def read_masked(
 def scan_of(arguments: argparse.Namespace, grid: Grid) -> Scan:
     """The scan of a single step: B0 from the affine unless given."""
     if arguments.b0_direction:
-        require_direction("--b0-direction", arguments.b0_direction)
+        require_direction("B0 direction", arguments.b0_direction)
     direction = tuple(arguments.b0_direction) if arguments.b0_direction else (0.0, 0.0, 0.0)
     return Scan(grid, b0_direction=direction)
 

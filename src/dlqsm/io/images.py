@@ -117,8 +117,6 @@ def read_echo_series(
     grid = images["phase"][0].grid
     for image in images["magnitude"] + images["phase"]:
         require_same_grid(image.path, image.grid, grid, str(phase[0]))
-    for image in images["magnitude"]:
-        _require_magnitude(image)
     decisions: dict[str, str] = {}
     radians = [phase_in_radian(i, s, phase_unit, decisions) for i, s in zip(images["phase"], sidecars, strict=True)]
     phase_values = stack_echoes([i.path for i in images["phase"]], radians, n_coils)
@@ -129,6 +127,8 @@ def read_echo_series(
             f"{magnitude[0]}: magnitude has {magnitude_values.shape[0]} echoes x {magnitude_values.shape[1]} coils; "
             f"expected {phase_values.shape[0]} x {phase_values.shape[1]}, as the phase has"
         )
+    for image in images["magnitude"]:
+        _require_magnitude(image)
     _require_one_timing(magnitude, phase, sidecars)
     told = echo_times_s, field_strength_t, b0_direction
     return series_of_values(phase, sidecars, grid, magnitude_values, phase_values, told, decisions, n_coils)
