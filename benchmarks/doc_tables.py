@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from doc_malformed import malformed_count, malformed_table
 from doc_results import RESULT_TABLES
 from markdown_rows import table
 
@@ -29,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 METHODS: Mapping[str, Mapping[str, Callable[..., Any]]] = {"sampling": SAMPLINGS, **TABLES}
 OPTION = {"sampling": "--kind", "reconstruction": "--method"}
 """Option that chooses a method; ``--STEP`` of `dlqsm qsm` where not named."""
+TABLES_BY_NAME = {**RESULT_TABLES, "malformed count": malformed_count, "malformed table": malformed_table}
 _PLACE = re.compile(r"(<!-- made: (?P<what>[\w ]+) -->\n).*?(<!-- end -->)", flags=re.S)
 
 
@@ -50,8 +52,8 @@ def main() -> int:
 
 def made(what: str) -> str:
     """What belongs between a pair of marks."""
-    if what in RESULT_TABLES:
-        return RESULT_TABLES[what]()
+    if what in TABLES_BY_NAME:
+        return TABLES_BY_NAME[what]()
     kind, _, step = what.partition(" ")
     return {"methods": methods_of, "overview": overview_of, "modules": modules_of, "alarms": alarms_table}[kind](step)
 

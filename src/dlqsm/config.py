@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 from dlqsm.core.checks import InputError
-from dlqsm.core.methods import choose, resolved_options
+from dlqsm.core.methods import choose, options_of, resolved_options
+from dlqsm.io.toml_file import read_toml
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
 from dlqsm.qsm.field import FIELD_ESTIMATORS
 from dlqsm.qsm.inversion import INVERSIONS
@@ -81,6 +81,9 @@ class QsmConfig:
         return {**{name: getattr(self, name).resolved(name) for name in STEPS}, "reference": self.reference}
 
 
+_KINDS: Final = {
+    float: "a number", int: "a whole number", bool: "true or false", str: "text in quotes", tuple: "a list of numbers",
+}  # fmt: skip
 CLUSTER: Final = "cluster"
 """Table of the configuration file about jobs of a queue."""
 STEPS: Final = tuple(f.name for f in fields(QsmConfig) if f.name != "reference")
@@ -97,7 +100,7 @@ def read_qsm_config(path: Path) -> QsmConfig:
         If the file is no TOML, or names a step, method or option that does not exist.
     """
     config = QsmConfig()
-    for key, value in _read_toml(path).items():
+    for key, value in read_toml(path).items():
         if key == CLUSTER:
             continue
         try:
@@ -114,16 +117,25 @@ def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
         known = "], [".join((*STEPS, CLUSTER))
         raise InputError(f"unknown entry '{key}'; expected reference = \"...\" or a table [{known}]")
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "method"}
-    return config.with_step(key, value.get("method"), options)
+    method = value.get("method")
+    if method is not None and not isinstance(method, str):
+        raise InputError(f"the method of [{key}] must be a name in quotes; got {method!r}")
+    changed = config.with_step(key, method, options)
+    has = options_of(TABLES[key][getattr(changed, key).method])
+    for name, given in options.items():
+        kind = has[name].kind
+        if not _is_of_kind(given, kind):
+            raise InputError(f"the option {name} of [{key}] must be {_KINDS.get(kind, kind.__name__)}; got {given!r}")
+    return changed
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected TOML, but it cannot be read ({error})") from None
+def _is_of_kind(value: Any, kind: type) -> bool:
+    """Whether a value of TOML can stand for an option; a whole number may stand for any other."""
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_is_of_kind(part, float) for part in value)
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +199,7 @@ def read_cluster_config(path: Path) -> ClusterConfig:
     InputError
         If there is none, an entry is unknown or of the wrong kind, or one that is needed is missing.
     """
-    table = _read_toml(path).get(CLUSTER)
+    table = read_toml(path).get(CLUSTER)
     known = {f.name: f for f in fields(ClusterConfig)}
     needed = [name for name, f in known.items() if f.default is MISSING]
     if not isinstance(table, dict):

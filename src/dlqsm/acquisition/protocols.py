@@ -76,6 +76,10 @@ class Protocol:
     shim_sd_ppm: float = 0.03
 
     def __post_init__(self) -> None:
+        require_positive("shape", self.shape, "voxels")
+        require_positive("voxel_size_mm", self.voxel_size_mm, "mm")
+        if not all(math.isfinite(value) for value in self.tilt_deg):
+            raise InputError(f"tilt_deg must be finite numbers in degrees; got {self.tilt_deg}")
         require_positive("fine_factor", self.fine_factor, "cells")
         require_positive("n_coils", [self.n_coils], "channels")
         require_positive("repetition_time_s", [self.repetition_time_s], "seconds")

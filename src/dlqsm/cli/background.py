@@ -20,7 +20,7 @@ from dlqsm.cli.single_step import (
     state_step_memory,
 )
 from dlqsm.config import QsmConfig
-from dlqsm.io.nifti import write_volume
+from dlqsm.io.nifti import require_nifti_name, write_volume
 from dlqsm.io.outputs import output_files, whole_file, write_json
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
 
@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; every method is homogeneous of degree one, so the unit passes through."""
     talk, device = start(arguments)
+    for target in (arguments.out, arguments.mask_out):
+        require_nifti_name(target)
     with output_files(arguments.out, arguments.mask_out, overwrite=arguments.overwrite):
         _remove_background(arguments, talk, device)
     return 0

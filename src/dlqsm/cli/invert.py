@@ -30,7 +30,7 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import resolved_options
 from dlqsm.core.scan import Grid
-from dlqsm.io.nifti import read_mask, write_volume
+from dlqsm.io.nifti import read_mask, require_nifti_name, write_volume
 from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.inversion import INVERSIONS
 
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
+    require_nifti_name(arguments.out)
     with whole_files(arguments.out, overwrite=arguments.overwrite) as out:
         _invert(arguments, out, talk, device)
     return 0

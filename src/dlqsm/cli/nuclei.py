@@ -28,6 +28,7 @@ from dlqsm.cli.single_step import sidecar_of
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
 from dlqsm.io.outputs import read_json, whole_file, whole_files
 from dlqsm.io.steady import require_unchanged, stamps_of
@@ -43,6 +44,7 @@ from dlqsm.qsm.mask import brain_mask
 from dlqsm.report.registration import png, registration_figure
 
 ATLAS = "cit168"
+_LARGEST_USUAL_PPM = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -93,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     with whole_files(*_targets(arguments), overwrite=arguments.overwrite) as out:
         _state_memory(arguments, talk)
         chi_ppm, grid = read_volume(arguments.chi)
+        _require_ppm(arguments.chi, chi_ppm)
         make = _from_atlas if arguments.labels is None else _from_labels
         table = make(arguments, out, chi_ppm, grid, talk)
         require_unchanged(stamps)
@@ -123,6 +126,20 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
         raise InputError("no labels: give --magnitude (and an --atlas), or --labels with --names")
     elif arguments.reruns is not None and arguments.reruns < 1:
         raise InputError(f"--reruns must be at least 1; got {arguments.reruns}")
+
+
+def _require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
+    """Maps are in ppm by their sidecar, and where there is none by their size: half a head is never beyond 2 ppm."""
+    sidecar = sidecar_of(chi)
+    unit = read_json(sidecar).get("Units") if sidecar.is_file() else None
+    if unit is not None and str(unit).lower() != "ppm":
+        raise InputError(f"{sidecar}: says that the map is in {shown(unit)}; expected ppm: convert it, and say so here")
+    inside = chi_ppm[torch.isfinite(chi_ppm) & (chi_ppm != 0)].abs()
+    usual = float(inside.median()) if inside.numel() else 0.0
+    if usual > _LARGEST_USUAL_PPM:
+        raise InputError(
+            f"{chi}: half of its values are beyond {usual:.3g} ppm, which looks like ppb; expected ppm: divide by 1000"
+        )
 
 
 def _targets(arguments: argparse.Namespace) -> list[Path]:

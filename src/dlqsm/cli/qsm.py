@@ -25,7 +25,7 @@ from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
 from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.alarms import ARM
-from dlqsm.core.checks import InputError, require_choice
+from dlqsm.core.checks import InputError, require_choice, require_direction
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
 from dlqsm.core.scan import Grid, Scan
@@ -274,6 +274,8 @@ def _read(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> ChainInpu
 
 def _told(arguments: argparse.Namespace) -> ScanFile:
     """What the options say of the scan; they override ``--scan``, which overrides the sidecars."""
+    if arguments.b0_direction:
+        require_direction("B0 direction", arguments.b0_direction)
     file = read_scan(arguments.scan) if arguments.scan else ScanFile(Path("options"), None, None, None, None, {})
     return replace(
         file,

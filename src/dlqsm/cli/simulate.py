@@ -10,7 +10,6 @@ after an interruption.
 from __future__ import annotations
 
 import argparse
-import tomllib
 from pathlib import Path
 
 from dlqsm.acquisition.conditions import AF_MODES, lines_of, parse_arm
@@ -27,6 +26,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import DESCRIPTION
 from dlqsm.io.outputs import output_folder, remove_partial_files
+from dlqsm.io.toml_file import read_toml
 from dlqsm.pipeline.memory import simulation_bytes, virtual_study_bytes
 
 ARMS = ("PI2", "DL3", "DL4", "DL5", "PI2rep")
@@ -129,9 +129,8 @@ def read_protocol(name: str) -> Protocol:
     file = Path(name)
     if not file.is_file():
         raise InputError(f"unknown protocol '{name}'; choose one of {', '.join(PROTOCOLS)}, or name a TOML file")
+    content = read_toml(file)
     try:
-        return protocol_from(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: expected TOML, but it cannot be read ({error})") from None
+        return protocol_from(content)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None

@@ -13,7 +13,7 @@ import torch
 from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek
 from dlqsm.cli.console import Talk
 from dlqsm.cli.memory import known_shape, state_memory
-from dlqsm.core.checks import InputError, require_choice, require_finite
+from dlqsm.core.checks import InputError, require_choice, require_direction, require_finite
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
@@ -56,7 +56,7 @@ def read_beside(source: Path | None, grid: Grid, whose: Path, device: torch.devi
         return None
     values, own = read_volume(source)
     require_same_grid(source, own, grid, str(whose))
-    require_finite(str(source), values)
+    require_finite(f"{source}:", values)
     return values.to(device)
 
 
@@ -74,6 +74,8 @@ def read_masked(
 
 def scan_of(arguments: argparse.Namespace, grid: Grid) -> Scan:
     """The scan of a single step: B0 from the affine unless given."""
+    if arguments.b0_direction:
+        require_direction("B0 direction", arguments.b0_direction)
     direction = tuple(arguments.b0_direction) if arguments.b0_direction else (0.0, 0.0, 0.0)
     return Scan(grid, b0_direction=direction)
 

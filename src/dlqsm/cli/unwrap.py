@@ -28,7 +28,7 @@ from dlqsm.cli.single_step import (
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import Account, Unwrap
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.nifti import Image, read_image, read_mask, require_same_grid, write_volume
+from dlqsm.io.nifti import Image, read_image, read_mask, require_nifti_name, require_same_grid, write_volume
 from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.qsm.unwrap_echoes import unwrap_echoes
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, device = start(arguments)
+    require_nifti_name(arguments.out)
     with whole_files(arguments.out, overwrite=arguments.overwrite) as out:
         _unwrap(arguments, out, talk, device)
     return 0

@@ -26,6 +26,12 @@ def require_positive(name: str, values: Iterable[float], unit: str) -> None:
             raise InputError(f"{name} must be above zero in {unit}; got {value}")
 
 
+def require_direction(name: str, values: Sequence[float]) -> None:
+    """Raise `InputError` if a vector has no direction: is zero, or not finite."""
+    if not (all(abs(value) < float("inf") for value in values) and any(values)):
+        raise InputError(f"{name} must be three finite numbers, not all zero; got {tuple(values)}")
+
+
 def require_mask(mask: torch.Tensor, shape: Sequence[int]) -> None:
     """Raise `InputError` unless ``mask`` is boolean, of the expected shape and not empty."""
     if mask.dtype != torch.bool:

@@ -17,6 +17,9 @@ Affine = NDArray[np.float64]
 ECHO_TIME_LIMIT_S = 0.5
 """Echo times above this are milliseconds taken for seconds: no gradient echo of the head lives that long."""
 
+WEAKEST_FIELD_T, STRONGEST_FIELD_T = 0.001, 30.0
+"""Fields beyond these are gauss, or megahertz taken for hertz."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -53,8 +56,10 @@ class Grid:
     def from_affine(cls, shape: tuple[int, int, int], affine: Affine) -> Grid:
         """Make the grid of a NIfTI affine (RAS, mm); sheared axes stay as they are."""
         matrix = np.asarray(affine, dtype=np.float64)
+        if not np.isfinite(matrix).all():
+            raise InputError("the affine holds values that are not finite; expected voxel edges and positions in mm")
         edges = np.linalg.norm(matrix[:3, :3], axis=0)
-        if not np.isfinite(matrix).all() or edges.min() <= 0:
+        if edges.min() <= 0:
             raise InputError(f"the affine has a voxel edge of {edges.min()} mm; expected three edges above zero")
         unit = matrix[:3, :3] / edges
         a, b, c = (_vector(row) for row in unit)
@@ -85,6 +90,13 @@ class Grid:
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel [mm3]."""
         return math.prod(self.voxel_size_mm)
+
+    @property
+    def shear_deg(self) -> float:
+        """Largest angle by which two axes are off a right angle [degrees]; 0 for all that is scanned."""
+        axes = np.asarray(self.rotation)
+        cosines = np.abs(np.triu(axes.T @ axes, 1))
+        return math.degrees(math.asin(min(1.0, float(cosines.max()))))
 
     def b0_direction(self) -> Vector:
         """Direction of B0 (scanner z) along the array axes: R^T (0, 0, 1), R the nearest rotation where sheared.
@@ -124,7 +136,7 @@ class Scan:
     def __post_init__(self) -> None:
         check_echo_times(self.echo_times_s)
         if self.field_strength_t is not None:
-            require_positive("field strength", [self.field_strength_t], "T")
+            check_field_strength(self.field_strength_t)
         norm = math.hypot(*self.b0_direction)
         if not math.isfinite(norm):
             raise InputError(f"B0 direction must be three finite numbers; got {self.b0_direction}")
@@ -151,6 +163,16 @@ class Scan:
         """Whether there are ``n_least`` echoes or more, and all evenly spaced."""
         steps = np.diff(self.echo_times_s)
         return len(self.echo_times_s) >= n_least and bool(np.ptp(steps) <= 0.02 * steps.mean())
+
+
+def check_field_strength(field_strength_t: float) -> None:
+    """Raise `InputError` unless a main field is one that a scanner can have."""
+    require_positive("field strength", [field_strength_t], "T")
+    if not WEAKEST_FIELD_T <= field_strength_t <= STRONGEST_FIELD_T:
+        raise InputError(
+            f"field strength {field_strength_t:g} T is outside {WEAKEST_FIELD_T:g} to {STRONGEST_FIELD_T:g} T; "
+            "give it in tesla"
+        )
 
 
 def check_echo_times(echo_times_s: tuple[float, ...]) -> None:

@@ -15,7 +15,7 @@ from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.io.nifti import read_image, read_volume, require_same_grid
-from dlqsm.io.tables import read_table
+from dlqsm.io.tables import label_number, read_table
 
 PARTS: Final = {
     "labels": "_dseg.nii.gz",
@@ -86,7 +86,8 @@ def _label_numbers(path: Path) -> list[int]:
     """Number of each nucleus and side in the order of `label_table`."""
     table = read_table(path, ("index", "abbreviation", "hemisphere"))
     rows = {
-        (str(a), str(h)): int(i) for i, a, h in table[["index", "abbreviation", "hemisphere"]].itertuples(index=False)
+        (str(a), str(h)): label_number(path, i)
+        for i, a, h in table[["index", "abbreviation", "hemisphere"]].itertuples(index=False)
     }
     missing = [f"{roi} {side}" for roi, side in label_table().values() if (roi, side) not in rows]
     if missing:

@@ -20,8 +20,9 @@ from dlqsm.io.bids_arms import (
     telling_entities,
 )
 from dlqsm.io.bids_filter import BidsFilter, BidsFilters
-from dlqsm.io.bids_names import participant_of, session_of, split_name
+from dlqsm.io.bids_names import is_participant, participant_of, session_of, split_name
 from dlqsm.io.bids_sources import Dataset, Entities, ParticipantSource
+from dlqsm.io.files import shown
 from dlqsm.io.outputs import read_json
 from dlqsm.io.staging import require_settled
 from dlqsm.io.tables import read_table
@@ -73,6 +74,11 @@ def read_dataset(
     filters = filters or BidsFilters()
     about: Mapping[str, object] = read_json(root / DESCRIPTION) if (root / DESCRIPTION).is_file() else {}
     labels = sorted({p.name for top in (root, root / "sourcedata") for p in top.glob("sub-*") if p.is_dir()})
+    for label in labels:
+        if not is_participant(label):
+            raise InputError(
+                f"{root / label}: is no name of a participant's folder; expected sub- and letters and digits: rename it"
+            )
     notes = [*filters.notes, *(_check(root, about, labels) if is_checked else ())]
     name = str(about.get("Name", root.name))
     if not labels and not needs_data and (listed := read_people(root)["participant_id"].tolist()):
@@ -134,7 +140,14 @@ def read_people(root: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=columns)
     table = read_table(path, ("participant_id",), as_text=True)
+    if table["participant_id"].isna().any():
+        raise InputError(f"{path}: has a row without participant_id; fill it in or remove the row")
     table["participant_id"] = ["sub-" + str(label).removeprefix("sub-") for label in table["participant_id"]]
+    strange = [label for label in table["participant_id"] if not is_participant(label)]
+    if strange:
+        raise InputError(
+            f"{path}: lists the participant {shown(strange[0])}; expected sub- and letters and digits, as its folder"
+        )
     twice = table["participant_id"][table["participant_id"].duplicated()]
     if len(twice):
         raise InputError(f"{path}: lists {twice.iloc[0]} more than once; expected one row a participant")

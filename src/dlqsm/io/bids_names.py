@@ -66,6 +66,12 @@ def join_name(entities: Mapping[str, str | None], suffix: str, extension: str = 
     return "_".join([*pairs, f"{suffix}{extension}"])
 
 
+def is_participant(label: str) -> bool:
+    """Whether a label is ``sub-`` with letters and digits: such a one leads out of no folder."""
+    key, _, name = label.partition("-")
+    return key == "sub" and _LABEL.fullmatch(name) is not None
+
+
 def participant_of(label: str) -> str:
     """``sub-01`` of ``sub-01_ses-1``, or of itself."""
     return label.partition("_")[0]

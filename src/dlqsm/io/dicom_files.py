@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import uuid
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ _ALWAYS_ALLOWED: Final = 2**30
 """Packed images grow a few times when unpacked, empty ones more: beyond this factor and size [bytes] it is a bomb."""
 _MOST_MEMBERS: Final = 10**6
 _BLOCK: Final = 2**20
+_MR_IMAGES: Final = tuple(f"1.2.840.10008.5.1.4.1.1.4{part}" for part in ("", ".1", ".3", ".4"))
+"""Storage classes of MR images: classic, enhanced, in colour, and classic ones put together to one file."""
 _UNREADABLE: Final = (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, NotImplementedError)
 
 
@@ -204,14 +207,21 @@ def _head(file: _File) -> Dataset | None:
         if opened.read(len(_MAGIC)) != _MAGIC:
             return None
     try:
-        head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that no standard allows, and scanners write all the same
+            head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
+            # Here, where the file is known: pydicom understands values when they are asked for.
+            series_of([(file.path, file.shown)], [head]), person_of([head])
+            kind = str(head.file_meta.get("MediaStorageSOPClassUID", ""))
+    except Exception as error:  # pydicom lets those of struct, of decoders and of recursion through, as they come
         # A message on a value repeats the value, which may be a name.
         reason = str(error) if isinstance(error, InvalidDicomError | OSError | EOFError) else type(error).__name__
         raise InputError(f"{file.shown}: its DICOM header cannot be read ({reason}); export it again") from None
-    if "Modality" not in head and "MediaStorageSOPClassUID" not in head.file_meta:
+    if head.get("Modality") == "MR" and "Rows" in head:
+        return head
+    if kind in _MR_IMAGES or (not kind and "Modality" not in head):
         raise InputError(f"{file.shown}: its DICOM header ends before it tells what the file is; export it again")
-    return head if head.get("Modality") == "MR" and "Rows" in head else None
+    return None
 
 
 def _require_one_person(heads: list[tuple[_File, Dataset]]) -> None:

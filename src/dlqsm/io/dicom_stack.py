@@ -83,6 +83,18 @@ def read_stack(series: Series) -> Stack:
     InputError
         If they make no volume: an image has no place, they differ in size or direction, or lie unevenly.
     """
+    try:
+        return _stack(series)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of pydicom, which understands values when they are asked for, or of what is no number
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{series.shown}: the headers of {series} make no volume ({reason}); export it again"
+        ) from None
+
+
+def _stack(series: Series) -> Stack:
     planes = [plane for file in series.files for plane in _planes(series, dcmread(file, specific_tags=list(_GEOMETRY)))]
     first = planes[0]
     for plane in planes:

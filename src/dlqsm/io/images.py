@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.io.field_strength import believed_field_t
-from dlqsm.io.nifti import read_image, require_same_grid
+from dlqsm.io.files import number_of
+from dlqsm.io.nifti import Image, read_image, require_same_grid
 from dlqsm.io.phase_unit import phase_in_radian
 from dlqsm.io.sidecars import inherited_sidecar
 
@@ -46,6 +47,8 @@ class PhaseOptions:
 
 
 AS_STORED: Final = PhaseOptions()
+_MOST_BELOW_ZERO: Final = 0.1
+"""Share of the largest magnitude down to which values below zero pass as those of an interpolation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ def read_echo_series(
             f"{magnitude[0]}: magnitude has {magnitude_values.shape[0]} echoes x {magnitude_values.shape[1]} coils; "
             f"expected {phase_values.shape[0]} x {phase_values.shape[1]}, as the phase has"
         )
+    for image in images["magnitude"]:
+        _require_magnitude(image)
     _require_one_timing(magnitude, phase, sidecars)
     told = echo_times_s, field_strength_t, b0_direction
     return series_of_values(phase, sidecars, grid, magnitude_values, phase_values, told, decisions, n_coils)
@@ -179,13 +184,29 @@ def series_of_values(
     _require_one_time_an_echo(paths, sidecars, n_coils)
     times = _echo_times(paths[::n_coils], sidecars[::n_coils], echo_times_s, phase_values.shape[0], decisions)
     order = np.arange(len(times)) if echo_times_s else np.argsort(times)
-    strength = _field_strength(sidecars, field_strength_t, decisions)
-    scan = Scan(grid, tuple(times[i] for i in order), strength, b0_direction or (0.0, 0.0, 0.0))
+    strength = _field_strength(paths, sidecars, field_strength_t, decisions)
+    try:
+        scan = Scan(grid, tuple(times[i] for i in order), strength, b0_direction or (0.0, 0.0, 0.0))
+    except InputError as error:
+        raise InputError(f"{paths[0]}: {error}") from None
     decisions["b0_direction"] = _b0_sentence(scan, given=b0_direction is not None)
     decisions["phase_sign"] = "as stored: phase grows with time where the field is higher, exp(+i 2 pi f TE)"
     bad = ~(np.isfinite(phase_values) & np.isfinite(magnitude_values)).all(axis=(0, 1))
     both = [torch.from_numpy(np.where(bad, 0.0, v[order]).astype(v.dtype)) for v in (magnitude_values, phase_values)]
     return EchoSeries(both[0], both[1], scan, torch.from_numpy(bad), decisions)
+
+
+def _require_magnitude(image: Image) -> None:
+    """A magnitude has no values below zero, but for what an interpolation may leave."""
+    finite = image.values[np.isfinite(image.values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if not high > 0:
+        raise InputError(f"{image.path}: the magnitude is above zero in no voxel; expected a magnitude image")
+    if low < -_MOST_BELOW_ZERO * high:
+        raise InputError(
+            f"{image.path}: the magnitude reaches from {low:.4g} to {high:.4g}; expected no values below zero: are "
+            "magnitude and phase swapped?"
+        )
 
 
 def stack_echoes(paths: list[Path], volumes: list[NDArray[np.floating]], n_coils: int) -> NDArray[np.floating]:
@@ -223,7 +244,7 @@ def _echo_times(
         stored = [s.get("EchoTime") for s in sidecars]
         first = stored[0]
         listed = first if len(paths) == 1 and isinstance(first, list) else stored
-        times = [float(t) for t in listed if isinstance(t, int | float)]
+        times = [number_of(paths[0], "sidecar's EchoTime", t) for t in listed if t is not None]
         if len(set(times)) != len(times):
             raise InputError(f"{paths[0]}: two echoes have one EchoTime in their sidecars ({times} s)")
         if not times:
@@ -254,16 +275,21 @@ def _require_one_timing(
             raise InputError(f"{m}: its EchoTime is {mine} s; expected {theirs} s, as {p} at the same place has")
 
 
-def _field_strength(sidecars: list[dict[str, object]], option: float | None, decisions: dict[str, str]) -> float | None:
+def _field_strength(
+    paths: Sequence[Path], sidecars: list[dict[str, object]], option: float | None, decisions: dict[str, str]
+) -> float | None:
     if option is not None:
         decisions["field_strength"] = f"{option:g} T, from the option --field-strength or the scan file"
         return option
+    told = list(zip(paths, sidecars, strict=True))
     stored, frequencies_mhz = (
-        {float(v) for s in sidecars if isinstance(v := s.get(key), int | float)}
+        {number_of(path, f"sidecar's {key}", v) for path, s in told if (v := s.get(key)) is not None}
         for key in ("MagneticFieldStrength", "ImagingFrequency")
     )
     if len(stored) > 1:
-        raise InputError(f"the sidecars name several field strengths ({sorted(stored)} T); give --field-strength")
+        raise InputError(
+            f"{paths[0]}: the sidecars name several field strengths ({sorted(stored)} T); give --field-strength"
+        )
     frequency_hz = 1e6 * sum(frequencies_mhz) / len(frequencies_mhz) if frequencies_mhz else None
     field_t, sentence = believed_field_t(next(iter(stored), None), frequency_hz)
     if field_t is not None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Grid
+from dlqsm.io.hdf5 import readable_hdf5, require_dataset
 from dlqsm.io.outputs import whole_file
 
 
@@ -29,32 +30,35 @@ def write_lag_sums(path: Path, sums: LagSums, grid: Grid) -> None:
 
 def read_lag_shape(path: Path) -> tuple[int, ...]:
     """Shape ``(x, y, z, echo)`` of the lag sums in a file, without reading them; raises as `read_lag_sums`."""
-    with _opened(path) as file:
-        shape = np.shape(file["power"])
+    with readable_hdf5(path, "lag sums written by dlqsm recon") as file:
+        shape = require_dataset(path, file, "power", 4, "f").shape
     return (*shape[1:], *shape[:1])
 
 
 def read_lag_sums(path: Path) -> tuple[LagSums, Grid]:
     """Read what `write_lag_sums` wrote, or raise `InputError`."""
-    with _opened(path) as file:
-        lags, power = np.asarray(file["lags"]), np.asarray(file["power"])
-        noise = torch.from_numpy(np.asarray(file["noise_sd"])) if "noise_sd" in file else None
-        affine, n_channels = np.asarray(file["affine"]), int(file.attrs["n_channels"])
-    if power.ndim != 4 or lags.shape != (power.shape[0] - 1, *power.shape[1:]):
+    with readable_hdf5(path, "lag sums written by dlqsm recon") as file:
+        lags, power = _array(path, file, "lags", 4, "c"), _array(path, file, "power", 4, "f")
+        noise = _array(path, file, "noise_sd", 3, "f") if "noise_sd" in file else None
+        affine, n_channels = _array(path, file, "affine", 2, "f"), int(file.attrs["n_channels"])
+    if lags.shape != (power.shape[0] - 1, *power.shape[1:]):
         raise InputError(
             f"{path}: lags have shape {lags.shape} and power {power.shape}; expected one lag less than echoes"
         )
-    grid = Grid.from_affine(power.shape[1:], affine)
-    return LagSums(torch.from_numpy(lags), torch.from_numpy(power), noise, n_channels), grid
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file; what cannot be read of it becomes an `InputError`."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; expected the output folder of dlqsm recon")
+    if noise is not None and noise.shape != power.shape[1:]:
+        raise InputError(f"{path}: noise_sd has shape {noise.shape}; expected {power.shape[1:]}, as power has")
+    if affine.shape != (4, 4) or n_channels < 1:
+        raise InputError(f"{path}: has an affine of shape {affine.shape} and {n_channels} channels; make it again")
     try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path}: expected lag sums written by dlqsm recon, but it cannot be read ({error})") from None
+        grid = Grid.from_affine(power.shape[1:], affine)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    told = None if noise is None else torch.from_numpy(noise)
+    return LagSums(torch.from_numpy(lags), torch.from_numpy(power), told, n_channels), grid
+
+
+def _array(path: Path, file: h5py.File, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
+    values = np.asarray(require_dataset(path, file, name, n_axes, kinds))
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: {name} holds values that are not finite; make the folder again with dlqsm recon")
+    return values

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import gzip
+import logging
+import math
+import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import nibabel as nib
 import numpy as np
 import torch
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import logger as nibabel_logger
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
+from dlqsm.io.files import LARGEST_DEFLATION, require_file
 from dlqsm.io.outputs import whole_file
 
-_UNREADABLE = (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, ImageFileError)
+nibabel_logger.setLevel(logging.CRITICAL)
+"""What it would print of a bad header comes as an exception too."""
+
+_UNREADABLE: Final = (
+    OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, TypeError, KeyError, IndexError, ArithmeticError,
+    struct.error, ImageFileError, HeaderDataError, HeaderTypeError,
+)  # fmt: skip
+_ENDINGS: Final = (".nii", ".nii.gz", ".nii.bz2", ".hdr", ".img", ".hdr.gz", ".img.gz")
+_LENGTH_UNITS: Final = {1: "metres", 3: "micrometres"}
+"""Codes of xyzt_units that are not millimetres; 0 is unknown, 2 millimetres."""
+_SMALLEST_MM, _LARGEST_MM = 0.005, 100.0
+"""Voxel edges beyond these are metres or micrometres taken for millimetres."""
+_MOST_SHEAR_DEG: Final = 1.0
+_BLOCK_BYTES: Final = 2**20
 
 _TEXTS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
 
@@ -54,22 +75,15 @@ def read_image(path: Path) -> Image:
     InputError
         If the file is absent or damaged, is no NIfTI, or has other than three to five axes.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        stored = nib.load(path)
-        data = stored.dataobj
+    with _opened(path) as stored:
         dtype = np.float64 if stored.get_data_dtype() == np.float64 else np.float32
-        values = np.asarray(data, dtype=dtype)
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: expected a whole NIfTI file, but it cannot be read ({error})") from None
-    if not 3 <= values.ndim <= 5:
-        raise InputError(f"{path}: expected 3 to 5 axes (x, y, z[, echo[, coil]]); got shape {values.shape}")
-    try:
-        grid = Grid.from_affine(tuple(values.shape[:3]), np.asarray(stored.affine))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    return Image(values, grid, float(getattr(data, "slope", 1.0)), float(getattr(data, "inter", 0.0)), path)
+        with np.errstate(all="ignore"):
+            values = _values(path, stored, dtype)
+        if not 3 <= values.ndim <= 5:
+            raise InputError(f"{path}: expected 3 to 5 axes (x, y, z[, echo[, coil]]); got shape {values.shape}")
+        grid, data = _grid(path, stored), stored.dataobj
+        slope, intercept = float(getattr(data, "slope", 1.0)), float(getattr(data, "inter", 0.0))
+    return Image(values, grid, slope, intercept, path)
 
 
 def read_shape(path: Path) -> tuple[int, ...]:
@@ -78,12 +92,10 @@ def read_shape(path: Path) -> tuple[int, ...]:
     Raises
     ------
     InputError
-        If the file is no NIfTI.
+        If the file is no NIfTI, or cannot hold what its header declares.
     """
-    try:
-        return tuple(int(n) for n in nib.load(path).shape)
-    except _UNREADABLE as error:
-        raise InputError(f"{path}: expected a NIfTI file, but its header cannot be read ({error})") from None
+    with _opened(path) as stored:
+        return tuple(int(n) for n in stored.shape)
 
 
 def read_grid(path: Path) -> Grid:
@@ -94,10 +106,99 @@ def read_grid(path: Path) -> Grid:
     InputError
         If the file is no NIfTI, or has fewer than three axes.
     """
-    shape = read_shape(path)
-    if len(shape) < 3:
-        raise InputError(f"{path}: expected at least 3 axes (x, y, z); got shape {shape}")
-    return Grid.from_affine((shape[0], shape[1], shape[2]), np.asarray(nib.load(path).affine))
+    with _opened(path) as stored:
+        if len(stored.shape) < 3:
+            raise InputError(f"{path}: expected at least 3 axes (x, y, z); got shape {tuple(stored.shape)}")
+        return _grid(path, stored)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[nib.Nifti1Pair]:
+    """The image with its values still in the file; what is wrong with it in the block is raised as `InputError`."""
+    require_file(path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty; expected a NIfTI file: copy it again")
+    if not path.name.lower().endswith(_ENDINGS):
+        raise InputError(f"{path}: expected a NIfTI file, whose name ends with .nii or .nii.gz; convert it to NIfTI")
+    try:
+        stored = nib.load(path)
+        _require_real_numbers(path, stored)
+        _require_stored(path, stored)
+        yield stored
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a whole NIfTI file, but it cannot be read ({reason})") from None
+
+
+def _require_real_numbers(path: Path, stored: Any) -> None:
+    if not isinstance(stored, nib.Nifti1Pair):
+        kind = type(stored).__name__.removesuffix("Image")
+        raise InputError(f"{path}: is an image of the format {kind}; expected NIfTI (.nii or .nii.gz): convert it")
+    dtype = stored.get_data_dtype()
+    if dtype.kind == "c":
+        raise InputError(
+            f"{path}: holds complex numbers ({dtype}); expected one real number a voxel: give real and imaginary "
+            "parts, or magnitude and phase, as two files"
+        )
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path}: holds colours or records ({dtype}); expected one real number a voxel")
+
+
+def _require_stored(path: Path, stored: nib.Nifti1Pair) -> None:
+    """A header may declare anything: no memory is taken before the file is seen to be large enough for it."""
+    shape = tuple(int(n) for n in stored.shape)
+    if len(shape) >= 3 and min(shape) < 1:
+        raise InputError(f"{path}: its header declares the shape {shape}; expected one voxel or more on each axis")
+    file = Path(stored.file_map["image"].filename)
+    declared = math.prod(shape) * stored.get_data_dtype().itemsize
+    size = file.stat().st_size
+    most = {".gz": size * LARGEST_DEFLATION, ".bz2": declared}.get(file.suffix.lower(), size)
+    if declared > most:
+        packed = " compressed" if most != size else ""
+        raise InputError(
+            f"{path}: its header declares {' x '.join(map(str, shape))} values, {declared} bytes, which {size}{packed} "
+            "bytes cannot hold; it is cut off or damaged: copy it again"
+        )
+
+
+def _values(path: Path, stored: nib.Nifti1Pair, dtype: type) -> NDArray[Any]:
+    """Scaled values; of a compressed file its checksum is compared too."""
+    if path.suffix.lower() != ".gz" or not isinstance(stored, nib.Nifti1Image):
+        return np.asarray(stored.dataobj, dtype=dtype)
+    with gzip.open(path) as stream:
+        values: NDArray[Any] = np.asarray(type(stored).from_stream(stream).dataobj, dtype=dtype)
+        while stream.read(_BLOCK_BYTES):
+            pass  # gzip compares the checksum once it is at the end
+    return values
+
+
+def _grid(path: Path, stored: nib.Nifti1Pair) -> Grid:
+    """The voxel grid, in millimetres and with axes at right angles, or a sentence on why it is none."""
+    unit = _LENGTH_UNITS.get(int(stored.header["xyzt_units"]) & 7)
+    if unit:
+        raise InputError(
+            f"{path}: its header gives lengths in {unit}; expected millimetres: correct xyzt_units and the affine"
+        )
+    x, y, z = (int(n) for n in stored.shape[:3])
+    try:
+        grid = Grid.from_affine((x, y, z), np.asarray(stored.affine))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    edges = grid.voxel_size_mm
+    if min(edges) < _SMALLEST_MM or max(edges) > _LARGEST_MM:
+        raise InputError(
+            f"{path}: its voxel edges are {' x '.join(f'{edge:.3g}' for edge in edges)} mm; expected {_SMALLEST_MM} to "
+            f"{_LARGEST_MM:g} mm: correct the affine in its header"
+        )
+    shear_deg = grid.shear_deg
+    if shear_deg > _MOST_SHEAR_DEG:
+        raise InputError(
+            f"{path}: its axes are sheared, {shear_deg:.1f} degrees off a right angle; expected axes at right angles, "
+            "as scanned: resample it to such a grid"
+        )
+    return grid
 
 
 def has_texts(path: Path) -> bool:
@@ -150,6 +251,12 @@ def read_series(path: Path) -> tuple[torch.Tensor, Grid]:
     if image.values.ndim != 4:
         raise InputError(f"{path}: expected a 4-D series of volumes; got shape {image.values.shape}")
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image.values, -1, 0))), image.grid
+
+
+def require_nifti_name(path: Path) -> None:
+    """Raise `InputError` unless a file that is to be written is named as NIfTI."""
+    if not path.name.endswith((".nii.gz", ".nii")):
+        raise InputError(f"{path}: expected a name that ends with .nii.gz or .nii for a NIfTI file")
 
 
 def write_volume(path: Path, values: torch.Tensor, grid: Grid) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.disk_errors import REASONS, disk_error_number
+from dlqsm.io.files import require_file
 from dlqsm.io.locks import held
 from dlqsm.io.refusals import unwritable
 from dlqsm.io.staging import READY, finish, staged
@@ -73,11 +74,11 @@ def write_json(path: Path, content: object) -> None:
 
 def read_json(path: Path) -> dict[str, object]:
     """Read a JSON object, or raise `InputError` with the place of the mistake."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+    require_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # Beside its own error the parser lets those of too long numbers and too deep nesting through.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, but it cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object; got {type(content).__name__}")

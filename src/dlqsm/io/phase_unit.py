@@ -33,7 +33,9 @@ def phase_in_radian(
     unit, reason = (option, "the option --phase-unit") if option else _unit_from_headers(image, sidecar)
     values = image.values
     finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if not finite.size:
+        raise InputError(f"{image.path}: the phase is finite in no voxel; expected wrapped phase images")
+    low, high = float(finite.min()), float(finite.max())
     if unit is None:
         raise InputError(
             f"{image.path}: neither the header nor a sidecar says in what unit the phase is stored "

@@ -21,15 +21,18 @@ from dlqsm.core.raw import (
 )
 from dlqsm.core.scan import Grid
 from dlqsm.io import raw_layout as layout
+from dlqsm.io.files import require_file
+from dlqsm.io.hdf5 import readable_hdf5, require_stored
 from dlqsm.io.raw_header import Encoding, parse_xml, read_encoding, read_protocol
 from dlqsm.io.raw_mend import mended_header
-from dlqsm.io.raw_order import Order, order_acquisitions, with_partitions
+from dlqsm.io.raw_order import Order, order_acquisitions, require_plausible, with_partitions
 from dlqsm.io.raw_write import write_raw
 
 __all__ = ["RawFile", "read_heads", "read_raw", "write_raw"]
 
 _SHORTEST_PROFILE, _MIRRORED_LEAST, _MIRRORED_MORE = 16, 0.9, 0.1
 """Samples of a profile, its correlation with that of the first echo once it is turned round, and by how much more."""
+_EXPECTED = "raw data in ISMRMRD form (.h5)"
 _HEAD_BLOCK = 256
 """Records read at once where their headers come only with their samples."""
 
@@ -65,7 +68,7 @@ class RawFile:
         out = np.zeros((numbers.size, self.header.n_coils, self.header.n_readout), np.complex64)
         places = np.argsort(numbers, kind="stable")
         runs = np.split(places, np.flatnonzero(np.diff(numbers[places]) != 1) + 1)
-        with h5py.File(self.path, "r") as file:
+        with readable_hdf5(self.path, _EXPECTED) as file:
             samples = file[self.group]["data"].fields("data")
             for run in runs if numbers.size else []:
                 first_number = int(numbers[run[0]])
@@ -122,6 +125,7 @@ def read_raw(path: Path | str) -> RawFile:
     encoding = read_encoding(path, xml)
     heads, moved = with_partitions(heads, encoding)
     order, assumed = order_acquisitions(path, heads, encoding)
+    require_plausible(path, encoding, order)
     noise, assumed_of_noise = _read_noise(path, [group, *others], heads, order)
     missing = (*mended, *encoding.missing, *moved, *assumed, *assumed_of_noise)
     raw = RawFile(path, _header(path, xml, encoding, order, heads, noise, missing), group, order)
@@ -138,7 +142,7 @@ def _header(
     assumed: tuple[str, ...],
 ) -> RawHeader:
     protocol = read_protocol(path, xml, order.table.shape[1])
-    grid, assumed_of_grid = _grid(encoding, heads[order.table[0, 0, 0]])
+    grid, assumed_of_grid = _grid(path, encoding, heads[order.table[0, 0, 0]])
     mask = np.zeros(encoding.shape[1:], dtype=bool)
     mask[order.lines[:, 0], order.lines[:, 1]] = True
     region = calibration_region(mask)
@@ -203,30 +207,42 @@ def _is_mirrored(first: NDArray[np.floating], other: NDArray[np.floating]) -> bo
 
 def read_heads(path: Path) -> tuple[str, list[str], bytes, NDArray[np.void]]:
     """Name of the group with the images, names of others, text of the XML header and all acquisition headers."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; expected raw data in ISMRMRD form (.h5)")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if h5py.is_hdf5(path):
-            raise InputError(f"{path}: is an HDF5 file that is cut off or damaged; copy or export it again") from error
-        raise InputError(f"{path}: is not an HDF5 file; expected raw data in ISMRMRD form (.h5)") from error
-    with file:
-        groups = [name for name, item in file.items() if isinstance(item, h5py.Group) and {"xml", "data"} <= set(item)]
+    _require_hdf5(path)
+    with readable_hdf5(path, _EXPECTED) as file:
+        groups = [
+            name for name in file if isinstance(item := file.get(name), h5py.Group) and {"xml", "data"} <= set(item)
+        ]
         if not groups:
             raise InputError(f"{path}: is HDF5 but not ISMRMRD: no group holds both 'xml' and 'data'")
         # siemens_to_ismrmrd -Z -M numbers measurements (dataset_1, ...); the last is the scan, those before prepare it.
         groups.sort(key=lambda name: (name == layout.GROUP, len(name), name), reverse=True)
         group = groups[0]
-        data = file[group]["data"]
+        data, xml = file[group]["data"], file[group]["xml"]
         if not _is_ismrmrd(data):
             raise InputError(f"{path}: its acquisitions do not have the fields of ISMRMRD; convert the file again")
+        if not isinstance(xml, h5py.Dataset) or xml.shape != (1,):
+            raise InputError(
+                f"{path}: its XML header is no single text; expected one of ISMRMRD: convert the file again"
+            )
+        require_stored(path, data)
         heads = _headers_of(data)
-        text = file[group]["xml"][0]
+        text = xml[0]
     return group, groups[1:], text if isinstance(text, bytes) else str(text).encode(), heads
 
 
+def _require_hdf5(path: Path) -> None:
+    require_file(path, _EXPECTED)
+    try:
+        h5py.File(path, "r").close()
+    except OSError as error:
+        if h5py.is_hdf5(path):
+            raise InputError(f"{path}: is an HDF5 file that is cut off or damaged; copy or export it again") from error
+        raise InputError(f"{path}: is not an HDF5 file; expected {_EXPECTED}") from error
+
+
 def _is_ismrmrd(data: h5py.Dataset) -> bool:
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1:
+        return False
     return {"head", "data"} <= set(data.dtype.names or ()) and data.dtype["head"].names == layout.HEAD.names
 
 
@@ -263,11 +279,12 @@ def _read_noise(
 
     The first of the groups that holds one is taken: that of the images, else a measurement before it.
     """
-    with h5py.File(path, "r") as file:
+    with readable_hdf5(path, _EXPECTED) as file:
         for group in groups:
             data = file[group]["data"]
             if not _is_ismrmrd(data):
                 continue
+            require_stored(path, data)
             own = heads if group == groups[0] else _headers_of(data)
             numbers = np.flatnonzero(((own["flags"] & layout.NOISE) != 0) & (own["active_channels"] == order.n_coils))
             if len(numbers):
@@ -282,11 +299,11 @@ def _read_noise(
         raise InputError(f"{path}: its noise scan holds samples that are not finite; export the raw data again")
     dwell = float(heads["sample_time_us"][order.table[0, 0, 0]])
     # The SD of noise goes with the root of the bandwidth, that is with 1 / root of the dwell time.
-    scale = np.sqrt(dwell_noise / dwell) if min(dwell_noise, dwell) > 0 else 1.0
+    scale = np.sqrt(dwell_noise / dwell) if min(dwell_noise, dwell) > 0 and max(dwell_noise, dwell) < np.inf else 1.0
     return (noise * np.complex64(scale / np.sqrt(order.table.shape[2]))).astype(np.complex64), ()
 
 
-def _grid(encoding: Encoding, head: np.void) -> tuple[Grid, tuple[str, ...]]:
+def _grid(path: Path, encoding: Encoding, head: np.void) -> tuple[Grid, tuple[str, ...]]:
     directions = np.array([head["read_dir"], head["phase_dir"], head["slice_dir"]], np.float64)
     lengths = np.linalg.norm(directions, axis=1)
     if np.abs(lengths - 1.0).max() > 1e-2 or abs(np.linalg.det(directions)) < 0.5:
@@ -295,4 +312,7 @@ def _grid(encoding: Encoding, head: np.void) -> tuple[Grid, tuple[str, ...]]:
     if encoding.counts_against_gradients:
         directions = -directions
     position = np.asarray(head["position"], np.float64)
-    return layout.grid_from_lps(encoding.shape, encoding.voxel_size_mm, position, directions), ()
+    try:
+        return layout.grid_from_lps(encoding.shape, encoding.voxel_size_mm, position, directions), ()
+    except InputError as error:
+        raise InputError(f"{path}: position and directions of its acquisitions: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from ismrmrd import xsd
 
 from dlqsm.core import units
 from dlqsm.core.checks import InputError
-from dlqsm.core.scan import Vector, check_echo_times
+from dlqsm.core.scan import Vector, check_echo_times, check_field_strength
 from dlqsm.io import raw_layout as layout
 from dlqsm.io.field_strength import believed_field_t
+from dlqsm.io.files import shown
 
+_LARGEST_NUMBER = 1e12
 _SHORTEST_TIME_S = 2e-4
 """The longest echo time of a scan is longer than this; one below is seconds taken for milliseconds."""
 
@@ -58,7 +61,9 @@ class Protocol:
 def parse_xml(path: Path, text: bytes) -> xsd.ismrmrdHeader:
     """Parse the header and see that it describes one Cartesian encoding."""
     try:
-        header = xsd.CreateFromDocument(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that it leaves as text; those that are used are checked
+            header = xsd.CreateFromDocument(text)
     except Exception as error:  # the parser has no exception class of its own for text that is not the schema's
         raise InputError(f"{path}: its XML header does not follow the ISMRMRD schema ({error})") from error
     if not header.encoding:
@@ -77,8 +82,16 @@ def read_encoding(path: Path, header: xsd.ismrmrdHeader) -> Encoding:
     encoding, missing = header.encoding[0], []
     encoded, recon = encoding.encodedSpace, encoding.reconSpace
     n, fov = encoded.matrixSize, encoded.fieldOfView_mm
+    _require_numbers(path, "encodedSpace/matrixSize", n.x, n.y, n.z)
+    _require_numbers(path, "reconSpace/matrixSize", recon.matrixSize.y, recon.matrixSize.z)
+    _require_numbers(path, "fieldOfView_mm", fov.x, fov.y, fov.z, recon.fieldOfView_mm.x)
     if min(n.x, n.y, n.z) < 1 or min(fov.x, fov.y, fov.z, recon.fieldOfView_mm.x) <= 0:
         raise InputError(f"{path}: its encoded matrix {n.x} x {n.y} x {n.z} or field of view is not above zero")
+    if max(n.x, n.y, n.z) > layout.SAMPLE_LIMIT:
+        raise InputError(
+            f"{path}: its encoded matrix {n.x} x {n.y} x {n.z} is larger than the {layout.SAMPLE_LIMIT} that "
+            "ISMRMRD can count; correct encodedSpace"
+        )
     if n.z == 1:
         missing.append("The raw data are one 2-D slice: images can be made of it, but no susceptibility.")
     nx = min(n.x, max(1, round(n.x * recon.fieldOfView_mm.x / fov.x)))
@@ -88,6 +101,11 @@ def read_encoding(path: Path, header: xsd.ismrmrdHeader) -> Encoding:
             f"{n.y} x {n.z} are reconstructed, neither cut nor interpolated."
         )
     limits = encoding.encodingLimits
+    if limits is None:
+        limits = xsd.encodingLimitsType()
+    for limit in (limits.kspace_encoding_step_1, limits.kspace_encoding_step_2):
+        if limit is not None:
+            _require_numbers(path, "encodingLimits", limit.minimum, limit.maximum, limit.center)
     first = _limit("kspace_encode_step_1", limits.kspace_encoding_step_1, n.y, missing)
     second = _limit("kspace_encode_step_2", limits.kspace_encoding_step_2, n.z, missing)
     voxel = (fov.x / n.x, fov.y / n.y, fov.z / n.z)
@@ -103,6 +121,7 @@ def read_protocol(path: Path, header: xsd.ismrmrdHeader, n_echoes: int) -> Proto
     """Echo times [s], repetition time [s], flip angle [degrees] and main field [T]."""
     missing: list[str] = []
     sequence = header.sequenceParameters or xsd.sequenceParametersType()
+    _require_numbers(path, "sequenceParameters", *sequence.TE, *sequence.TR, *sequence.flipAngle_deg)
     times = _echo_times(sequence, n_echoes, missing)
     if len(times) > n_echoes:
         raise InputError(
@@ -115,7 +134,7 @@ def read_protocol(path: Path, header: xsd.ismrmrdHeader, n_echoes: int) -> Proto
             raise InputError(f"the longest is {max(times):g} s")
     except InputError as error:
         raise InputError(f"{path}: sequenceParameters/TE must be in milliseconds: {error}") from error
-    field_t = _field_strength(header, missing)
+    field_t = _field_strength(path, header, missing)
     _check_phase_convention(path, header, missing)
     tr = sequence.TR[0] * units.S_PER_MS if sequence.TR else None
     flip = sequence.flipAngle_deg[0] if sequence.flipAngle_deg else None
@@ -152,12 +171,26 @@ def _limit(name: str, limit: xsd.limitType | None, size: int, missing: list[str]
     return Limit(name, limit.minimum, limit.maximum, limit.center, size)
 
 
-def _field_strength(header: xsd.ismrmrdHeader, missing: list[str]) -> float | None:
+def _require_numbers(path: Path, where: str, *values: object) -> None:
+    """Raise `InputError` unless all values are finite numbers: the parser leaves text as text."""
+    for value in values:
+        if not isinstance(value, int | float) or not abs(value) <= _LARGEST_NUMBER:
+            raise InputError(f"{path}: its XML header gives {shown(value)} in {where}; expected a number")
+
+
+def _field_strength(path: Path, header: xsd.ismrmrdHeader, missing: list[str]) -> float | None:
     system = header.acquisitionSystemInformation
     nominal = system.systemFieldStrength_T if system is not None else None
     conditions = header.experimentalConditions
     frequency_hz = conditions.H1resonanceFrequency_Hz if conditions is not None else 0
+    _require_numbers(path, "systemFieldStrength_T", nominal or 0.0)
+    _require_numbers(path, "H1resonanceFrequency_Hz", frequency_hz or 0)
     field_t, sentence = believed_field_t(nominal, frequency_hz)
+    try:
+        if field_t is not None:
+            check_field_strength(field_t)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; correct its XML header") from None
     if sentence:
         missing.append(sentence)
     elif field_t is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ def mended_header(path: Path, text: bytes) -> tuple[bytes, tuple[str, ...]]:
         )
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two: of an encoding it cannot read
         raise InputError(f"{path}: its header is no XML, or does not follow the ISMRMRD schema ({error})") from None
     said: list[str] = []
     n_dropped = drop_identity(root)
@@ -104,9 +105,10 @@ def _tag(element: ElementTree.Element) -> str:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _is_whole(text: str | None) -> bool:

@@ -12,6 +12,10 @@ from dlqsm.core.checks import InputError
 from dlqsm.io import raw_layout as layout
 from dlqsm.io.raw_header import Encoding, Limit
 
+_MOST_CELLS_A_LINE, _MOST_TIMES_STORED = 1000, 16
+"""Net acceleration and share of a partial echo beyond which a header is taken for damaged."""
+_SAMPLE_BYTES = 8
+
 
 @dataclass(frozen=True)
 class Order:
@@ -71,6 +75,11 @@ def order_acquisitions(path: Path, heads: NDArray[np.void], encoding: Encoding) 
     n_stored = _the_only(path, "number_of_samples", one["number_of_samples"])
     pre, post = int(one["discard_pre"][0]), int(one["discard_post"][0])
     centre = _the_only(path, "center_sample", one["center_sample"])
+    if pre + post >= n_stored or centre >= n_stored:
+        raise InputError(
+            f"{path}: its readouts of {n_stored} samples discard {pre} before and {post} behind, and have their centre "
+            f"at {centre}; the acquisition headers are damaged: convert the file again"
+        )
     if centre == 0 and n_stored > 1:
         centre = n_stored // 2
         missing = (*missing, f"The acquisitions give no centre of the readout; sample {centre} is taken.")
@@ -87,6 +96,27 @@ def order_acquisitions(path: Path, heads: NDArray[np.void], encoding: Encoding) 
         reference_lines=_cells(path, idx[reference], encoding.limits) if len(reference) else lines[:0],
     )
     return order, missing
+
+
+def require_plausible(path: Path, encoding: Encoding, order: Order) -> None:
+    """Raise `InputError` where sizes of the header, for which memory would be taken, do not go with what is there."""
+    ny, nz = encoding.shape[1:]
+    if ny * nz > _MOST_CELLS_A_LINE * len(order.lines):
+        raise InputError(
+            f"{path}: its header encodes {ny} x {nz} lines, and its acquisitions fill {len(order.lines)} of them; "
+            "correct encodedSpace"
+        )
+    if encoding.n_readout > _MOST_TIMES_STORED * order.n_stored:
+        raise InputError(
+            f"{path}: its header encodes readouts of {encoding.n_readout} samples, and its acquisitions hold "
+            f"{order.n_stored}; correct encodedSpace"
+        )
+    declared, size = order.table.size * order.n_coils * order.n_stored * _SAMPLE_BYTES, path.stat().st_size
+    if declared > size:
+        raise InputError(
+            f"{path}: its acquisitions declare {declared} bytes of samples; the file has {size}: it is cut off or "
+            "damaged, copy or export it again"
+        )
 
 
 def _refuse_other_scans(path: Path, heads: NDArray[np.void]) -> None:
@@ -200,6 +230,12 @@ def _table(
     """Number of the acquisition for each line, echo and average; every place must be filled exactly once."""
     echo, average = idx["contrast"].astype(np.int64), idx["average"].astype(np.int64)
     n_echoes, n_averages = int(echo.max()) + 1, int(average.max()) + 1
+    n_expected = len(lines) * n_echoes * n_averages
+    if n_expected > _MOST_TIMES_STORED * len(numbers):
+        raise InputError(
+            f"{path}: its counters reach {n_echoes} echoes and {n_averages} averages of {len(lines)} lines, "
+            f"{n_expected} readouts; it holds {len(numbers)}: correct the counters or convert the file again"
+        )
     count = np.zeros((len(lines), n_echoes, n_averages), np.int64)
     np.add.at(count, (line_of, echo, average), 1)
     if (count != 1).any():

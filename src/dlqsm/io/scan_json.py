@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlqsm.core.checks import InputError
+from dlqsm.core.checks import InputError, require_direction
 from dlqsm.core.scan import Grid, Scan, Vector
+from dlqsm.io.files import number_of, shown
 from dlqsm.io.outputs import read_json, write_json
 
 _KNOWN = {"echo_times_s", "field_strength_t", "b0_direction", "voxel_size_mm", "shape"}
@@ -64,19 +65,27 @@ def read_scan(path: Path) -> ScanFile:
         None if not times else tuple(_numbers(path, "echo_times_s", times)),
         None if strength is None else _numbers(path, "field_strength_t", [strength])[0],
         None if b0 is None else _vector(path, b0),
-        None if shape is None else tuple(int(n) for n in _numbers(path, "shape", shape)),
+        None if shape is None else _shape(path, shape),
         {key: value for key, value in content.items() if key not in _KNOWN},
     )
 
 
 def _numbers(path: Path, key: str, values: object) -> list[float]:
     if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
-        raise InputError(f"{path}: {key} must be a list of numbers; got {values!r}")
-    return [float(v) for v in values]
+        raise InputError(f"{path}: {key} must be a list of numbers; got {shown(values)}")
+    return [number_of(path, key, value) for value in values]
+
+
+def _shape(path: Path, values: object) -> tuple[int, ...]:
+    numbers = _numbers(path, "shape", values)
+    if not all(n > 0 and n.is_integer() for n in numbers):
+        raise InputError(f"{path}: shape must be whole numbers above zero; got {shown(values)}")
+    return tuple(int(n) for n in numbers)
 
 
 def _vector(path: Path, values: object) -> Vector:
     numbers = _numbers(path, "b0_direction", values)
     if len(numbers) != 3:
-        raise InputError(f"{path}: b0_direction must be three numbers; got {values!r}")
+        raise InputError(f"{path}: b0_direction must be three numbers; got {shown(values)}")
+    require_direction(f"{path}: b0_direction", numbers)
     return numbers[0], numbers[1], numbers[2]

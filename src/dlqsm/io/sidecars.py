@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 from dlqsm.core.checks import InputError
@@ -40,7 +41,7 @@ def _above(path: Path) -> list[Path]:
     roots = [n for n, folder in enumerate(folders) if (folder / _DESCRIPTION).is_file()]
     found: list[Path] = []
     for folder in reversed(folders[: roots[0] + 1] if roots else []):
-        applying = [p for p in folder.glob(f"*{suffix}.json") if _applies(p, entities, suffix)]
+        applying = [p for p in folder.glob(f"*{glob.escape(suffix)}.json") if _applies(p, entities, suffix)]
         found += sorted(applying, key=lambda p: p.name.count("_"))
     return found
 

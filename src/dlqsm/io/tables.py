@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import label_table
+from dlqsm.io.files import require_file, shown
 from dlqsm.io.outputs import whole_file, write_json
 
 COLUMNS = {
@@ -44,11 +46,11 @@ def write_table(
 
 def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) -> pd.DataFrame:
     """Read a TSV, or raise `InputError` naming the columns that are missing; numbers stay text if wanted."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+    require_file(path)
     try:
-        table = pd.read_csv(path, sep="\t", na_values="n/a", dtype=str if as_text else None)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        table = pd.read_csv(path, sep="\t", na_values="n/a", dtype=str if as_text else None, low_memory=False)
+    # The parser's own errors are of ValueError, as those of text that is not UTF-8.
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: expected a tab-separated table, but it cannot be read ({error})") from None
     missing = [name for name in required if name not in table.columns]
     if missing:
@@ -78,7 +80,22 @@ def read_label_names(path: Path) -> dict[int, tuple[str, str]]:
         if "name" not in table.columns:
             raise InputError(f"{path}: expected the columns index, roi and side, or index and name")
         pairs = [_split_name(str(name)) for name in table["name"]]
-    return {int(index): pair for index, pair in zip(table["index"], pairs, strict=True)}
+    numbers = [label_number(path, index) for index in table["index"]]
+    twice = next((n for place, n in enumerate(numbers) if n in numbers[:place]), None)
+    if twice is not None:
+        raise InputError(f"{path}: names the label {twice} more than once; expected one row a label")
+    return dict(zip(numbers, pairs, strict=True))
+
+
+def label_number(path: Path, value: object) -> int:
+    """The number of a label by the column ``index`` of a table; raises `InputError` where it is no whole number."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise InputError(f"{path}: its column index holds {shown(value)}; expected a whole number in each row")
+    return int(number)
 
 
 def _split_name(name: str) -> tuple[str, str]:

@@ -16,8 +16,10 @@ from twixtools import read_twix as parse_twix
 
 from dlqsm.core.checks import InputError
 from dlqsm.io import raw_layout as layout
+from dlqsm.io.files import require_file
 from dlqsm.io.raw_write import write_acquisitions
 from dlqsm.io.twix_protocol import Protocol, ismrmrd_header, read_protocol
+from dlqsm.io.twix_walk import require_walkable
 
 _NOT_IMAGING: Final = (
     "RTFEEDBACK", "HPFEEDBACK", "SYNCDATA", "REFPHASESTABSCAN", "PHASESTABSCAN", "PHASCOR", "RETRO_DUMMYSCAN",
@@ -39,7 +41,6 @@ _COUNTERS: Final = {
     "set": "Set",
     "segment": "Seg",
 }
-_MOST_PARTS: Final = 64
 _NOISE_READOUT_US: Final = 7680.0
 """Duration of a noise readout within a measurement, since software VD, as siemens_to_ismrmrd takes it."""
 
@@ -82,9 +83,18 @@ def read_twix(path: Path) -> TwixScan:
     InputError
         If it is no such file, ends too early, or is of a sequence whose readouts are no lines of k-space.
     """
-    measurements = _measurements(path)
+    try:
+        return _scan_of(path, _measurements(path))
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # of the parser's objects, whose fields are read when they are asked for
+        raise InputError(
+            f"{path}: its readouts or its protocol are damaged ({type(error).__name__}); copy it from the scanner again"
+        ) from None
+
+
+def _scan_of(path: Path, measurements: list[dict[str, Any]]) -> TwixScan:
     last = measurements[-1]
-    _require_end(path, last)
     protocol = read_protocol(path, last["hdr"])
     blocks = [b for b in last["mdb"] if not b.is_flag_set("ACQEND")]
     used = [b for b in blocks if not any(b.is_flag_set(name) for name in _NOT_IMAGING)]
@@ -94,6 +104,7 @@ def read_twix(path: Path) -> TwixScan:
     earlier = _earlier_noise(measurements[:-1], n_coils=int(imaging[0].mdh.UsedChannels))
     all_blocks = [block for block, _ in earlier] + used
     dwell_us = [dwell for _, dwell in earlier] + [_dwell_us(block, protocol) for block in used]
+    _require_stored(path, all_blocks)
     heads = _heads(all_blocks, dwell_us, imaging[0])
     return TwixScan(path, ismrmrd_header(path, protocol, heads, imaging), heads, all_blocks, len(blocks) - len(used))
 
@@ -107,11 +118,19 @@ def _samples(scan: TwixScan) -> Iterator[NDArray[np.complex64]]:
     with scan.path.open("rb") as file:
         for block in scan.blocks:
             block.fid = file
-            yield block.data
+            try:
+                samples = block.data
+            except Exception as error:  # as in `read_twix`
+                raise InputError(
+                    f"{scan.path}: the samples of a readout cannot be read ({type(error).__name__}); copy it from the "
+                    "scanner again"
+                ) from None
+            yield samples
 
 
 def _measurements(path: Path) -> list[dict[str, Any]]:
-    _require_start(path)
+    require_file(path, "Siemens raw data (meas.dat)")
+    require_walkable(path)
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), np.errstate(all="ignore"):
@@ -128,23 +147,14 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
     return list(found)
 
 
-def _require_start(path: Path) -> None:
-    """The first numbers of such a file: few measurements, or (before VD) the length of a header and its few parts."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; expected Siemens raw data (meas.dat)")
-    with path.open("rb") as file:
-        start = file.read(2 * np.dtype("<u4").itemsize)
-    first, second = np.frombuffer(start, "<u4") if len(start) == 8 else (0, 0)
-    if not 0 < second <= _MOST_PARTS or first > path.stat().st_size:
-        raise InputError(f"{path}: expected Siemens raw data (twix, meas.dat); it does not begin as such a file does")
-
-
-def _require_end(path: Path, measurement: dict[str, Any]) -> None:
-    """A file that was copied in part lacks the mark of its end."""
-    if not measurement["mdb"][-1].is_flag_set("ACQEND"):
+def _require_stored(path: Path, blocks: list[Any]) -> None:
+    """The samples that headers of readouts declare must be in the file."""
+    declared = sum(8 * int(block.mdh.SamplesInScan) * int(block.mdh.UsedChannels) for block in blocks)
+    size = path.stat().st_size
+    if declared > size:
         raise InputError(
-            f"{path}: ends before the mark of the scan's end: the file is cut short, or the scan was stopped; copy it "
-            "from the scanner again"
+            f"{path}: its readouts declare {declared} bytes of samples; the file has {size}: copy it from the scanner "
+            "again"
         )
 
 

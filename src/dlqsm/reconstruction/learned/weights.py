@@ -105,7 +105,7 @@ def read_network(network_class: type[AnyNetwork], path: Path) -> AnyNetwork:
         # No memory is taken for what the settings promise until the file is seen to keep it.
         with torch.device("meta"):
             expected = {name: tuple(value.shape) for name, value in network_class(**settings).state_dict().items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{path}: settings of '{network_class.NAME}' cannot be used: {error}") from None
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
