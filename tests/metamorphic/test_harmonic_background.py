@@ -1,0 +1,59 @@
+"""The field of sources outside, added to the phase of every echo: each background method takes it away."""
+
+import math
+
+import pytest
+import torch
+from analytic_scene import Scene
+from line_relations import CHAINS, base_maps, base_scene, difference, maps_of
+from scene_changes import with_field_hz
+
+from dlqsm.config import QsmConfig, Step
+from dlqsm.qsm.background import BACKGROUND_REMOVERS
+
+FIELD_HZ = 12.0
+"""Largest field that is added inside the mask; that of the brain itself varies by 4 Hz."""
+
+
+def positions(scene: Scene) -> torch.Tensor:
+    axes = [
+        (torch.arange(n, dtype=torch.float64) - n // 2) * v
+        for n, v in zip(scene.scan.grid.shape, scene.scan.grid.voxel_size_mm, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")) / 20.0
+
+
+HARMONIC = {
+    "constant": lambda r: torch.ones_like(r[0]),
+    "linear": lambda r: (r[0] + 2 * r[2]) / math.sqrt(5),
+    "quadratic": lambda r: r[0] ** 2 - r[2] ** 2,
+    "saddle": lambda r: 2 * r[1] * r[2],
+    "cubic": lambda r: r[0] ** 3 - 3 * r[0] * r[1] ** 2,
+}
+"""Solutions of Laplace's equation, all of a size on the surface of the brain."""
+
+
+def change_of_chi(chain, kind):
+    changed = with_field_hz(lambda scene: FIELD_HZ * HARMONIC[kind](positions(scene)))(base_scene())
+    return difference(base_maps(chain), maps_of(changed, CHAINS[chain]), lambda volume: volume)
+
+
+BOUNDS = {}
+"""RMS change of chi over its own RMS, by chain; measured, times about 1.5."""
+
+
+def test_every_background_method_is_tried():
+    assert {CHAINS[chain].background.method for chain in BOUNDS} == set(BACKGROUND_REMOVERS)
+
+
+@pytest.mark.parametrize("kind", HARMONIC)
+@pytest.mark.parametrize("chain", BOUNDS)
+def test_chi_stays(chain, kind):
+    assert change_of_chi(chain, kind).relative < BOUNDS[chain][kind]
+
+
+def test_without_removal_it_does_not():
+    """The bounds say something: the same field, left where it is, is many times the brain's own."""
+    config = QsmConfig(background=Step("none"), inversion=Step("tkd"))
+    changed = with_field_hz(lambda scene: FIELD_HZ * HARMONIC["saddle"](positions(scene)))(base_scene())
+    assert difference(maps_of(base_scene(), config), maps_of(changed, config), lambda volume: volume).relative > 1.0
