@@ -162,7 +162,7 @@ def threads_table() -> str:
         same, change = float(values["repeated, 1 for the same bits"]) == 1.0, "1 against 2 threads, relative"
         on_gpu = number(float(values[cuda])) if cuda in values else "not measured"
         largest = bounds[change].rpartition("..")[2]
-        rows.append([step, f"`{method}`", "yes" if same else "no", number(float(values[change])), largest, on_gpu])
+        rows.append([str(step), f"`{method}`", "yes" if same else "no", number(float(values[change])), largest, on_gpu])
     heads = ["step", "method", "repeat has the same bits", "1 against 2 threads", "bound", "CPU against CUDA"]
     return table(heads, rows)
 
@@ -173,12 +173,15 @@ def relations_table() -> str:
     told = told[told["measure"] == "change of chi, relative"]
     wide = told.pivot_table(index="test", columns="method", values="value", aggfunc="first", sort=False)
     chains = list(dict.fromkeys(told["method"]))
-    rows = [[str(name), *(_exponent(float(row[chain])) for chain in chains)] for name, row in wide.iterrows()]
+    rows = [[str(name), *(_exponent(row[chain]) for chain in chains)] for name, row in wide.iterrows()]
     return table(["", *(f"`{chain}`" for chain in chains)], rows)
 
 
-def _exponent(value: float) -> str:
-    return "0" if value == 0.0 else f"{value:.0e}"
+def _exponent(value: object) -> str:
+    number_of = float(str(value))
+    if number_of != number_of:
+        return ""
+    return "0" if number_of == 0.0 else f"{number_of:.0e}"
 
 
 def plain_table(name: str, columns: Sequence[str]) -> str:

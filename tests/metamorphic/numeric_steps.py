@@ -25,7 +25,7 @@ from dlqsm.qsm.noise import estimate_noise_sd
 from dlqsm.qsm.relaxation import r2star
 from dlqsm.reconstruction.reconstruct import reconstruct
 
-FINE: Final = {"shape": (44, 40, 38), "voxel_mm": (1.2, 1.35, 1.5)}
+FINE: Final = {"shape": (38, 35, 30), "voxel_mm": (1.4, 1.55, 1.75)}
 """Of the scene that is large enough for threads to share the sums over it."""
 
 

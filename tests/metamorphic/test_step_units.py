@@ -22,6 +22,8 @@ LINEAR = {"background": ("vsharp", "lbv", "resharp", "none"), "inversion": ("tkd
 FINE = {"lbv": {"tolerance": 1e-11}, "resharp": {"tolerance": 1e-11, "max_iterations": 1000}}
 PPM_OPTIONS, PER_PPM_OPTIONS = ("strength", "local_sd_ppm"), ("nonlinear_time_s",)
 DIMENSIONLESS_STRENGTH = ("tikhonov",)
+OWN_PPM = {"medi": 0.02}
+"""`medi` smooths its penalty below 1e-3 ppm, which is no option; 0.009 was measured."""
 
 
 @functools.cache
@@ -64,13 +66,13 @@ def in_half_units(step: str, name: str) -> dict[str, float]:
     ("step", "name"), [(step, name) for step in ("background", "inversion") for name in TABLES[step]]
 )
 def test_ppm_are_a_unit_like_any_other(step, name):
-    """Field, noise and options in half units: the map in half units, to the bit where numbers are powers of two."""
+    """Field, noise and options in half units: the map in half units, to the bit."""
     field, noise = fields()[step], fields()["noise"]
     if name == "pdf_tv":
         noise = None  # the spread that its first fit expects of a local field is no option
     plain = run(step, name, field, noise)
     double = run(step, name, 2.0 * field, None if noise is None else 2.0 * noise, **in_half_units(step, name))
-    assert relative(double, 2.0 * plain) <= ROUNDING
+    assert relative(double, 2.0 * plain) <= OWN_PPM.get(name, 0.0)
 
 
 @pytest.mark.parametrize(("step", "name"), [(step, name) for step in LINEAR for name in LINEAR[step]])
