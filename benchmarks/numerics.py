@@ -6,8 +6,8 @@ The scene is that of tests/metamorphic: spheres and a rod in a small brain, air 
 ``threads`` compare each method of each step on one and on two threads, in single precision, on a matrix that is large
 enough for threads to share its sums (``--coarse``: on the one of the tests), and tell whether a repeated run gives the
 same bits; on a machine with a CUDA device they compare it too. Rows of ``relations`` tell how far each change moves chi
-from where it must be, by chain, in double precision, against the bound of the tests; slow chains have a few
-of them. Takes some minutes of one core.
+from where it must be, by chain, in double precision, against the bound of the tests. Takes some minutes of one
+core.
 """
 
 from __future__ import annotations
@@ -66,10 +66,7 @@ def relations(record: Record) -> None:
     few = [line_relations.TURNS[name] for name in line_relations.FEW_TURNS]
     told = [*line_relations.SIGNAL.values(), *line_relations.PLACE.values(), *few]
     for chain in line_relations.CHAINS:
-        slow = chain in line_relations.SLOW
         for relation in told:
-            if slow and relation.name not in line_relations.EVERY_TIME:
-                continue
             bound = line_relations.bound_of(chain, relation.name)
             value = line_relations.measured(relation, chain).relative
             record.add(relation.name, "change of chi, relative", value, bound=(0.0, bound), method=chain)

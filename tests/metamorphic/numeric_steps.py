@@ -126,7 +126,7 @@ THREAD_BOUNDS: Final[dict[tuple[str, str], float]] = {
 }
 """Where it is another: the fit of `pdf` amplifies rounding, see `docs/numerics.md`."""
 CUDA_ROUNDING: Final = 1e-3
-CUDA_BOUNDS: Final[dict[tuple[str, str], float]] = {}
+CUDA_BOUNDS: Final = THREAD_BOUNDS
 """Bounds of the processor against a CUDA device, which were never measured."""
 
 
