@@ -72,7 +72,12 @@ RELATIONS: dict[str, tuple[Change, float]] = {
     "images conjugated": (conjugated, -1.0),
 }
 """Change, and its factor of chi."""
-BOUNDS: dict[tuple[str, str], float] = {}
+BOUNDS = {
+    ("sense", "coils in another order"): 0.015,
+    ("sense", "coils mixed unitarily"): 0.015,
+    ("sense", "images conjugated"): 0.015,
+}
+"""The noise map of `sense` comes from a drawn replica, which meets other virtual coils then; measured, times 2.5."""
 ROUNDING = 1e-3
 """RMS change of chi over its own RMS: whitening, sensitivities and transforms in single precision."""
 
