@@ -26,6 +26,7 @@ FILES: Mapping[str, str] = {
     "cohort_of_200": "cohort_of_200.py: two hundred, three of them spoilt",
     "cs_against_peers": "cs_against_peers.py: compressed sensing beside BART and SigPy",
     "cs_line": "cs_against_peers.py: linear methods and compressed sensing through the whole line",
+    "numerics": "numerics.py: threads, repeats, and what must not matter to the whole line",
     "planted_faults": "planted_faults.py: figures of clean participants and of 12 planted faults",
     "qsm": "qsm.py: each method of QSM on the public head",
     "qsm_growth": "qsm_figure.py: exponents of seconds and memory over sizes",
@@ -42,6 +43,18 @@ FILES: Mapping[str, str] = {
     "scheduling": "scheduling.py: what handing out tasks costs",
 }
 """File of results to the script that makes it, and what it is about."""
+STEPS_OF_NUMERICS = (
+    "lag sums",
+    "noise",
+    "R2*",
+    "brain mask",
+    "reconstruction",
+    "field",
+    "unwrap",
+    "background",
+    "inversion",
+    "whole line",
+)
 NUCLEI = ("Pu", "Ca", "GPe", "GPi", "RN", "SNc", "SNr")
 
 
@@ -143,6 +156,39 @@ def registration_table() -> str:
     return table(["registered on", "", *NUCLEI], rows)
 
 
+def threads_table() -> str:
+    """Each method of each step: the same bits again, one thread against two, and the processor against a GPU."""
+    told = read("numerics")
+    told = told[told["test"].isin(STEPS_OF_NUMERICS)]
+    cuda = "CPU against CUDA, relative"
+    rows = []
+    for (step, method), mine in told.groupby(["test", "method"], sort=False):
+        values, bounds = (mine.set_index("measure")[column].to_dict() for column in ("value", "bound"))
+        same, change = float(values["repeated, 1 for the same bits"]) == 1.0, "1 against 2 threads, relative"
+        on_gpu = number(float(values[cuda])) if cuda in values else "not measured"
+        largest = bounds[change].rpartition("..")[2]
+        rows.append([str(step), f"`{method}`", "yes" if same else "no", number(float(values[change])), largest, on_gpu])
+    heads = ["step", "method", "repeat has the same bits", "1 against 2 threads", "bound", "CPU against CUDA"]
+    return table(heads, rows)
+
+
+def relations_table() -> str:
+    """What moves chi by how much, by chain."""
+    told = read("numerics")
+    told = told[told["measure"] == "change of chi, relative"]
+    wide = told.pivot_table(index="test", columns="method", values="value", aggfunc="first", sort=False)
+    chains = list(dict.fromkeys(told["method"]))
+    rows = [[str(name), *(_exponent(row[chain]) for chain in chains)] for name, row in wide.iterrows()]
+    return table(["", *(f"`{chain}`" for chain in chains)], rows)
+
+
+def _exponent(value: object) -> str:
+    number_of = float(str(value))
+    if number_of != number_of:
+        return ""
+    return "0" if number_of == 0.0 else f"{number_of:.0e}"
+
+
 def plain_table(name: str, columns: Sequence[str]) -> str:
     """Rows of a short file as they are."""
     rows = [[_cell(row[column]) for column in columns] for row in read(name).to_dict("records")]
@@ -173,6 +219,8 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "memory of the paper": paper_table,
     "needs": needs_table,
     "raw data": lambda: plain_table("raw_paper_size", ("measure", "value", "peak_mb")),
+    "numerics threads": threads_table,
+    "numerics relations": relations_table,
     "planted faults": lambda: rows_table(fault_lines(read("planted_faults"))),
     "false alarms": lambda: rows_table(false_alarm_lines(read("alarm_figures"))[1:]),
     "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),

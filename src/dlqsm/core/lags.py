@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from dlqsm.core.lag_kernels import add_lags
 from dlqsm.core.passes import array_of, in_slabs, suits_passes
 
+LEAST_POWER, LARGEST_POWER = 2.0**-30, 2.0**60
+"""Where the largest power may lie so that squares of it, and of dark voxels, fit into single precision."""
 SLAB = 8
 """Planes of x whose complex images are made at once: few enough to stay near the cache, enough for threads."""
 
@@ -60,6 +63,19 @@ def lag_sums_of_polar(magnitude: torch.Tensor, phase_rad: torch.Tensor, noise_sd
         known = array_of(images), start, lags.numpy(), power.numpy()
         in_slabs(add_lags, images.shape[2], torch.get_num_threads(), *known)
     return LagSums(lags, power, noise_sd, magnitude.shape[1])
+
+
+def within_range(sums: LagSums) -> LagSums:
+    """The sums themselves, or in a unit of the images in which their squares neither overflow nor vanish.
+
+    The unit changes by a power of two, which rounds nothing. Sums that are not finite stay as they are.
+    """
+    largest = float(sums.power.max())
+    if not math.isfinite(largest) or largest <= 0.0 or LEAST_POWER <= largest <= LARGEST_POWER:
+        return sums
+    scale = 2.0 ** -round(math.log2(largest) / 2.0)
+    noise_sd = None if sums.noise_sd is None else sums.noise_sd * scale
+    return LagSums(sums.lags * scale**2, sums.power * scale**2, noise_sd, sums.n_channels)
 
 
 def _room_for_sums(shape: torch.Size, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

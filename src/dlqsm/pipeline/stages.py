@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from dlqsm.config import QsmConfig
-from dlqsm.core.lags import LagSums
+from dlqsm.core.lags import LagSums, within_range
 from dlqsm.core.scan import Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.pipeline.susceptibility import csf_keyword, sums_of_images
@@ -73,6 +73,7 @@ def total_field(
     usable
         Voxels that may stay in the mask; all where absent.
     """
+    sums = within_range(sums)
     estimate = estimate or config.field.bound("field")(sums, scan)
     usable = torch.ones_like(mask) if usable is None else usable
     quality, rate_hz = torch.where(usable, phase_quality(estimate), torch.nan), None

@@ -12,7 +12,7 @@ import torch
 
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
-from dlqsm.core.lags import LagSums, lag_sums_of_polar
+from dlqsm.core.lags import LagSums, lag_sums_of_polar, within_range
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.inversion.streaks import MEANING, streak_measure
@@ -111,6 +111,7 @@ def map_susceptibility(
     if min(scan.grid.shape) == 1:
         raise InputError(f"the images have shape {scan.grid.shape}, one slice; susceptibility needs a volume")
     config, clock, hz_per_ppm = config or QsmConfig(), _Clock(report), scan.hz_per_ppm
+    sums = within_range(sums)
     magnitude = sums.power.sum(0).sqrt()
     with clock("field"):
         estimate = estimate or config.field.bound("field")(sums, scan)
