@@ -5,7 +5,7 @@ import torch
 
 from dlqsm.core.checks import InputError, require_finite, require_mask
 from dlqsm.core.differences import divergence, gradient, isotropic_spacing, laplacian
-from dlqsm.core.lags import lag_sums
+from dlqsm.core.lags import LARGEST_POWER, LEAST_POWER, lag_sums, within_range
 from dlqsm.core.operators import LinearOperator, sense_operator
 from dlqsm.core.solvers import CLOSED_FORM, conjugate_gradient
 
@@ -107,3 +107,14 @@ def test_checks_name_what_is_wrong() -> None:
         require_mask(torch.zeros(2, 2, 2, dtype=torch.bool), (2, 2, 2))
     with pytest.raises(InputError, match="2 values"):
         require_finite("field", torch.tensor([1.0, float("nan"), float("inf")]))
+
+
+@pytest.mark.parametrize("power_of_two", [-40, -10, 0, 10, 40])
+def test_lag_sums_out_of_range_come_in_another_unit_and_others_as_they_are(power_of_two, generator):
+    images = torch.randn(3, 2, 4, 4, 4, dtype=torch.complex64, generator=generator) * 2.0**power_of_two
+    sums = lag_sums(images, torch.full((4, 4, 4), 2.0**power_of_two))
+    found = within_range(sums)
+    assert (found is sums) == (abs(power_of_two) <= 10)
+    assert LEAST_POWER <= float(found.power.max()) <= LARGEST_POWER
+    assert torch.equal(found.lags / found.noise_sd**2, lag_sums(images * 2.0**-power_of_two, None).lags)
+    assert within_range(lag_sums(images * torch.nan, None)).n_channels == 2

@@ -108,7 +108,7 @@ PLACE: Final = {relation.name: relation for relation in _place_relations()}
 TURNS: Final = {turn.name: Relation(turn.name, "turned alike", turn, turn.back) for turn in change.TURNS}
 FEW_TURNS: Final = tuple(turn.name for turn in change.FEW_TURNS)
 
-SLOW: Final = ("default", "pdf+ilsqr", "vsharp+medi", "none+tgv")
+SLOW: Final = ("default", "pdf+ilsqr", "laplacian+vsharp+tv", "vsharp+fansi", "vsharp+medi", "none+tgv")
 EVERY_TIME: Final = (EXACT, "a global phase", TIMES, CONJUGATED, MOVED, PADDED, "-y-z-x")
 """Relations that slow chains are tried on in the ordinary suite."""
 
