@@ -68,7 +68,7 @@ def test_a_groups_page(name: str) -> None:
 
 def test_figures_and_latex() -> None:
     swap = {
-        "DL3": "$\\frac{'><img src=x onerror=alert(1)>",
+        "DL3": "$\\frac{$'><img src=x onerror=alert(1)>",
         "Pu": "%&_#^~{}\\input{x}</script><script>alert(1)</script>",
     }
     values, agreement, age = (table.replace(swap) for table in (make_values(), make_agreement(), make_age()))
