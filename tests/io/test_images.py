@@ -9,10 +9,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.images import EchoSeries, read_echo_series
-from dlqsm.io.nifti import read_image, read_volume
+from dlqsm.io.nifti import read_image, read_volume, write_volume
 
 SHAPE = (6, 7, 5)
 
@@ -212,7 +213,9 @@ def test_romeo_phase_without_header_is_refused_then_scaled(shared_data: Path) ->
     assert float(series.phase_rad.abs().max()) == pytest.approx(math.pi, rel=1e-3)
 
 
-def test_nan_of_real_phase_are_counted(shared_data: Path) -> None:
+def test_nan_of_real_phase_are_counted(shared_data: Path, tmp_path: Path) -> None:
     phase = shared_data / "romeo_three_echo" / "phase_with_nan.nii.gz"
-    series = _read([phase], [phase], echo_times_s=(0.004, 0.008), phase_unit="rad")
+    image, magnitude = read_image(phase), tmp_path / "magnitude.nii.gz"
+    write_volume(magnitude, torch.from_numpy(image.values).abs(), image.grid)
+    series = _read([magnitude], [phase], echo_times_s=(0.004, 0.008), phase_unit="rad")
     assert series.n_not_finite == 640

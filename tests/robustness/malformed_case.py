@@ -12,6 +12,14 @@ REASON = "…"
 IN, OUT = "IN", "OUT"
 """In commands and sentences: the folder of the bad files, and where the command is told to write."""
 
+PAINS = {
+    1: "phase units", 2: "phase of one value", 3: "coils taken for echoes", 4: "combination of coils",
+    5: "polarity of echoes", 6: "real and imaginary images, sign", 7: "oblique grids", 8: "missing slices, echo times",
+    9: "masks", 10: "magnitude and phase in one series", 11: "input of networks", 13: "ppm and ppb", 15: "own regions",
+    18: "memory", 19: "acceleration not met", 20: "magnitude only", 21: "flags and limits of raw data",
+    22: "weights not at hand", 23: "a part of the line", 24: "gaps of BIDS", 25: "statistics",
+}  # fmt: skip
+"""Of the 25 pains that users of such tools report most those that are an input, by their numbers."""
 NOTHING_LEFT = "dlqsm run: sub-01: sub-01 has no arm that could be mapped"
 
 
@@ -34,7 +42,7 @@ class Case:
     exit_code
         2, or 1 where some participants of a dataset failed.
     pain
-        Number in the list of 25 pains that users of such tools report; None where it is none of them.
+        Which of `PAINS` it is; None where it is none of them.
     """
 
     name: str

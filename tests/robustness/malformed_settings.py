@@ -73,7 +73,7 @@ CASES = (
          "[background], [inversion], [cluster]"),
     Case("toml_method", "a method that does not exist", _config('[inversion]\nmethod = "magic"'), CONFIG,
          "IN/config.toml: unknown inversion method 'magic'; choose one of l1, tv, fansi, medi, tgv, ilsqr, tkd, "
-         "tikhonov", pain=12),
+         "tikhonov"),
     Case("toml_method_number", "a number in the place of a method", _config("[inversion]\nmethod = 3"), CONFIG,
          "IN/config.toml: the method of [inversion] must be a name in quotes; got 3"),
     Case("toml_option", "an option that the method does not have", _config('[inversion]\nmethod = "tkd"\nlambda = 3'),

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from malformed_case import Case, fits, marked
+from malformed_case import PAINS, Case, fits, marked
 from malformed_table import ALL_CASES, KINDS
 
 from dlqsm.cli import main
@@ -39,6 +39,7 @@ def test_the_table_is_whole() -> None:
     assert len(set(names)) == len(names)
     assert all(KINDS.values())
     assert all(case.sentence for case in ALL_CASES)
+    assert {case.pain for case in ALL_CASES if case.pain is not None} == set(PAINS)
 
 
 def _state(folder: Path) -> dict[str, str]:
