@@ -1,6 +1,6 @@
 """Peak memory of every command that computes on volumes, against what it said that it would take.
 
-Each command runs as a process of its own on one thread, on virtual scans of several sizes that `dlqsm simulate` makes;
+Each command runs as a process of its own on one thread, on a scan of an ellipsoid of several sizes (`memory_head.py`);
 measured is the peak resident size that Linux keeps of that process (VmHWM), planned is what its line "Memory: about X
 MB planned" says. A row is written when its command ends, and rows that are there are not measured again, so that the
 benchmark goes on where it was stopped::
@@ -74,17 +74,17 @@ def _measure(result: Path, folder: Path, size: str, name: str, words: list[str])
     if done.returncode or not peak.exists():
         print(f"{size} {name}: ended with {done.returncode}: {said.read_text()[-500:]}", flush=True)
         return False
-    measured_mb = 1024 * int(peak.read_text()) / 1e6
     found = _PLANNED.search(said.read_text())
-    planned_mb = float("nan") if found is None else float(found[1]) * (1000 if found[2] == "GB" else 1)
+    if found is None:
+        print(f"{size} {name}: told no plan", flush=True)
+        return False
+    measured_mb = 1024 * int(peak.read_text()) / 1e6
+    planned_mb = float(found[1]) * (1000 if found[2] == "GB" else 1)
     ratio = measured_mb / planned_mb
     row = {
         "size": size, "command": name, "planned_mb": round(planned_mb), "measured_mb": round(measured_mb),
         "ratio": round(ratio, 3), "bound": f"{BOUND[0]}..{BOUND[1]}",
         "result": "pass" if BOUND[0] <= ratio <= BOUND[1] else "FAIL",
-        "wall_s": round(time.perf_counter() - begun, 1), "commit": commit(), "machine": machine(),
-    } if found else {
-        "size": size, "command": name, "measured_mb": round(measured_mb), "result": "",
         "wall_s": round(time.perf_counter() - begun, 1), "commit": commit(), "machine": machine(),
     }  # fmt: skip
     _add(result, row)

@@ -46,7 +46,7 @@ def test_less_memory_gives_thinner_slabs_and_then_hybrid_data_in_a_file(method: 
     header = header_of((64, 96, 64), 8, 12)
     usual = plan_slabs(header, method)
     assert fit_slabs(header, method, room_bytes=usual.peak_bytes) == (SLAB_BYTES, HYBRID_BYTES)
-    rooms = [usual.peak_bytes * share // 10 for share in (9, 8, 7)]
+    rooms = [usual.peak_bytes * share // 10 for share in (9, 8)]
     plans = []
     for room in rooms:
         slab_bytes, hybrid_bytes = fit_slabs(header, method, room_bytes=room)
