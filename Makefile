@@ -4,8 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-browser soak check format docs benchmark wheel-check walk-check lock clean
-.PHONY: install demo test test-browser soak check format docs benchmark wheel-check lock sbom audit clean
+.PHONY: install demo test test-browser soak check format docs benchmark wheel-check walk-check lock sbom audit clean
 
 install: $(INSTALLED)
 
