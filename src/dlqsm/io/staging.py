@@ -68,7 +68,8 @@ def finish(folder: Path, of: str = "") -> None:
             (folder / name).unlink(missing_ok=True)
         for name in told["files"]:
             if (ready / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                if not (folder / name).parent.is_dir():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (ready / name).replace(folder / name)
     except OSError as error:
         raise unwritable(folder, error) from None
