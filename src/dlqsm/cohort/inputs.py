@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlqsm.cohort.nuclei_stage import Family
+from dlqsm.cohort.family_files import Family
 from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.io.bids_sources import ParticipantSource
 from dlqsm.io.derivatives import derivative_path, unit_folder, uri

@@ -43,6 +43,7 @@ CODE: Final = {
         "pipeline",
         "cohort/accounts.py",
         "cohort/family_alarms.py",
+        "cohort/family_files.py",
         "cohort/nuclei_stage.py",
         "cohort/nuclei_sign.py",
         "cohort/similarity_stage.py",

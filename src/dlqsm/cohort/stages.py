@@ -14,9 +14,10 @@ import torch
 
 from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.attempts import MARKER, LostProcessError, attempt
+from dlqsm.cohort.family_files import Family
 from dlqsm.cohort.inputs import inputs_of_arm, inputs_of_family, inputs_of_page
 from dlqsm.cohort.journal import Journal, Listener
-from dlqsm.cohort.nuclei_stage import Family, measure_family, nuclei_key, settings_hash
+from dlqsm.cohort.nuclei_stage import measure_family, nuclei_key, settings_hash
 from dlqsm.cohort.participant import ALL, RECORDS, Hooks, Result, Task, failed, journal_of
 from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.provenance import about_process
