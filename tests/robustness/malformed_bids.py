@@ -102,7 +102,7 @@ CASES = (
     Case("bids_people_twice", "a participant listed twice", _people("participant_id\nsub-01\nsub-01\n"), RUN,
          "IN/bids/participants.tsv: lists sub-01 more than once; expected one row a participant"),
     Case("bids_age", "an age in words", _people("participant_id\tage\nsub-01\tforty\n"), RUN,
-         "IN/bids/participants.tsv: the age of sub-01 is 'forty'; expected years, or n/a"),
+         "IN/bids/participants.tsv: the age of sub-01 is no number; expected years, or n/a"),
     Case("bids_no_column", "participants without participant_id", _people("name\tage\nsub-01\t40\n"), RUN,
          "IN/bids/participants.tsv: has no column participant_id; it has name, age"),
     Case("bids_reference", "a reference arm that nobody has", dataset, f"{RUN} --reference PI3",

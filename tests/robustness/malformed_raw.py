@@ -180,7 +180,8 @@ CASES = (
     Case("raw_not_xml", "a header that is no XML", _text(lambda _: "TE = 4 ms"), RECON,
          "IN/raw.h5: its header is no XML, or does not follow the ISMRMRD schema (…)"),
     Case("raw_xml_bomb", "XML that grows a billionfold", _text(lambda _: _BOMB), RECON,
-         "IN/raw.h5: its header is no XML, or does not follow the ISMRMRD schema (…)"),
+         "IN/raw.h5: its XML header declares a document type; no header of ISMRMRD does: do not trust this file, "
+         "convert the scan again"),
     Case("raw_radial", "radial data", _replaced("cartesian", "radial"), RECON,
          "IN/raw.h5: its trajectory is 'radial'; only Cartesian data can be reconstructed"),
     Case("raw_zero_matrix", "a matrix of zero", _encoded("matrixSize", x=0), RECON,

@@ -246,9 +246,12 @@ def _given(arguments: argparse.Namespace) -> dict[str, Pair]:
 
 
 def _shape(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> tuple[int, ...] | None:
-    """Shape ``(x, y, z, echo[, coil])`` of the input, by its headers."""
+    """Shape ``(x, y, z, echo[, coil])`` of the input, by its headers; None where they tell none, as `known_shape`."""
     if not given:
-        return read_lag_shape(arguments.recon / LAG_SUMS)
+        try:
+            return read_lag_shape(arguments.recon / LAG_SUMS)
+        except InputError:
+            return None
     files, _ = next(iter(given.values()))
     one = known_shape(files[0])
     if one is None or len(files) == 1:

@@ -24,7 +24,8 @@ def stage_bytes(people: Sequence[ParticipantSource], plan: Plan) -> int:
 
     The figures are those of `pipeline.memory`; `UNKNOWN_BYTES` where no scan can be read.
     """
-    largest = max((arm for person in people for arm in person.arms), key=_file_bytes, default=None)
+    readable = (arm for person in people for arm in person.arms if arm.problem is None)
+    largest = max(readable, key=_file_bytes, default=None)
     if largest is None:
         return UNKNOWN_BYTES
     try:
@@ -60,7 +61,7 @@ def _scan_bytes(arm: ArmSource, plan: Plan, n_arms: int) -> int:
 
 
 def _file_bytes(arm: ArmSource) -> int:
-    return sum(_size(path) for path in arm.files) if arm.problem is None else 0
+    return sum(_size(path) for path in arm.files)
 
 
 def _size(path: Path) -> int:

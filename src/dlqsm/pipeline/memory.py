@@ -143,7 +143,15 @@ def recon_need(
 def step_bytes(name: str, shape: Sequence[int]) -> int:
     """Need of one row of `NEEDS` for volumes of shape ``(x, y, z[, echo[, coil]])``."""
     n_echoes, n_coils = (*shape[3:], 1, 1)[:2]
-    return NEEDS[name].planned_bytes(math.prod(shape[:3]), n_echoes, n_coils)
+    return _need(name).planned_bytes(math.prod(shape[:3]), n_echoes, n_coils)
+
+
+def _need(name: str) -> Need:
+    """A row of `NEEDS`; a method that is added to a table of the package counts as the largest of its step."""
+    if name in NEEDS:
+        return NEEDS[name]
+    step = name.split(" ")[0]
+    return max((need for row, need in NEEDS.items() if row.startswith(f"{step} ")), key=lambda need: need.voxel)
 
 
 def chain_bytes(
@@ -151,7 +159,7 @@ def chain_bytes(
 ) -> int:
     """Need of the chain from echo images ``(x, y, z, echo[, coil])``, or from lag sums, to susceptibility."""
     n_voxels, n_echoes = math.prod(shape[:3]), (*shape[3:], 1)[0]
-    steps = (NEEDS[f"background {config.background.method}"], NEEDS[f"invert {config.inversion.method}"])
+    steps = (_need(f"background {config.background.method}"), _need(f"invert {config.inversion.method}"))
     largest = Need(0, voxel=max(step.voxel for step in steps))
     chain = NEEDS["qsm"].planned_bytes(n_voxels, n_echoes) + largest.planned_bytes(n_voxels)
     noise = round((n_realisations or 0) * REALISATION_BYTES * n_voxels)
