@@ -8,7 +8,6 @@ and earlier results as they were, and where the same command then ends with the 
 command may also end well: a log is no result.
 """
 
-import argparse
 import errno
 import re
 import sys
@@ -20,8 +19,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fault_hooks import Fault
-from kill_points import add_row, again, begin, is_known, rows_of, undisturbed
-from scenarios import SCENARIOS, make_data, prepare_process
+from kill_points import again, all_points, begin, rows_of
+from scenarios import SCENARIOS
 from trees import left_over, tree
 from trials import Conditions, Ended, call
 
@@ -39,24 +38,8 @@ REFUSED = ("before open", "before replace", "before rename", "before fsync", "be
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do all points that are not in the table yet; the exit code is 1 where one of all was not survived."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--points", type=int, default=150, help="over all scenarios (default: 150)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")
-    parser.add_argument("--only", nargs="+", choices=tuple(SCENARIOS), default=list(SCENARIOS))
-    given = parser.parse_args(argv)
-    folder = given.folder.resolve()
-    prepare_process()
-    data = make_data(folder / "data", given.only)
-    table = folder / "disk_faults.tsv"
-    for number, name in enumerate(given.only):
-        n_points = given.points // len(given.only) + (number < given.points % len(given.only))
-        known = undisturbed(name, data, folder)
-        for kind, at in faults(name, known, n_points, given.seed):
-            if not is_known(table, name, kind, at):
-                add_row(table, refused_once(name, kind, at, given.seed, known, data, folder))
-    return summary(table)
+    """Refuse what a command asks of the disk at each point."""
+    return all_points(argv, __doc__, "disk_faults.tsv", 150, faults, refused_once, summary)
 
 
 def faults(name: str, known: dict, n_points: int, seed: int) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,24 +35,37 @@ COLUMNS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Kill a command at each point."""
+    return all_points(argv, __doc__, "kill_points.tsv", 240, moments, killed_once, summary)
+
+
+def all_points(
+    argv: Sequence[str] | None,
+    about: str | None,
+    table_name: str,
+    n_default: int,
+    points_of: Callable[..., Iterable[tuple[str, str]]],
+    once: Callable[..., dict],
+    sum_up: Callable[[Path], int],
+) -> int:
     """Do all points that are not in the table yet; the exit code is 1 where one of all was not survived."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--points", type=int, default=240, help="over all scenarios (default: 240)")
+    parser.add_argument("--points", type=int, default=n_default, help=f"over all scenarios (default: {n_default})")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")
     parser.add_argument("--only", nargs="+", choices=tuple(SCENARIOS), default=list(SCENARIOS))
     given = parser.parse_args(argv)
     folder = given.folder.resolve()
     prepare_process()
     data = make_data(folder / "data", given.only)
-    table = folder / "kill_points.tsv"
+    table = folder / table_name
     for number, name in enumerate(given.only):
         n_points = given.points // len(given.only) + (number < given.points % len(given.only))
         known = undisturbed(name, data, folder)
-        for kind, at in moments(name, known, n_points, given.seed):
+        for kind, at in points_of(name, known, n_points, given.seed):
             if not is_known(table, name, kind, at):
-                add_row(table, killed_once(name, kind, at, given.seed, known, data, folder))
-    return summary(table)
+                add_row(table, once(name, kind, at, given.seed, known, data, folder))
+    return sum_up(table)
 
 
 def undisturbed(name: str, data: Path, folder: Path) -> dict:

@@ -74,17 +74,21 @@ def figures_beside(arm: str, facts: Mapping[str, ScanFacts], reference: str) -> 
         All arms of the participant.
     reference
         The arm that the others are compared with.
+
+    Returns
+    -------
+    Ratios without unit, ``acceleration`` and ``noise_over_plan``, as far as they are known.
     """
     own, leading = facts[arm], facts.get(reference)
     found = {}
     lower = _accelerations_below(arm, facts)
     if own.acceleration and lower:
         found["acceleration"] = max(lower) / own.acceleration
-    known = leading is not None and own.noise_ppb and leading.noise_ppb and own.acceleration and leading.acceleration
-    if known and arm != reference:
-        assert leading is not None
-        plan = math.sqrt(own.acceleration / leading.acceleration)  # type: ignore[operator]
-        found["noise_over_plan"] = own.noise_ppb / leading.noise_ppb / plan  # type: ignore[operator]
+    if arm == reference or leading is None:
+        return found
+    if own.noise_ppb and leading.noise_ppb and own.acceleration and leading.acceleration:
+        planned = math.sqrt(own.acceleration / leading.acceleration)
+        found["noise_over_plan"] = own.noise_ppb / leading.noise_ppb / planned
     return found
 
 
