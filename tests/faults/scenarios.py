@@ -19,6 +19,7 @@ from made_up_table import cohort  # noqa: E402
 from tiny_images import GRID, describe_scans, raw_scan, signal, write_scan  # noqa: E402
 
 from dlqsm.cli import main, virtual_dataset  # noqa: E402
+from dlqsm.core.threads import use_threads  # noqa: E402
 from dlqsm.io.nifti import write_volume  # noqa: E402
 from dlqsm.io.raw import write_raw  # noqa: E402
 from dlqsm.io.tables import write_label_names, write_table  # noqa: E402
@@ -127,7 +128,7 @@ SCENARIOS = {
 
 def prepare_process() -> None:
     """One thread, a registration that takes no time, and virtual heads that are made once."""
-    torch.set_num_threads(1)
+    use_threads(1)  # of Numba too: its threads, begun later, would give PyTorch as many
     standin.put_in_place(setattr)
     for name in ("make_head", "t1w_image", "acquire"):
         setattr(virtual_dataset, name, _once(getattr(virtual_dataset, name)))
