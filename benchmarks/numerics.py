@@ -49,7 +49,7 @@ def threads_of(record: Record, key: tuple[str, str], *, fine: bool) -> None:
     """Rows of one method: a repeat on two threads, one thread against two, CPU against CUDA."""
     problem, about = numeric_steps.problem(fine), {"method": key[1]}
     one, two, again = (numeric_steps.run(key, problem, n) for n in (1, 2, 2))
-    bound = numeric_steps.THREAD_BOUNDS.get(key, numeric_steps.ROUNDING)
+    bound = numeric_steps.THREAD_BOUNDS.get(key, numeric_steps.SAME)
     record.add(key[0], "repeated, 1 for the same bits", float(torch.equal(two, again)), bound=(1.0, 1.0), **about)
     change = numeric_steps.relative(one, two)
     record.add(key[0], "1 against 2 threads, relative", change, bound=(0.0, bound), **about)

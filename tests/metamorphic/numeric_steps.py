@@ -117,17 +117,20 @@ STEPS: Final = _steps()
 LEARNED: Final = (("reconstruction", "cascade"), ("reconstruction", "joint"), ("reconstruction", "cs"))
 """Steps that take long."""
 
+SAME: Final = 0.0
+"""Bound of 1 against 2 threads where every sum is in double precision or of few values: the same bits."""
 ROUNDING: Final = 1e-3
-"""Bound of 1 against 2 threads: sums in single precision come in another order, and a solver carries that on."""
 THREAD_BOUNDS: Final[dict[tuple[str, str], float]] = {
+    ("reconstruction", name): ROUNDING for name in ("zero", "sense", "cs", "cascade", "joint")
+}
+"""Where it is another: products of matrices, and convolutions, are cut by threads."""
+CUDA_ROUNDING: Final = 1e-3
+CUDA_BOUNDS: Final[dict[tuple[str, str], float]] = {
     ("background", "pdf"): 0.03,
     ("background", "pdf_tv"): 0.03,
     ("whole line", "default"): 0.1,
 }
-"""Where it is another: the fit of `pdf` amplifies rounding, see `docs/numerics.md`."""
-CUDA_ROUNDING: Final = 1e-3
-CUDA_BOUNDS: Final = THREAD_BOUNDS
-"""Bounds of the processor against a CUDA device, which were never measured."""
+"""Bounds of the processor against a CUDA device, which were never measured: the fit of `pdf` amplifies rounding."""
 
 
 def run(key: tuple[str, str], p: Problem, n_threads: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ from numeric_steps import (
     CUDA_BOUNDS,
     CUDA_ROUNDING,
     LEARNED,
-    ROUNDING,
+    SAME,
     STEPS,
     THREAD_BOUNDS,
     on_device,
@@ -29,7 +29,7 @@ def check(key, *, fine):
     given = problem(fine)
     one, two, again = (run(key, given, n_threads) for n_threads in (1, 2, 2))
     assert torch.equal(two, again)
-    assert relative(one, two) <= THREAD_BOUNDS.get(key, ROUNDING)
+    assert relative(one, two) <= THREAD_BOUNDS.get(key, SAME)
 
 
 def test_every_method_is_a_step():

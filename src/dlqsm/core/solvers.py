@@ -89,7 +89,7 @@ def conjugate_gradient(
     history: list[float] = []
     while residual > tolerance and len(history) < max_iterations:
         q = normal(p)
-        alpha = rho / float((p.conj() * q).sum().real)
+        alpha = rho / _inner(p, q)
         x, r = x + alpha * p, r - alpha * q
         previous = rho
         z, rho = _preconditioned(precondition, r)
@@ -102,13 +102,14 @@ def conjugate_gradient(
 def _preconditioned(precondition: Map | None, r: torch.Tensor) -> tuple[torch.Tensor, float]:
     """The preconditioned residual z, and <r, z>."""
     if precondition is None:
-        return r, _energy(r)
+        return r, _inner(r, r)
     z = precondition(r)
-    return z, float((r.conj() * z).real.sum(dtype=torch.float64))
+    return z, _inner(r, z)
 
 
-def _energy(value: torch.Tensor) -> float:
-    return float((value.abs() ** 2).sum(dtype=torch.float64))
+def _inner(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Re <a, b>, in double precision: in single precision the order in which threads add moves the last iteration."""
+    return float((a.conj() * b).real.sum(dtype=torch.float64))
 
 
 def conjugate_gradient_of_each(

@@ -43,7 +43,8 @@ def axis_misfit(local_field: torch.Tensor, mask: torch.Tensor, scan: Scan) -> fl
     if int(mask.sum()) * scan.grid.voxel_volume_mm3 < 1e3 * LEAST_VOLUME_ML:
         return None
     box = Box.around(mask, scan.grid, PADDING_MM)
-    power = rfft3(box.take(torch.where(mask, local_field - local_field[mask].mean(), 0.0))).abs().square().double()
+    mean = local_field[mask].mean(dtype=torch.float64)
+    power = rfft3(box.take(torch.where(mask, local_field - mean, 0.0))).abs().square().double()
     kx, ky, kz = wavenumbers(box.wide, local_field)
     k = (kx**2 + ky**2 + kz**2).sqrt()
     band = (k > 1.0 / WAVES_MM[1]) & (k < 1.0 / WAVES_MM[0])

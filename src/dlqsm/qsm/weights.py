@@ -29,7 +29,7 @@ def relative_weights(mask: torch.Tensor, noise_ppm: torch.Tensor | None, like: t
     if not bool(usable.any()):
         raise InputError("the noise map has no voxel inside the mask that is finite and above zero")
     inverse = torch.where(usable, 1.0 / noise_ppm.to(like.dtype), 0.0)
-    return (inverse / inverse[usable].mean()).clamp_(max=WEIGHT_LIMIT)
+    return (inverse / inverse[usable].mean(dtype=torch.float64)).clamp_(max=WEIGHT_LIMIT)
 
 
 def trust(misfit: torch.Tensor, weights: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:

@@ -85,7 +85,7 @@ def lbv(
     if not bool(interior.any()):
         raise InputError(f"nothing of the mask lies inside a rim of {rim_mm} mm and one voxel; give a smaller rim_mm")
     box = Box.around(known, scan.grid, 0.0)
-    centred = torch.where(known, total_field_ppm - total_field_ppm[known].mean(), 0.0)
+    centred = torch.where(known, total_field_ppm - total_field_ppm[known].mean(dtype=torch.float64), 0.0)
     local, convergence = _zero_on_the_rim(box.take(centred), box.take(interior), scan.grid, tolerance, max_cycles)
     if not convergence.converged:
         warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)

@@ -108,7 +108,7 @@ class _Fit:
         self, field: torch.Tensor, inside: torch.Tensor, weights_squared: torch.Tensor, grid: Grid, b0: Vector
     ) -> None:
         self.field, self.inside, self.weights_squared, self.grid, self.b0 = field, inside, weights_squared, grid, b0
-        offset = (weights_squared * field).sum() / weights_squared.sum()
+        offset = (weights_squared * field).sum(dtype=torch.float64) / weights_squared.sum(dtype=torch.float64)
         self.centred = torch.where(inside, field - offset, 0.0)
         self._kernel = dipole_kernel(grid, b0, field)
 

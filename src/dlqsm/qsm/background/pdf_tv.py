@@ -108,7 +108,7 @@ def pdf_tv(
         outside = (1.0 - box.take(share_kept)) * chi
         missed = box.put_back(irfft3(rfft3(outside) * kernel, box.wide.shape))
         field = field - interpolated(missed, blocks, scan.grid.shape)
-    return torch.where(kept, field - field[mask].mean(), 0.0), kept, convergence
+    return torch.where(kept, field - field[mask].mean(dtype=torch.float64), 0.0), kept, convergence
 
 
 def _joint_fit(
@@ -126,7 +126,7 @@ def _joint_fit(
     smooth = torch.stack([inside & inside.roll(-1, axis) for axis in range(3)])
     if edge_share > 0.0:
         smooth &= ~steepest(weights_squared.sqrt(), inside, scan.grid.voxel_size_mm, edge_share)
-    scale = float(local[inside].abs().mean())
+    scale = float(local[inside].abs().mean(dtype=torch.float64))
     problem = Problem(
         field=local,
         weights_squared=weights_squared,

@@ -93,7 +93,7 @@ def resharp(
     kept = inside & fits(rfft3(inside.to(field.dtype)), mean, box.wide)
     if not bool(kept.any()):
         raise InputError(f"the mask holds no sphere of radius {radius_mm} mm; give a smaller radius_mm")
-    centred = box.take(torch.where(mask, field - field[mask].mean(), 0.0))
+    centred = box.take(torch.where(mask, field - field[mask].mean(dtype=torch.float64), 0.0))
     local, convergence = _deconvolved(centred, kept, 1.0 - mean, regularisation, tolerance, max_iterations)
     if not convergence.converged:
         warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)

@@ -89,7 +89,7 @@ def vsharp(
     spheres = _spheres(inside, _usable_radii(radii_mm, scan.grid), box.wide, field)
     if not bool(spheres.kept.any()):
         raise InputError(f"the mask holds no sphere of the smallest radius, {min(radii_mm)} mm; give smaller radii_mm")
-    high_pass = spheres.high_pass(box.take(torch.where(mask, field - field[mask].mean(), 0.0)))
+    high_pass = spheres.high_pass(box.take(torch.where(mask, field - field[mask].mean(dtype=torch.float64), 0.0)))
     largest_filter = 1.0 - spheres.means[0]
     inverse = torch.where(largest_filter.abs() >= threshold, 1.0 / largest_filter, 0.0)
     local = irfft3(rfft3(high_pass) * inverse, box.wide.shape)

@@ -192,4 +192,4 @@ def _constants(problem: Problem) -> tuple[list[float], list[float]]:
 
 
 def _energy(value: torch.Tensor) -> torch.Tensor:
-    return value.square().sum()
+    return value.square().sum(dtype=torch.float64)

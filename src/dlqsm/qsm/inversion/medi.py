@@ -154,7 +154,8 @@ def gauss_newton_step(problem: Problem, chi: torch.Tensor, rad_per_ppm: float) -
     force = weights * torch.sin(rad_per_ppm * _misfit(problem, chi)) / rad_per_ppm
     right_side = -irfft3(rfft3(force) * kernel, shape) - penalty(chi)
     nx, ny, nz = shape
-    inverse = weights.mean() * kernel**2 + stiffness.mean() * squared_gradient((nx, ny, nz), spacing, kernel)
+    weight, stiff = (each.mean(dtype=torch.float64) for each in (weights, stiffness))
+    inverse = weight * kernel**2 + stiff * squared_gradient((nx, ny, nz), spacing, kernel)
     inverse[0, 0, 0] = 1.0
     inverse.reciprocal_()
     step, _ = conjugate_gradient(

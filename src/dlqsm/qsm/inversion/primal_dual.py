@@ -189,7 +189,8 @@ def step_in_torch(
     sigmas = (problem.sigma_field, problem.sigma_gradient, problem.sigma_curvature)
     for old, new, sigma in zip((state.s, state.p, state.r), (s, p, r), sigmas, strict=True):
         step = new - old
-        changed, held = changed + step.square().sum() / sigma, held + new.square().sum() / sigma
+        changed = changed + step.square().sum(dtype=torch.float64) / sigma
+        held = held + new.square().sum(dtype=torch.float64) / sigma
         old.add_(step, alpha=RELAXATION)
     return changed, held
 

@@ -27,7 +27,7 @@ def smooth_rest(
     """
     residual = problem.field - state.fitted
     spectrum = rfft3(residual.mul_(problem.weights_squared))
-    spread = max(float(state.chi[inside].std()), torch.finfo(residual.dtype).tiny)
+    spread = max(float(state.chi[inside].double().std()), torch.finfo(residual.dtype).tiny)
     k_squared = sum(k**2 for k in wavenumbers(grid, residual)) * TWO_PI**2 * smooth_length_mm**2
     denominator = problem.kernel**2 + (problem.alpha / spread) * k_squared**2
     denominator[0, 0, 0] = 1.0

@@ -58,7 +58,7 @@ def streak_measure(chi_ppm: torch.Tensor, mask: torch.Tensor, scan: Scan) -> flo
     require_mask(mask, scan.grid.shape)
     require_finite("susceptibility inside the mask", chi_ppm[mask])
     box = Box.around(mask, scan.grid, PADDING_MM)
-    chi = box.take(torch.where(mask, chi_ppm - chi_ppm[mask].mean(), 0.0))
+    chi = box.take(torch.where(mask, chi_ppm - chi_ppm[mask].mean(dtype=torch.float64), 0.0))
     power = rfft3(chi).abs().square().double().flatten()
     kernel = dipole_kernel(box.wide, scan.b0_direction, chi).abs().flatten()
     kx, ky, kz = wavenumbers(box.wide, chi)

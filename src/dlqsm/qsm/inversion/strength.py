@@ -27,7 +27,7 @@ HELD_OUT_EVERY, STEPS = 19, (1, 7, 11)
 
 def first_guess(local_field_ppm: torch.Tensor, mask: torch.Tensor) -> float:
     """Strength [ppm] to begin with; 1 for a field that is zero."""
-    return FIRST_GUESS * float(local_field_ppm[mask].abs().mean()) or 1.0
+    return FIRST_GUESS * float(local_field_ppm[mask].abs().mean(dtype=torch.float64)) or 1.0
 
 
 def solve_and_choose(
@@ -79,7 +79,7 @@ def asked_strength(posed: Posed, misfit: float) -> float:
     SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2, weighted by W^2: a map flattens where the
     strength is large. Where noise exceeds the local field the choice is too large.
     """
-    field, weights = posed.problem.field[posed.inside], posed.weights[posed.inside] ** 2
+    field, weights = posed.problem.field[posed.inside].double(), posed.weights[posed.inside].double() ** 2
     mean = (weights * field).sum() / weights.sum()
     variance = float((weights * (field - mean) ** 2).sum() / weights.sum())
     if variance == 0.0:

@@ -89,7 +89,7 @@ def pose(
     if magnitude is not None and edge_share > 0.0:
         edges |= steepest(box.take(magnitude.to(field.dtype)), inside, box.wide.voxel_size_mm, edge_share)
     # Of a field that is zero any penalties find the solution at once.
-    scale = float(field[inside].abs().mean()) or 1.0
+    scale = float(field[inside].abs().mean(dtype=torch.float64)) or 1.0
     mu_field = FIELD_PENALTY * (strength / scale) ** 0.5
     problem = Problem(
         field=field,

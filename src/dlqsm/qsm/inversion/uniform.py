@@ -34,7 +34,7 @@ class Uniform:
     def deviation(self, values: torch.Tensor) -> torch.Tensor:
         """M (values - mean of values over M): what the term weighs, and its gradient over the strength."""
         part, inside = torch.zeros_like(values), values[self.inside]
-        part[self.inside] = inside - inside.mean()
+        part[self.inside] = inside - inside.mean(dtype=torch.float64)
         return part
 
     def reflected(self, aim: torch.Tensor) -> torch.Tensor:
