@@ -171,6 +171,8 @@ def processing_mask(
         require_shape("R2*", r2star_hz, scan.grid.shape, "scan.grid")
         worn = _worn_rim(good, r2star_hz > largest_rim_r2star_hz * (scan.field_strength_t or 3.0) / 3.0)
     good &= ~worn
+    if not bool(brain.any()):
+        raise InputError("the magnitude image shows no brain; check the images, or give a brain mask")
     if not bool(good.any()):
         raise InputError(
             f"no voxel of the brain ({int(brain.sum())} voxels) has a phase quality of {least_quality} or more; "

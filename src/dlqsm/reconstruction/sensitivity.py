@@ -7,6 +7,7 @@ therefore evaluated on a coarse grid without loss, and only its eigenvectors are
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from dlqsm.core.checks import InputError
 
 Shape = tuple[int, ...]
 Points = NDArray[np.float64]
+LEAST_KERNEL, ROWS_A_COLUMN = 3, 0.5
+"""Samples along each edge of the smallest window that is tried; rows that a larger one needs for each unknown."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def espirit(
     shape
         Image grid.
     kernel
-        Samples along each edge of the window.
+        Samples along each edge of the window; fewer, down to 3, where the region holds less than half as many windows
+        as a window has unknowns. Too few rows do not span the row space: 61 lines of 24 samples (8 coils) gave the
+        brain eigenvalues of 0.72 with 5 samples, 0.994 with 4.
     noise_factor
         Singular values below this multiple of the largest that noise alone would have are left out.
     relative_threshold
@@ -93,7 +98,7 @@ def espirit(
     Uecker et al., Magn Reson Med 71:990 (2014), doi:10.1002/mrm.24751.
     """
     cube, sampled = _calibration_cube(kspace, lines, shape)
-    size = tuple(min(kernel, n) for n in cube.shape[1:])
+    size = _window(cube.shape, sampled, kernel)
     gram, n_rows = _gram_matrix(cube, sampled, size)
     energies, vectors = torch.linalg.eigh(gram)
     n_columns = len(energies)
@@ -175,13 +180,29 @@ def _calibration_cube(
     return cube, sampled
 
 
+def _window(cube_shape: Shape, sampled: torch.Tensor, kernel: int) -> Shape:
+    """The largest window up to ``kernel`` for which there are enough rows, else the smallest that was tried."""
+    n_coils, *box = cube_shape
+    for edge in range(kernel, min(kernel, LEAST_KERNEL) - 1, -1):
+        size = tuple(min(edge, n) for n in box)
+        n_rows = (box[0] - size[0] + 1) * int(_whole_windows(sampled, size).sum())
+        if n_rows >= ROWS_A_COLUMN * n_coils * math.prod(size):
+            break
+    return size
+
+
+def _whole_windows(sampled: torch.Tensor, size: Shape) -> torch.Tensor:
+    """Positions ``(ky, kz)`` at which all lines of a window are sampled."""
+    return sampled.unfold(0, size[1], 1).unfold(1, size[2], 1).all(-1).all(-1)
+
+
 def _gram_matrix(cube: torch.Tensor, sampled: torch.Tensor, size: Shape) -> tuple[torch.Tensor, int]:
     """Sum over all wholly sampled windows p of p p^H, and their number."""
     sx, sy, sz = size
-    valid = sampled.unfold(0, sy, 1).unfold(1, sz, 1).all(-1).all(-1)
+    valid = _whole_windows(sampled, size)
     if not bool(valid.any()):
         raise InputError(
-            f"the calibration region holds no window of {sy} x {sz} sampled lines; choose a smaller kernel"
+            f"the calibration region holds no window of {sy} x {sz} sampled lines; scan more of them side by side"
         )
     windows = cube.unfold(1, sx, 1).unfold(2, sy, 1).unfold(3, sz, 1)
     n_columns, n_positions = cube.shape[0] * sx * sy * sz, windows.shape[1]
