@@ -11,6 +11,7 @@ from memory_tables import needs_table, paper_table
 from planted_faults_table import false_alarm_lines, fault_lines
 from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
 from qsm_tables import ERRORS, PEER_COLUMNS
+from replication_tables import age_table, bars_table, bias_table, similarity_table
 
 FILES: Mapping[str, str] = {
     "acceptance": "acceptance.py: the whole line on three virtual heads, protocol `small`, by each chain",
@@ -39,6 +40,7 @@ FILES: Mapping[str, str] = {
     "reconstruction_line": "reconstruction.py --line: the whole line of two heads",
     "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
+    "replication": "replication_bars.py: bars of the repeated study beside those of its repeat",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
 }
@@ -223,6 +225,10 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "numerics relations": relations_table,
     "planted faults": lambda: rows_table(fault_lines(read("planted_faults"))),
     "false alarms": lambda: rows_table(false_alarm_lines(read("alarm_figures"))[1:]),
+    "replication bars": lambda: bars_table(read("replication")),
+    "replication bias": lambda: bias_table(read("replication")),
+    "replication age": lambda: age_table(read("replication")),
+    "replication similarity": similarity_table,
     "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),
     **{f"stage {stage}": functools.partial(stage_table, stage, peers=True) for stage in ERRORS},
     **{f"measured {stage}": functools.partial(stage_table, stage, peers=False) for stage in ERRORS},
