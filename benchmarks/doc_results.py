@@ -11,7 +11,7 @@ from memory_tables import needs_table, paper_table
 from planted_faults_table import false_alarm_lines, fault_lines
 from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
 from qsm_tables import ERRORS, PEER_COLUMNS
-from replication_tables import age_table, bars_table, bias_table, similarity_table
+from replication_tables import age_table, bars_table, bias_table, origin_table, similarity_table
 
 FILES: Mapping[str, str] = {
     "acceptance": "acceptance.py: the whole line on three virtual heads, protocol `small`, by each chain",
@@ -21,6 +21,7 @@ FILES: Mapping[str, str] = {
     "alarm_figures": "alarm_figures.py: figures that alarms judge, of the participants of the repeated study",
     "bench_problem_large": "bench_problem.py: a public head, large, by earlier chains",
     "bench_problem_small": "bench_problem.py: a public head, small",
+    "bias": "bias.py: where the change of nuclei in an accelerated arm comes from",
     "bids_validity": "bids_validity.py: derivatives of many forms by the validator of BIDS",
     "cit168": "cit168.py: the CIT168 atlas on a real head and a virtual one",
     "cohort": "cohort.py: six virtual participants, killed and resumed",
@@ -225,6 +226,7 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "numerics relations": relations_table,
     "planted faults": lambda: rows_table(fault_lines(read("planted_faults"))),
     "false alarms": lambda: rows_table(false_alarm_lines(read("alarm_figures"))[1:]),
+    "bias": lambda: origin_table(read("bias")),
     "replication bars": lambda: bars_table(read("replication")),
     "replication bias": lambda: bias_table(read("replication")),
     "replication age": lambda: age_table(read("replication")),

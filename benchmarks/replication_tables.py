@@ -44,6 +44,17 @@ def bias_table(told: pd.DataFrame) -> str:
     return table(["bias [ppb]; r", *arms], rows)
 
 
+def origin_table(told: pd.DataFrame) -> str:
+    """Mean change of each nucleus by arm, method and weights, and the mean size of those changes."""
+    nuclei = list(dict.fromkeys(told["test"]))
+    rows = []
+    for (arm, method, weights, n), mine in told.groupby(["arm", "method", "weights", "n"], sort=False):
+        values = mine.set_index("test")["value"]
+        cells = [f"{values[roi]:+.1f}" for roi in nuclei]
+        rows.append([str(arm), str(method), str(weights), str(n), *cells, f"{values.abs().mean():.1f}"])
+    return table(["arm", "method", "weights by", "heads", *nuclei, "mean size"], rows)
+
+
 def age_table(told: pd.DataFrame) -> str:
     """Slope over age in the reference arm, and the interval of the slope's change in each arm [ppb a year]."""
     ages = pd.read_csv(GROUP / "age.tsv", sep="\t", na_values="n/a").set_index(["arm", "roi"])

@@ -86,13 +86,16 @@ _KINDS: Final = {
 }  # fmt: skip
 CLUSTER: Final = "cluster"
 """Table of the configuration file about jobs of a queue."""
+RECONSTRUCTION: Final = "reconstruction"
+"""Table of the configuration file that holds one table a method of reconstruction."""
 STEPS: Final = tuple(f.name for f in fields(QsmConfig) if f.name != "reference")
 
 
 def read_qsm_config(path: Path) -> QsmConfig:
     """Read a `QsmConfig` from TOML: one table a step with ``method`` and its options, and ``reference``.
 
-    The table ``[cluster]`` may stand beside them; `read_cluster_config` reads it.
+    The table ``[cluster]`` may stand beside them, and tables ``[reconstruction.METHOD]``, which `read_cluster_config`
+    and `read_reconstruction_options` read.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def read_qsm_config(path: Path) -> QsmConfig:
     """
     config = QsmConfig()
     for key, value in read_toml(path).items():
-        if key == CLUSTER:
+        if key in (CLUSTER, RECONSTRUCTION):
             continue
         try:
             config = _with_entry(config, key, value)
@@ -114,19 +117,48 @@ def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
     if key == "reference" and isinstance(value, str):
         return replace(config, reference=value)
     if key not in STEPS or not isinstance(value, dict):
-        known = "], [".join((*STEPS, CLUSTER))
+        known = "], [".join((f"{RECONSTRUCTION}.METHOD", *STEPS, CLUSTER))
         raise InputError(f"unknown entry '{key}'; expected reference = \"...\" or a table [{known}]")
-    options = {name: tuple(v) if isinstance(v, list) else v for name, v in value.items() if name != "method"}
+    options = _as_options({name: v for name, v in value.items() if name != "method"})
     method = value.get("method")
     if method is not None and not isinstance(method, str):
         raise InputError(f"the method of [{key}] must be a name in quotes; got {method!r}")
     changed = config.with_step(key, method, options)
-    has = options_of(TABLES[key][getattr(changed, key).method])
+    _require_kinds(key, TABLES[key][getattr(changed, key).method], options)
+    return changed
+
+
+def read_reconstruction_options(path: Path) -> dict[str, dict[str, Any]]:
+    """Options of reconstructions by method, from tables ``[reconstruction.METHOD]`` of a TOML file; {} without any.
+
+    Raises
+    ------
+    InputError
+        If the file is no TOML, or names a method or an option that does not exist.
+    """
+    tables = read_toml(path).get(RECONSTRUCTION, {})
+    try:
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            raise InputError(f"[{RECONSTRUCTION}] must hold one table a method, such as [{RECONSTRUCTION}.joint]")
+        found = {method: _as_options(table) for method, table in tables.items()}
+        for method, options in found.items():
+            choose(RECONSTRUCTION, RECONSTRUCTIONS, method, options)
+            _require_kinds(f"{RECONSTRUCTION}.{method}", RECONSTRUCTIONS[method], options)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return found
+
+
+def _as_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in table.items()}
+
+
+def _require_kinds(table: str, method: Any, options: Mapping[str, Any]) -> None:
+    has = options_of(method)
     for name, given in options.items():
         kind = has[name].kind
         if not _is_of_kind(given, kind):
-            raise InputError(f"the option {name} of [{key}] must be {_KINDS.get(kind, kind.__name__)}; got {given!r}")
-    return changed
+            raise InputError(f"the option {name} of [{table}] must be {_KINDS.get(kind, kind.__name__)}; got {given!r}")
 
 
 def _is_of_kind(value: Any, kind: type) -> bool:

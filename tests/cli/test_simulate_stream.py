@@ -76,6 +76,7 @@ def test_a_stream_keeps_tables_and_a_picture_and_goes_on_where_it_stopped(
     [
         (("--workers", "2"), "--workers belongs to --stream FOLDER"),
         (("--participant-label", "001"), "--participant-label belongs to --stream FOLDER"),
+        (("--config", "c.toml"), "--config belongs to --stream FOLDER"),
         (("--scale", "0.01"), "leaves a matrix of"),
         (("--scale", "0"), "expected a number above zero"),
         (("--af-mode", "real"), "invalid choice"),

@@ -4,10 +4,11 @@ import pytest
 import torch
 from networks import random_network
 
+from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import fftc, ifftc
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.learned.echoes import EchoConvolution, echo_positions
-from dlqsm.reconstruction.learned.joint import JointNetwork, smooth_phase
+from dlqsm.reconstruction.learned.joint import JointNetwork, _Problem, joint, smooth_phase
 
 PLANE = (-2, -1)
 
@@ -49,6 +50,30 @@ def test_exact_mode_returns_the_measured_samples(problem: tuple[torch.Tensor, ..
     assert coils.shape == samples.shape
     error = (fftc(coils, PLANE) * mask - samples).abs().max()
     assert float(error) <= 1e-5 * float(samples.abs().max())
+
+
+@torch.no_grad()
+def test_final_steps_explain_more_of_the_samples(problem: tuple[torch.Tensor, ...]) -> None:
+    samples, mask, maps = problem
+    network, left = random_network("joint"), []
+    for n_steps in (0, 1, 2, 4):
+        images = network(samples, mask, maps, 1.0, final_steps=n_steps)
+        left.append(float((fftc(images * maps, PLANE) * mask - samples).norm()))
+    assert left == sorted(left, reverse=True)
+    assert left[2] < 0.7 * left[0]
+
+
+@torch.no_grad()
+def test_final_steps_leave_what_explains_the_samples_already(problem: tuple[torch.Tensor, ...]) -> None:
+    samples, mask, maps = problem
+    truth = roemer(ifftc(samples, PLANE), maps)
+    encoding = _Problem(fftc(truth.unsqueeze(1) * maps, PLANE) * mask, mask, maps)
+    assert float(encoding.left_over(truth, 4).abs().max()) <= 1e-5 * float(truth.abs().max())
+
+
+def test_final_steps_out_of_range_are_refused(problem: tuple[torch.Tensor, ...]) -> None:
+    with pytest.raises(InputError, match="final_steps must be 0 to 12; got 13"):
+        joint(*problem, 1.0, final_steps=13)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ from dlqsm.cohort.plan import USUAL_ATLAS, VIRTUAL_ATLAS, Plan, choose_participa
 from dlqsm.cohort.provenance import write_provenance
 from dlqsm.cohort.schedule import Scheduler
 from dlqsm.cohort.study_strength import with_study_strength
-from dlqsm.config import QsmConfig, read_qsm_config
+from dlqsm.config import QsmConfig, read_qsm_config, read_reconstruction_options
 from dlqsm.core.checks import InputError
 from dlqsm.core.realisations import require_realisations
 from dlqsm.io.bids import DESCRIPTION, read_dataset
@@ -126,6 +126,7 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
         work=(arguments.work or arguments.out / "work").absolute(),
         methods=tuple(dict.fromkeys(arguments.method)) if arguments.method else None,
         config=QsmConfig() if arguments.config is None else read_qsm_config(arguments.config),
+        reconstruction={} if arguments.config is None else read_reconstruction_options(arguments.config),
         atlas=atlas,
         reference=reference,
         like_paper=arguments.like_paper,

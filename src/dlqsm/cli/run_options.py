@@ -57,7 +57,7 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
     )
     measured.add_argument(
         *spelled("--config", "--config-file"), type=path, metavar="F.toml",
-        help="methods and options of the steps of dlqsm qsm",
+        help="methods and options of the steps of dlqsm qsm, and options of reconstructions",
     )  # fmt: skip
     add_phase_arguments(measured, (ARM, FAMILY))
     measured.add_argument(

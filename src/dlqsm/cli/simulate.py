@@ -58,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         help="map, measure and drop each participant; FOLDER keeps tables, pages and a small picture of each",
     )
     stream.add_argument(
+        "--config", type=path, metavar="F.toml",
+        help="methods and options of the steps, and options of reconstructions, as for dlqsm run",
+    )  # fmt: skip
+    stream.add_argument(
         "--workers", type=positive(int), default=1, metavar="N",
         help="participants side by side; the threads are split among them (default: 1)",
     )  # fmt: skip
@@ -111,7 +115,8 @@ def _share_memory(arguments: argparse.Namespace, cohort: Cohort, factors: list[f
 
 
 def _require_no_stream_options(arguments: argparse.Namespace) -> None:
-    for name, value in (("--workers", arguments.workers != 1), ("--participant-label", arguments.participant_label)):
+    given = {"--workers": arguments.workers != 1, "--participant-label": arguments.participant_label}
+    for name, value in (given | {"--config": arguments.config}).items():
         if value:
             raise InputError(f"{name} belongs to --stream FOLDER; without it all participants are made one by one")
 

@@ -30,8 +30,8 @@ from dlqsm.cohort.plan import VIRTUAL_ATLAS, Plan, choose_reference
 from dlqsm.cohort.records import content_hash, read_record
 from dlqsm.cohort.schedule import run_in_turn
 from dlqsm.cohort.stages import fingerprints_of
-from dlqsm.cohort.study_strength import N_PARTICIPANTS, with_study_strength
-from dlqsm.config import QsmConfig
+from dlqsm.cohort.study_strength import N_PARTICIPANTS, chooses_strength, with_study_strength
+from dlqsm.config import QsmConfig, read_qsm_config, read_reconstruction_options
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import read_dataset
@@ -67,12 +67,13 @@ def stream(
         output_folder(arguments.stream, overwrite=True, produces=()) as out,
     ):
         remove_partial_files(out)
-        known = _known_study(out, cohort, len(participants), overwrite=arguments.overwrite)
-        describe_dataset(root, participants, cohort)
         plan = _plan(arguments, cohort, root, out, device)
+        about = _study(cohort, len(participants), plan)
+        known = _known_study(out, about, overwrite=arguments.overwrite)
+        describe_dataset(root, participants, cohort)
         describe(out, root, cohort.name, VIRTUAL_ATLAS, citation_text(plan, raw_data=True))
         plan = _with_strength(plan, cohort, participants, known, arguments.quiet, talk)
-        write_json(out / STREAM, _study(cohort, len(participants)) | {"strength_ppm": _strength_of(plan)})
+        write_json(out / STREAM, about | {"strength_ppm": plan.config.inversion.options.get("strength")})
         jobs = [Job(p, cohort, plan, arguments.quiet) for p in wanted if not is_done(plan, p.label)]
         talk.say(f"{len(wanted) - len(jobs)} of {len(wanted)} participants are done; {len(jobs)} to do")
         outcomes = _all(jobs, min(arguments.workers, max(len(jobs), 1)), talk)
@@ -155,7 +156,8 @@ def _plan(arguments: argparse.Namespace, cohort: Cohort, root: Path, out: Path, 
         out=out,
         work=root / "work",
         methods=None,
-        config=QsmConfig(),
+        config=QsmConfig() if arguments.config is None else read_qsm_config(arguments.config),
+        reconstruction={} if arguments.config is None else read_reconstruction_options(arguments.config),
         atlas=VIRTUAL_ATLAS,
         reference="PI2" if "PI2" in cohort.arms else cohort.arms[0],
         device=device,
@@ -168,6 +170,8 @@ def _with_strength(
     plan: Plan, cohort: Cohort, participants: Sequence[Participant], known: float | None, quiet: bool, talk: Talk
 ) -> Plan:
     """Freeze the strength of the inversion as `dlqsm run` does: by the reference arms of the first participants."""
+    if not chooses_strength(plan.config):
+        return plan
     if known is not None:
         return replace(plan, config=plan.config.with_step("inversion", None, {"strength": known}))
     scratch = plan.bids / "work" / "strength"
@@ -186,22 +190,21 @@ def _with_strength(
     return replace(plan, config=frozen)
 
 
-def _strength_of(plan: Plan) -> float:
-    strength = plan.config.inversion.options["strength"]
-    assert isinstance(strength, float)
-    return strength
+def _study(cohort: Cohort, n_participants: int, plan: Plan) -> dict[str, Any]:
+    content: dict[str, Any] = {"cohort": asdict(cohort), "participants": n_participants}
+    about = {"study": cohort.name, "participants": n_participants}
+    if plan.config != QsmConfig():
+        content["config"] = plan.config.resolved()
+    if plan.reconstruction:
+        content["reconstruction"] = about["reconstruction"] = plan.reconstruction
+    return {**about, "key": content_hash(content)}
 
 
-def _study(cohort: Cohort, n_participants: int) -> dict[str, Any]:
-    content = {"cohort": asdict(cohort), "participants": n_participants}
-    return {"study": cohort.name, "participants": n_participants, "key": content_hash(content)}
-
-
-def _known_study(out: Path, cohort: Cohort, n_participants: int, *, overwrite: bool) -> float | None:
+def _known_study(out: Path, now: dict[str, Any], *, overwrite: bool) -> float | None:
     """Strength of the study whose tables the folder holds; raises `InputError` where that is another study."""
     if overwrite or not (out / STREAM).is_file():
         return None
-    told, now = read_json(out / STREAM), _study(cohort, n_participants)
+    told = read_json(out / STREAM)
     if told.get("key") != now["key"]:
         held = f"{told.get('participants')} participants of {told.get('study')}"
         raise InputError(f"{out}: holds another study ({held}); give another folder for --stream, or --overwrite")

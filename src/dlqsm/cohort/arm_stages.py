@@ -40,8 +40,9 @@ def recon_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
     """Key of the reconstruction of raw data."""
     assert arm.source.raw is not None
     assert arm.method is not None
-    defaults = {name: option.default for name, option in options_of(RECONSTRUCTIONS[arm.method]).items()}
-    content = {"raw": prints.of(arm.source.raw), "method": arm.method, "options": defaults, "seed": plan.seed}
+    options = {name: option.default for name, option in options_of(RECONSTRUCTIONS[arm.method]).items()}
+    options |= plan.reconstruction.get(arm.method, {})
+    content = {"raw": prints.of(arm.source.raw), "method": arm.method, "options": options, "seed": plan.seed}
     return key_of("recon", content)
 
 
@@ -76,7 +77,13 @@ def reconstruct_arm(arm: Arm, plan: Plan) -> list[Path]:
     raw, folder = read_raw(arm.source.raw), recon_folder(arm, plan)
     folder.mkdir(parents=True, exist_ok=True)
     images = reconstruct(
-        raw, arm.method, seed=plan.seed, device=plan.device, scratch_folder=folder, slab_bytes=plan.slab_bytes
+        raw,
+        arm.method,
+        plan.reconstruction.get(arm.method),
+        seed=plan.seed,
+        device=plan.device,
+        scratch_folder=folder,
+        slab_bytes=plan.slab_bytes,
     )
     grid, middle = raw.header.grid, images.images.shape[0] // 2
     write_lag_sums(folder / _LAGS, images.lag_sums, grid)

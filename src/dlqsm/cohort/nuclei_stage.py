@@ -75,6 +75,8 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
     }
+    if plan.reconstruction:
+        content["reconstruction"] = plan.reconstruction
     phase = plan.phase
     asked = {"bipolar": phase.bipolar, "invert_phase": phase.invert, phase.coils: phase.coils != AS_STORED.coils}
     return content_hash({**content, **{name: True for name, wanted in asked.items() if wanted}})

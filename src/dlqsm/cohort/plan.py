@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dlqsm.cohort.records import Fingerprints
 from dlqsm.cohort.sampling_kind import is_uniform
@@ -37,6 +37,8 @@ class Plan:
         Reconstructions of raw data; one by the sampling of each scan where None.
     config
         Steps from echo images to susceptibility.
+    reconstruction
+        Options of reconstructions, by method.
     atlas
         ``cit168``, ``virtual`` or a folder.
     reference
@@ -76,6 +78,7 @@ class Plan:
     config: QsmConfig
     atlas: str
     reference: str
+    reconstruction: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     like_paper: bool = False
     phase: PhaseOptions = AS_STORED
     uncertainty: int | None = None

@@ -18,7 +18,7 @@ from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.records import Fingerprints
 from dlqsm.cohort.schedule import Each, each_in_turn
 from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path, steady
-from dlqsm.config import TABLES
+from dlqsm.config import TABLES, QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import options_of
 from dlqsm.io.bids_sources import ParticipantSource
@@ -57,9 +57,7 @@ def with_study_strength(
     -------
     The plan with the strength in its configuration.
     """
-    step = plan.config.inversion
-    option = options_of(TABLES["inversion"][step.method]).get("strength")
-    if option is None or option.default is not None or step.options.get("strength") is not None:
+    if not chooses_strength(plan.config):
         return plan
     arms = _reference_arms(everyone, plan)
     quiet = replace(plan, uncertainty=None)  # noise that is asked for changes no choice
@@ -73,6 +71,13 @@ def with_study_strength(
     strength = statistics.median(found.values())
     tell(f"strength: {strength:.3g} ppm for all arms, the median of what {plan.reference} of {', '.join(found)} chose")
     return replace(plan, config=plan.config.with_step("inversion", None, {"strength": strength}))
+
+
+def chooses_strength(config: QsmConfig) -> bool:
+    """Whether the inversion would choose its strength scan by scan."""
+    step = config.inversion
+    option = options_of(TABLES["inversion"][step.method]).get("strength")
+    return option is not None and option.default is None and step.options.get("strength") is None
 
 
 def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> list[tuple[Arm, Fingerprints]]:

@@ -108,12 +108,12 @@ def image_change(again: torch.Tensor, channels: torch.Tensor, sensitivity_maps: 
 
 
 def reliability(noise_sd: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
-    """Noise that stands for the error of a method not linear, ``(x, y, z)``: sqrt(s s_0).
+    """Noise that stands for the error of a method not linear, ``(x, y, z)``: the same everywhere.
 
-    s is the noise of its replica and s_0 the rms of s over the signal's power. A prior that smooths leaves little noise
-    where there is little detail, and what it has taken away shows in no replica: between eighths of the brain of
-    virtual heads the error grew as s to the power 0.4 (`docs/reconstruction.md`). Weights of 1 / s trusted the
-    surroundings of nuclei too much, and pulled nuclei towards them.
+    It is the rms of the noise of its replica over the signal's power. A prior that smooths leaves little noise where
+    there is little detail, and what it has taken away shows in no replica. Weights of 1 / noise trusted the
+    surroundings of nuclei too much, and pulled nuclei towards them; so did, half as much, those of its root
+    (`docs/reconstruction.md`).
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def reliability(noise_sd: torch.Tensor, power: torch.Tensor) -> torch.Tensor:
         Of the signal, ``(x, y, z)``.
     """
     level = ((power * noise_sd.square()).sum(dtype=torch.float64) / power.sum(dtype=torch.float64)).sqrt()
-    return (noise_sd * level.to(noise_sd.dtype)).sqrt() if bool(torch.isfinite(level)) else noise_sd
+    return torch.full_like(noise_sd, float(level)) if bool(torch.isfinite(level)) else noise_sd
 
 
 def field_change(
