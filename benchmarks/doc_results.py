@@ -231,6 +231,7 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "replication bias": lambda: bias_table(read("replication")),
     "replication age": lambda: age_table(read("replication")),
     "replication similarity": similarity_table,
+    "false alarms of clean scans": lambda: rows_table(false_alarm_lines(read("planted_faults"))[1:]),
     "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),
     **{f"stage {stage}": functools.partial(stage_table, stage, peers=True) for stage in ERRORS},
     **{f"measured {stage}": functools.partial(stage_table, stage, peers=False) for stage in ERRORS},

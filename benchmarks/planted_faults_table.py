@@ -21,9 +21,8 @@ def summary(table: pd.DataFrame) -> str:
 def false_alarm_lines(table: pd.DataFrame) -> list[str]:
     """Participants with a false alarm of each kind, with the exact interval of its rate (Clopper and Pearson, 95 %)."""
     clean = table[table["case"] == CLEAN]
-    n = clean["participant"].nunique()
     lines = [
-        f"false alarms on {n} clean participants of {clean['arm'].nunique()} arms",
+        f"false alarms on {clean['participant'].nunique()} clean participants of {clean['arm'].nunique()} arms",
         "alarm\tlowest\thighest\tparticipants\trate",
     ]
     for name, limit in ALARMS.items():
@@ -31,10 +30,11 @@ def false_alarm_lines(table: pd.DataFrame) -> list[str]:
         values = own["value"].astype(float)
         if not len(values):
             continue
+        n = own["participant"].nunique()
         broken = own[[limit.broken_by(value) is not None for value in values]]["participant"].nunique()
         ends = interval(broken, n)
         told = f"{values.min():.3g}\t{values.max():.3g}"
-        lines.append(f"{name}\t{told}\t{broken}\t{broken / n:.1%} ({ends[0]:.1%} to {ends[1]:.1%})")
+        lines.append(f"{name}\t{told}\t{broken} of {n}\t{broken / n:.1%} ({ends[0]:.1%} to {ends[1]:.1%})")
     return lines
 
 
@@ -51,19 +51,29 @@ def fault_lines(table: pd.DataFrame) -> list[str]:
         own = table[table["case"] == case]
         who = own["participant"].unique()
         told = [_found(own[own["participant"] == label]) for label in who]
-        by = dict.fromkeys(text for texts in told for text in texts)
-        lines.append(f"{case}\t{sum(map(bool, told))} of {len(who)}\t{'; '.join(by) or 'nothing'}")
+        lines.append(f"{case}\t{sum(map(bool, told))} of {len(who)}\t{'; '.join(_by(told)) or 'nothing'}")
     return lines
 
 
-def _found(own: pd.DataFrame) -> list[str]:
-    """What stops or flags one planted fault."""
-    refused = [f"refused: {text}" for text in own["refused"] if text]
+def _by(told: list[dict[str, list[float]]]) -> list[str]:
+    """What found a fault, in how many participants and with which values."""
+    words = []
+    for what in dict.fromkeys(name for found in told for name in found):
+        values = [value for found in told for value in found.get(what, [])]
+        told_by = sum(what in found for found in told)
+        ends = " to ".join(dict.fromkeys(f"{end:.3g}" for end in (min(values), max(values)))) if values else ""
+        words.append(f"{what} {ends} ({told_by})" if values else f"{what} ({told_by})")
+    return words
+
+
+def _found(own: pd.DataFrame) -> dict[str, list[float]]:
+    """What stops or flags one planted fault in one participant, with its values."""
+    found: dict[str, list[float]] = {f"refused: {text}": [] for text in own["refused"] if text}
     figures = own[own["figure"] != ""]
-    names = []
     for arm in figures["arm"].unique():
         values = figures[figures["arm"] == arm]
         known = {name: float(v) for name, v in zip(values["figure"], values["value"], strict=True)}
         known = {name: value for name, value in known.items() if math.isfinite(value)}
-        names += [f"{a.level} {a.name} {a.value:.3g}" for of in (ARM, FAMILY) for a in alarms_of(known, of)]
-    return refused + names
+        for alarm in (a for of in (ARM, FAMILY) for a in alarms_of(known, of)):
+            found.setdefault(f"{alarm.level} {alarm.name}", []).append(alarm.value)
+    return found

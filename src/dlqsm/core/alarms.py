@@ -114,15 +114,15 @@ ALARMS: Final[Mapping[str, Limit]] = {
         "18.0 to 18.7 in 11 maps of 4 virtual heads, 24 in a real one",
     ),
     "b0_axis": Limit(
-        "the field on the cone about B0, over that about another axis,", "", ARM, FLAG, None, 0.62,
+        "the score of nuclei and veins for B0 along another axis, less that for B0 as told,", "", ARM, FLAG, None, 3.5,
         "B0 lies along another axis than was told", "check the orientation of the images, or give --b0-direction",
-        "0.40 to 0.49 in 7 maps of 4 virtual heads, 0.24 in a real one; 0.77 with another axis",
+        "-13.8 to -2.7 in 300 maps of 100 virtual heads; 5.0 to 13.3 with another axis, 0 to 2.1 with the phase turned",
     ),
     "field_scale": Limit(
         "the susceptibility of nuclei and veins over their R2*, both against what surrounds them, at 3 T,", "ppb s",
-        ARM, FLAG, 1.5, 6.8,
+        ARM, FLAG, 1.0, 6.8,
         "the field is scaled wrongly, or of the wrong sign", "check phase unit, echo times and field strength",
-        "3.4 to 5.4 in 11 maps of 4 virtual heads, 7.4 with the phase doubled",
+        "1.3 to 5.2 in 300 maps of 100 virtual heads; 7.4 to 9.1 with the phase doubled",
     ),
     "mask_shift": Limit(
         "the shift of the given mask against the brain of the image", "voxels", ARM, FLAG, None, 2.0,

@@ -46,9 +46,9 @@ def map_figures(
         "noise": 1e3 * float(maps.noise_hz[maps.eroded_mask].median()) / scan.hz_per_ppm,
         "reference": 1e3 * abs(float(maps.chi_ppm[maps.eroded_mask].double().mean())),
     }
-    misfit = axis_misfit(maps.local_field_hz.cpu(), maps.eroded_mask.cpu(), scan)
-    if misfit is not None:
-        found["b0_axis"] = misfit
+    if maps.r2star_hz is not None:
+        misfit = axis_misfit(maps.local_field_hz.cpu(), maps.r2star_hz.cpu(), maps.eroded_mask.cpu(), scan)
+        found |= {} if misfit is None else {"b0_axis": misfit}
     if external_mask is not None:
         found |= _of_external(external_mask.cpu(), sums.power.sum(0).sqrt().cpu(), scan)
     return {name: value for name, value in found.items() if math.isfinite(value)}
