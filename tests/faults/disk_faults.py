@@ -4,8 +4,8 @@
 
 Kept and resumed as `kill_points`, in ``disk_faults.tsv``. A point is survived where the command ends with exit code 2
 (1 where one participant of a study fails) and sentences that name a file and what to do, leaves nothing half written
-and earlier results as they were, and where the same command then ends with the results of an undisturbed run. A
-command may also end well: a log is no result.
+and earlier results as they were (or whole new ones that wait to be moved), and where the same command then ends with
+the results of an undisturbed run. A command may also end well: a log is no result.
 """
 
 import errno
@@ -24,6 +24,8 @@ from scenarios import SCENARIOS
 from trees import left_over, tree
 from trials import Conditions, Ended, call
 
+from dlqsm.io.staging import READY
+
 ERRORS = {
     "full": errno.ENOSPC,
     "full_from_then": errno.ENOSPC,
@@ -34,6 +36,10 @@ ERRORS = {
 LARGEST = "largest_file"
 """A limit of the size of files, which the system itself enforces: as a full disk, in the middle of writing."""
 SENTENCE = re.compile(r"^dlqsm [a-z-]+: .*(?:cannot be (?:written|read or written|made)|too quickly).*$", re.MULTILINE)
+CONSEQUENCE = "has no arm that could be mapped"
+"""Follows the sentences of a participant's arms."""
+LEAST_LIMIT = 4096
+"""What the trial says must fit."""
 REFUSED = ("before open", "before replace", "before rename", "before fsync", "before mkdir")
 
 
@@ -52,7 +58,7 @@ def faults(name: str, known: dict, n_points: int, seed: int) -> Iterator[tuple[s
     for number, piece in enumerate(pieces):
         kind = kinds[number % len(kinds)]
         if kind == LARGEST:
-            yield kind, str(int(biggest ** rng.uniform(0.3, 0.999)))
+            yield kind, str(max(LEAST_LIMIT, int(biggest ** rng.uniform(0.3, 0.999))))
         elif len(piece):
             yield kind, str(rng.choice(piece))
 
@@ -70,7 +76,10 @@ def refused_once(name: str, kind: str, at: str, seed: int, known: dict, data: Pa
     before = tree(trial)
     first = call(scenario.words(data, trial), trial, conditions_of(kind, at))
     after, left = tree(trial), left_over(trial)
-    is_kept = first.code == 0 or not name.endswith("_again") or after == before
+    # Where whole results were being moved they wait there, for the next command to move the rest.
+    waiting = [place for place in left if place.endswith(READY)] if first.code else []
+    left = [place for place in left if place not in waiting]
+    is_kept = first.code == 0 or not name.endswith("_again") or after == before or bool(waiting)
     last, told = again(scenario, data, trial)
     found = tree(trial)
     lost = sum(known["sizes"][path] for path, digest in known["tree"].items() if found.get(path) != digest)
@@ -92,7 +101,7 @@ def is_readable(ended: Ended, name: str) -> bool:
         return True
     codes = (1, 2) if name.startswith("run") else (2,)
     sentences = SENTENCE.findall(ended.err)
-    lines = [line for line in ended.err.splitlines() if line.startswith("dlqsm ")]
+    lines = [line for line in ended.err.splitlines() if line.startswith("dlqsm ") and CONSEQUENCE not in line]
     advised = all("; " in sentence and "/" in sentence for sentence in sentences)
     return ended.code in codes and "Traceback" not in ended.err and 0 < len(sentences) == len(lines) and advised
 

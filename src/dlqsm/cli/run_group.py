@@ -29,7 +29,7 @@ from dlqsm.io.bids_names import unit_of
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
 from dlqsm.io.derivatives import table_path, uri
 from dlqsm.io.manifest import GroupManifest, write_group_manifest
-from dlqsm.io.outputs import output_folder
+from dlqsm.io.outputs import output_folder, remove_partial_files
 
 
 def run_group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[ParticipantSource], talk: Talk) -> int:
@@ -38,6 +38,7 @@ def run_group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[
         raise InputError(f"{arguments.out}: there is no such folder; run the participant stage first")
     several = len(dataset.sessions) > 1
     with output_folder(arguments.out, overwrite=True, produces=()) as out:
+        remove_partial_files(out)
         done = _gather_sessions(people, arguments, out, talk)
         failed = len(done) < len({person.session for person in people})
         for session, gathered in done.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dlqsm.core.checks import InputError
-from dlqsm.io.disk_errors import REASONS, disk_error_number
+from dlqsm.io.disk_errors import REASONS, disk_error_number, disk_sentence
 from dlqsm.io.files import require_file
 from dlqsm.io.locks import held
 from dlqsm.io.refusals import unwritable
@@ -112,7 +112,7 @@ def output_folder(path: Path, *, overwrite: bool, produces: Sequence[str]) -> It
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{path}: the output folder cannot be made ({error.strerror})") from None
+            raise InputError(f"{path}: the output folder cannot be made {disk_sentence(error)}") from None
         with held(path / LOCK_NAME, path):
             finish(path)
             _require_free(path, produces, overwrite=overwrite)  # another process may have ended since
