@@ -69,8 +69,8 @@ CASES = (
     Case("toml_digits", "a number of 5000 digits", _config("[inversion]\nstrength = " + 5000 * "1"), CONFIG,
          "IN/config.toml: expected TOML, but it cannot be read (…)"),
     Case("toml_step", "a step that does not exist", _config('[inverse]\nmethod = "l1"'), CONFIG,
-         "IN/config.toml: unknown entry 'inverse'; expected reference = \"...\" or a table [field], [unwrap], "
-         "[background], [inversion], [cluster]"),
+         "IN/config.toml: unknown entry 'inverse'; expected reference = \"...\" or a table "
+         "[reconstruction.METHOD], [field], [unwrap], [background], [inversion], [cluster]"),
     Case("toml_method", "a method that does not exist", _config('[inversion]\nmethod = "magic"'), CONFIG,
          "IN/config.toml: unknown inversion method 'magic'; choose one of l1, tv, fansi, medi, tgv, ilsqr, tkd, "
          "tikhonov"),
