@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.refusals import unwritable
 
 _TRIES: Final = 50
+_WAIT_S: Final = 0.01
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _UNKNOWN: Final = "-"
@@ -89,11 +91,20 @@ def _is_ours(file: IO[str], lock: Path, place: Path) -> bool:
 
 def _refusal(file: IO[str], lock: Path, place: Path, *, sure: bool) -> InputError:
     """Who holds the lock, and what to do; the file is closed."""
-    file.seek(0)
-    host, pid, *_ = [*file.read().split(), "unknown", "unknown"]
+    host, pid, *_ = [*_owner_told(file), "unknown", "unknown"]
     _close(file)
     advice = "wait for it, or choose another place" + ("" if sure else f"; if it has ended, remove {lock}")
     return InputError(f"{place}: another dlqsm process ({host} {pid}) is writing here; {advice}")
+
+
+def _owner_told(file: IO[str]) -> list[str]:
+    """Words of the owner, who writes them a moment after it has the lock; none where it wrote none in half a second."""
+    for _ in range(_TRIES):
+        file.seek(0)
+        if told := file.read().split():
+            return told
+        time.sleep(_WAIT_S)
+    return []
 
 
 def _close(file: IO[str]) -> None:
