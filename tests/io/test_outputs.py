@@ -1,5 +1,6 @@
 """Whole files, locked folders, nothing left behind."""
 
+import errno
 import json
 import os
 import subprocess
@@ -31,6 +32,18 @@ def test_a_failed_replacement_keeps_the_old_file(tmp_path: Path) -> None:
         partial.write_text("new")
         raise RuntimeError
     assert target.read_text() == "old"
+
+
+def test_within_another_the_error_names_the_file_that_is_asked_for(tmp_path: Path) -> None:
+    target = tmp_path / "file.nii.gz"
+    with pytest.raises(InputError) as caught, whole_file(target) as outer, whole_file(outer):
+        raise OSError(errno.ENOSPC, "no space")
+    assert str(caught.value).startswith(f"{target}: cannot be written (no space is left on the disk)")
+    with whole_file(target) as outer:
+        with whole_file(outer) as inner:
+            inner.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new" and list(tmp_path.iterdir()) == [target]
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:

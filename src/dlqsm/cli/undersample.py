@@ -133,8 +133,7 @@ def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: ar
     if arguments.keep_identity or not tells_identity(source):
         _link_or_copy(source, folder / source.name)
     else:
-        with whole_file(folder / source.name) as partial:
-            write_raw(partial, read_raw(source))
+        write_raw(folder / source.name, read_raw(source))
     entities = {"sub": label.removeprefix("sub-"), **dict(arm.entities)}
     for acceleration, seed, name in _variants(arguments):
         kept = _kept(source, arguments, acceleration, seed)

@@ -1,15 +1,104 @@
-"""HDF5 files that may be damaged: one way to open them, and no memory for what they only promise."""
+"""HDF5 files that may be damaged, on disks that may refuse them: one way to read them, and one to write them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.files import LARGEST_DEFLATION, require_file
+from dlqsm.io.outputs import whole_file
+
+
+@contextmanager
+def written_hdf5(path: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Write a file, whole or not at all: give it, and what to call after each block of it.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses; after the block that it refused, where that call is made, or at the end.
+    """
+    with whole_file(path) as partial, partial.open("w+b", buffering=0) as disk:
+        place = _Place(disk)
+        with h5py.File(place, "w") as file:
+            yield file, place.require_written
+        place.require_written()
+
+
+class _Place:
+    """A file that never refuses HDF5, which crashes the process where a write fails: the rest is kept in memory."""
+
+    def __init__(self, disk: BinaryIO) -> None:
+        self._disk, self._at = disk, 0
+        self._kept: list[tuple[int, bytes]] = []
+        self._refused: OSError | None = None
+
+    def require_written(self) -> None:
+        """Raise what the disk said, if it has refused."""
+        if self._refused is not None:
+            raise self._refused
+
+    def write(self, content: memoryview) -> int:
+        if self._refused is None:
+            try:
+                self._to_disk(memoryview(content).cast("B"))
+            except OSError as error:
+                self._refused = error
+        if self._refused is not None:
+            self._kept.append((self._at, bytes(content)))
+        self._at += len(content)
+        return len(content)
+
+    def _to_disk(self, content: memoryview) -> None:
+        self._disk.seek(self._at)
+        while content:
+            content = content[self._disk.write(content) :]
+
+    def readinto(self, into: memoryview) -> int:
+        into = memoryview(into).cast("B")
+        self._disk.seek(self._at)
+        content = bytearray(self._disk.read(len(into)).ljust(len(into), b"\0"))
+        for start, kept in self._kept:
+            first, last = max(start, self._at), min(start + len(kept), self._at + len(into))
+            if first < last:
+                content[first - self._at : last - self._at] = kept[first - start : last - start]
+        into[:] = content
+        self._at += len(into)
+        return len(into)
+
+    def read(self, size: int) -> bytes:
+        content = bytearray(size)
+        self.readinto(memoryview(content))
+        return bytes(content)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == os.SEEK_SET:
+            self._at = offset
+        elif whence == os.SEEK_CUR:
+            self._at += offset
+        else:
+            end = self._disk.seek(0, os.SEEK_END)
+            self._at = offset + max([end, *(start + len(kept) for start, kept in self._kept)])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def truncate(self, size: int) -> None:
+        if self._refused is None:
+            try:
+                self._disk.truncate(size)
+            except OSError as error:
+                self._refused = error
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
 
 
 @contextmanager

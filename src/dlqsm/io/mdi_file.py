@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Grid
-from dlqsm.io.hdf5 import readable_hdf5, require_dataset
-from dlqsm.io.outputs import whole_file
+from dlqsm.io.hdf5 import readable_hdf5, require_dataset, written_hdf5
 
 
 def write_lag_sums(path: Path, sums: LagSums, grid: Grid) -> None:
     """Write lag sums ``(lag, x, y, z)``, power ``(echo, x, y, z)``, noise ``(x, y, z)`` and the affine [mm]."""
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with written_hdf5(path) as (file, require_written):
         file["lags"] = sums.lags.cpu().numpy()
+        require_written()
         file["power"] = sums.power.cpu().numpy()
         if sums.noise_sd is not None:
             file["noise_sd"] = sums.noise_sd.cpu().numpy()

@@ -25,13 +25,17 @@ PARTIAL: Final = ".partial-"
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to, and rename it to ``path`` once the block ends well.
 
-    The temporary name keeps the suffixes, which writers use to choose a format.
+    The temporary name keeps the suffixes, which writers use to choose a format. Within another such block, for its
+    temporary name, nothing is left to do: what goes wrong is told of the name that the file will have.
 
     Raises
     ------
     InputError
         If the disk refuses the file; what was there before stays, and folders made for it go.
     """
+    if path.name.startswith(PARTIAL):
+        yield path
+        return
     partial = path.with_name(f"{PARTIAL}{socket.gethostname()}-{os.getpid()}-{path.name}")
     made = _missing(path.parent)
     is_whole = False

@@ -14,7 +14,7 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import RawData, RawHeader, iterate_readouts
 from dlqsm.io import raw_layout as layout
-from dlqsm.io.outputs import whole_file
+from dlqsm.io.hdf5 import written_hdf5
 from dlqsm.io.raw_mend import IDENTITY
 
 _CHUNK_RECORDS = 256
@@ -56,7 +56,7 @@ def write_raw(
     header = raw.header
     if max(header.n_readout, header.n_coils, *header.grid.shape) > layout.SAMPLE_LIMIT:
         raise InputError(f"{path}: ISMRMRD counts in 16 bits; grid {header.grid.shape} is too large for it")
-    with whole_file(Path(path)) as partial, h5py.File(partial, "w") as file:
+    with written_hdf5(Path(path)) as (file, require_written):
         group = file.create_group(layout.GROUP)
         xml = _xml(header, dict(extra or {}), states_phase=states_phase)
         if identity is not None:
@@ -76,6 +76,7 @@ def write_raw(
             start = first * header.n_echoes
             block = _records(heads[start : start + samples.shape[0] * header.n_echoes], samples)
             data[len(noise) + start : len(noise) + start + len(block)] = block
+            require_written()
         data[len(noise) + n_imaging :] = reference
 
 
@@ -83,7 +84,7 @@ def write_acquisitions(
     path: Path, header: xsd.ismrmrdHeader, heads: NDArray[np.void], samples: Iterable[NDArray[np.complex64]]
 ) -> None:
     """Write acquisitions as they are, each ``(coil, sample)``, with the header given; an old file is replaced."""
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with written_hdf5(path) as (file, require_written):
         group = file.create_group(layout.GROUP)
         _write_xml(group, header)
         data = group.create_dataset(
@@ -95,6 +96,7 @@ def write_acquisitions(
             data[first : first + len(some)] = np.concatenate(
                 [_records(some[i : i + 1], next(coming)[None]) for i in range(len(some))]
             )
+            require_written()
 
 
 def _write_xml(group: h5py.Group, header: xsd.ismrmrdHeader) -> None:
