@@ -15,6 +15,7 @@ from dlqsm.qsm.field import FIELD_ESTIMATORS
 from dlqsm.qsm.inversion import INVERSIONS
 from dlqsm.qsm.unwrap import UNWRAPPERS
 from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction.learned.weights import weights_file
 
 TABLES: Final[dict[str, Mapping[str, Any]]] = {
     "reconstruction": RECONSTRUCTIONS,
@@ -95,7 +96,7 @@ def read_qsm_config(path: Path) -> QsmConfig:
     """Read a `QsmConfig` from TOML: one table a step with ``method`` and its options, and ``reference``.
 
     The table ``[cluster]`` may stand beside them, and tables ``[reconstruction.METHOD]``, which `read_cluster_config`
-    and `read_reconstruction_options` read.
+    and `read_reconstruction_options` read; the latter are checked here too.
 
     Raises
     ------
@@ -103,6 +104,7 @@ def read_qsm_config(path: Path) -> QsmConfig:
         If the file is no TOML, or names a step, method or option that does not exist.
     """
     config = QsmConfig()
+    read_reconstruction_options(path)
     for key, value in read_toml(path).items():
         if key in (CLUSTER, RECONSTRUCTION):
             continue
@@ -131,10 +133,12 @@ def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
 def read_reconstruction_options(path: Path) -> dict[str, dict[str, Any]]:
     """Options of reconstructions by method, from tables ``[reconstruction.METHOD]`` of a TOML file; {} without any.
 
+    A file of weights is looked for from the folder of the TOML file.
+
     Raises
     ------
     InputError
-        If the file is no TOML, or names a method or an option that does not exist.
+        If the file is no TOML, or names a method, an option or a file of weights that does not exist.
     """
     tables = read_toml(path).get(RECONSTRUCTION, {})
     try:
@@ -144,6 +148,8 @@ def read_reconstruction_options(path: Path) -> dict[str, dict[str, Any]]:
         for method, options in found.items():
             choose(RECONSTRUCTION, RECONSTRUCTIONS, method, options)
             _require_kinds(f"{RECONSTRUCTION}.{method}", RECONSTRUCTIONS[method], options)
+            if (weights := options.get("weights")) is not None:
+                options["weights"] = str(weights_file(method, path.parent / Path(weights).expanduser()))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return found

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from cohort_study import Run
 
+from dlqsm.cohort.arm_stages import recon_key
 from dlqsm.cohort.nuclei_stage import settings_hash
-from dlqsm.cohort.plan import Plan
+from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.cohort.stages import fingerprints_of
 from dlqsm.config import QsmConfig, read_qsm_config, read_reconstruction_options
 from dlqsm.core.checks import InputError
+from dlqsm.io.bids_sources import ArmSource
 
 QUICK = '[inversion]\nmethod = "tkd"\n[background]\nmethod = "vsharp"\n'
 
@@ -35,12 +37,14 @@ def test_tables_of_methods_stand_beside_those_of_the_steps(tmp_path: Path) -> No
         ("[reconstruction.joint]\nfinal_steps = 1.5\n", "final_steps of .reconstruction.joint. must be a whole number"),
         ("[reconstruction]\nmethod = 'joint'\n", "one table a method"),
         ("reconstruction = 'joint'\n", "one table a method"),
+        ("[reconstruction.joint]\nweights = 'own.safetensors'\n", "own.safetensors: .* does not exist"),
     ],
 )
 def test_what_no_method_has_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError, match=said) as error:
-        read_reconstruction_options(written(tmp_path / "c.toml", text))
-    assert str(error.value).startswith(str(tmp_path / "c.toml"))
+    for read in (read_reconstruction_options, read_qsm_config):
+        with pytest.raises(InputError, match=said) as error:
+            read(written(tmp_path / "c.toml", text))
+        assert str(error.value).startswith(str(tmp_path / "c.toml"))
 
 
 def test_values_of_other_options_are_not_compared(tmp_path: Path) -> None:
@@ -49,6 +53,25 @@ def test_values_of_other_options_are_not_compared(tmp_path: Path) -> None:
         return settings_hash(plan, fingerprints_of(plan, "sub-1"))
 
     assert len({settings(), settings(joint={"final_steps": 2}), settings(joint={"final_steps": 1})}) == 3
+
+
+def test_weights_count_by_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "bids").mkdir()
+    path, weights = tmp_path / "settings" / "c.toml", tmp_path / "settings" / "own.safetensors"
+    path.parent.mkdir()
+    written(path, "[reconstruction.joint]\nweights = 'own.safetensors'\n")
+    raw = written(tmp_path / "bids" / "raw.h5", "raw")
+    arm = Arm("DL3", "sub-1", ArmSource("DL3", (("acq", "DL3"),), raw=raw), "joint")
+    keys = []
+    for content in ("one", "one", "two"):
+        written(weights, content)
+        options = read_reconstruction_options(path)
+        assert options == {"joint": {"weights": str(weights)}}
+        plan = Plan(tmp_path / "bids", tmp_path, tmp_path / "work", None, QsmConfig(), "virtual", "PI2", options)
+        prints = fingerprints_of(plan, "sub-1")
+        keys.append((recon_key(arm, plan, prints), settings_hash(plan, prints)))
+    assert keys[0] == keys[1]
+    assert keys[1][0] != keys[2][0] and keys[1][1] != keys[2][1]
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_recon_by_cascade_says_its_memory_first_and_records_its_weights(raw, tmp
     said = capsys.readouterr().err
     assert said.count("Memory: about") == 1 and said.index("Memory: about") < said.index("recon cascade")
     decisions = read_json(tmp_path / "out" / "scan.json")["decisions"]
-    assert decisions["options"] == {"weights": weights, "consistency": "soft"}
+    assert decisions["options"] == {"weights": Path(weights).name, "consistency": "soft"}
     assert decisions["network"]["settings"]["n_blocks"] == 2 and len(decisions["network"]["sha256"]) == 64
     assert (tmp_path / "out" / "phase_uncombined.nii.gz").is_file()
 

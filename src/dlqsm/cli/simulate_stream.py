@@ -26,8 +26,8 @@ from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_partici
 from dlqsm.cohort.citation import citation_text
 from dlqsm.cohort.nuclei_stage import settings_hash
 from dlqsm.cohort.participant import RECORDS, Hooks, Outcome
-from dlqsm.cohort.plan import VIRTUAL_ATLAS, Plan, choose_reference
-from dlqsm.cohort.records import content_hash, read_record
+from dlqsm.cohort.plan import VIRTUAL_ATLAS, Plan, by_content, choose_reference
+from dlqsm.cohort.records import content_hash, file_hash, read_record
 from dlqsm.cohort.schedule import run_in_turn
 from dlqsm.cohort.stages import fingerprints_of
 from dlqsm.cohort.study_strength import N_PARTICIPANTS, chooses_strength, with_study_strength
@@ -196,7 +196,8 @@ def _study(cohort: Cohort, n_participants: int, plan: Plan) -> dict[str, Any]:
     if plan.config != QsmConfig():
         content["config"] = plan.config.resolved()
     if plan.reconstruction:
-        content["reconstruction"] = about["reconstruction"] = plan.reconstruction
+        told = {method: by_content(options, file_hash) for method, options in plan.reconstruction.items()}
+        content["reconstruction"] = about["reconstruction"] = told
     return {**about, "key": content_hash(content)}
 
 

@@ -11,7 +11,7 @@ import torch
 
 from dlqsm.cohort.chain import account_of, examined, run_chain, run_uncertainty, sidecars_of, volumes_of
 from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
-from dlqsm.cohort.plan import Arm, Plan
+from dlqsm.cohort.plan import Arm, Plan, by_content
 from dlqsm.cohort.records import Fingerprints, code_hash, key_of
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
@@ -41,7 +41,7 @@ def recon_key(arm: Arm, plan: Plan, prints: Fingerprints) -> str:
     assert arm.source.raw is not None
     assert arm.method is not None
     options = {name: option.default for name, option in options_of(RECONSTRUCTIONS[arm.method]).items()}
-    options |= plan.reconstruction.get(arm.method, {})
+    options |= by_content(plan.reconstruction.get(arm.method, {}), prints.of)
     content = {"raw": prints.of(arm.source.raw), "method": arm.method, "options": options, "seed": plan.seed}
     return key_of("recon", content)
 

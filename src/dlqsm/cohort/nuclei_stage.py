@@ -19,7 +19,7 @@ from dlqsm.cohort.family_alarms import family_alarms
 from dlqsm.cohort.family_files import Family, image_path, page_manifest, truth_files
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.nuclei_sign import doubtful_signs
-from dlqsm.cohort.plan import Arm, Plan
+from dlqsm.cohort.plan import Arm, Plan, by_content
 from dlqsm.cohort.records import Fingerprints, content_hash, key_of
 from dlqsm.cohort.similarity_stage import write_similarity
 from dlqsm.core.atlas import Atlas
@@ -76,7 +76,9 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "like_paper": plan.like_paper,
     }
     if plan.reconstruction:
-        content["reconstruction"] = plan.reconstruction
+        content["reconstruction"] = {
+            method: by_content(options, prints.of) for method, options in plan.reconstruction.items()
+        }
     phase = plan.phase
     asked = {"bipolar": phase.bipolar, "invert_phase": phase.invert, phase.coils: phase.coils != AS_STORED.coils}
     return content_hash({**content, **{name: True for name, wanted in asked.items() if wanted}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -97,6 +97,13 @@ class Plan:
     def slab_bytes(self) -> int:
         """Memory for the slabs of a reconstruction, whose values do not depend on it."""
         return SLAB_BYTES // 4 if self.saves_memory else SLAB_BYTES
+
+
+def by_content(options: Mapping[str, Any], hash_of: Callable[[Path], str]) -> dict[str, Any]:
+    """Options of a reconstruction as a record tells them: a file of weights by a hash of what it holds."""
+    if options.get("weights") is None:
+        return dict(options)
+    return {**options, "weights": hash_of(Path(options["weights"]))}
 
 
 @dataclass(frozen=True, slots=True)

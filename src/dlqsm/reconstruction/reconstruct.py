@@ -254,10 +254,12 @@ def _replica_echoes(method: str, n_echoes: int) -> slice | list[int]:
 def _decisions(
     raw: RawData, method: str, run: Reconstruction, calibration: Calibration, n_channels: int
 ) -> dict[str, Any]:
-    header = raw.header
+    header, options = raw.header, resolved_options(run)
+    if options.get("weights") is not None:
+        options["weights"] = Path(options["weights"]).name
     return {
         "method": method,
-        "options": resolved_options(run),
+        "options": options,
         "acceleration": header.acceleration,
         "n_lines": len(header.lines),
         "n_calibration_lines": int(header.calibration.sum()),
