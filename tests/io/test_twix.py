@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from twixtools import hdr_def, mdh_def
 
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import ifftc
@@ -187,6 +188,20 @@ def test_a_file_cut_short_and_a_file_of_another_kind_are_refused(tmp_path: Path)
     ):
         with pytest.raises(InputError, match=sentence):
             read_twix(tmp_path / f"{name}.dat")
+
+
+def test_a_readout_of_no_length_that_is_both_the_end_and_for_the_scanner_alone_is_refused(tmp_path: Path) -> None:
+    path = write_made_twix(tmp_path / "meas.dat", all_lines(point_readouts((0, 0, 0))))
+    content = bytearray(path.read_bytes())
+    start = int(np.frombuffer(bytes(content), hdr_def.MultiRaidFileHeader, count=1)[0]["entry"][0]["off_"])
+    header_length = int.from_bytes(content[start : start + 4], "little")
+    readout = mdh_def.Scan_header.from_buffer(content, start + header_length)
+    mdh_def.set_flag(readout, "ACQEND", True)
+    mdh_def.set_flag(readout, "SYNCDATA", True)
+    readout.FlagsAndDMALength = 0
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"readout at byte {start + header_length} has no length"):
+        read_twix(path)
 
 
 def test_a_real_phantom_becomes_an_image_without_shift_ghost_or_wrap(shared_data: Path, tmp_path: Path) -> None:

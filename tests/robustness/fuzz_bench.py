@@ -129,7 +129,9 @@ class Apart:
         if outcome not in ("read", "refused"):
             code = process.wait(60) if not outcome else None
             self._end()
-            raise AssertionError(outcome or f"{self.reader.name}: the process ended with {code}")
+            kept = Path(tempfile.mkstemp(prefix=f"dlqsm-fuzz-{self.reader.name}-")[1])
+            kept.write_bytes(content)
+            raise AssertionError(f"{outcome or f'{self.reader.name}: the process ended with {code}'}; see {kept}")
         self.n_tried += 1
         self.n_refused += outcome == "refused"
         return outcome
@@ -154,7 +156,8 @@ class Apart:
 
 
 def serve(name: str) -> None:
-    """Try every file whose name comes on standard input, and say how it ended."""
+    """Try every file whose name comes on standard input, and say how it ended; what else is printed goes aside."""
+    answers, sys.stdout = sys.stdout, sys.stderr
     bench = Bench(next(reader for reader in READERS if reader.name == name))
     try:
         for line in sys.stdin:
@@ -162,6 +165,6 @@ def serve(name: str) -> None:
                 said = bench.tried(Path(line.strip()).read_bytes())
             except BaseException as error:
                 said = " ".join(f"{name}: {type(error).__name__}: {error}".split())
-            print(said, flush=True)
+            print(said, file=answers, flush=True)
     finally:
         bench.close()

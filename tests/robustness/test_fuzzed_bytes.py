@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from fuzz_bench import Apart, Bench
 from fuzzed_readers import READERS, Reader
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from mutations import changed
 
 SHORT, LONG = 12, int(os.environ.get("DLQSM_FUZZ_EXAMPLES", "3000"))
@@ -20,6 +20,7 @@ def _fuzz(bench: Bench | Apart, n_examples: int, *, derandomize: bool) -> None:
     @settings(
         max_examples=n_examples,
         derandomize=derandomize,
+        phases=(Phase.explicit, Phase.generate),  # what is found is kept as a file; to shrink it takes minutes
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -46,6 +47,7 @@ def test_a_valid_file_is_read_and_changed_ones_are_read_or_refused(bench: Bench 
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_thousands_of_changed_files(reader: Reader) -> None:
     bench, begun = Apart(reader), time.perf_counter()

@@ -74,11 +74,11 @@ def _walk(path: Path, file: BufferedReader, start: int, end: int, *, is_recent: 
         if file.readinto(mdh) < ctypes.sizeof(header):
             raise _cut(path)
         length = int(mdh_def.get_dma_len(mdh))
-        is_end = mdh_def.is_flag_set(mdh, "ACQEND")
-        if not is_end and not mdh_def.is_flag_set(mdh, "SYNCDATA"):
+        is_end, is_sync = (mdh_def.is_flag_set(mdh, flag) for flag in ("ACQEND", "SYNCDATA"))
+        if not is_end and not is_sync:
             one = 8 * int(mdh.SamplesInScan) + ctypes.sizeof(channel)
             length = int(mdh.UsedChannels) * one + (ctypes.sizeof(header) if is_recent else 0)
-        if is_end:
+        if is_end and not is_sync:  # data for the scanner's own use are passed over before the end is looked for
             return
         if length < _LEAST_LEFT:
             raise InputError(
