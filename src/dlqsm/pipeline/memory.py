@@ -18,36 +18,37 @@ from dlqsm.acquisition.protocols import Protocol
 from dlqsm.config import QsmConfig
 from dlqsm.core.memory import MB, Need
 from dlqsm.core.raw import RawHeader
+from dlqsm.reconstruction import NETWORKS
 from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, fit_slabs, plan_slabs
 
 NEEDS: Final[dict[str, Need]] = {
     # Edges of three axes with their costs; phase, magnitude and result of every echo, and the result once more.
-    "unwrap spun": Need(400, voxel=71, echo=16),
-    "unwrap romeo": Need(400, voxel=35, echo=18),
-    "unwrap laplacian": Need(400, voxel=14, echo=20),
+    "unwrap spun": Need(405, voxel=78, echo=30),
+    "unwrap romeo": Need(420, voxel=78, echo=30),
+    "unwrap laplacian": Need(380, voxel=80, echo=30),
     # Kernels and spectra of the box of the mask, padded, and solver states.
-    "background pdf_tv": Need(400, voxel=113),
-    "background vsharp": Need(400, voxel=93),
-    "background pdf": Need(400, voxel=90),
-    "background lbv": Need(400, voxel=87),
-    "background resharp": Need(400, voxel=81),
-    "background none": Need(400, voxel=29),
-    "invert l1": Need(400, voxel=130),
-    "invert tv": Need(400, voxel=85),
-    "invert fansi": Need(400, voxel=90),
-    "invert medi": Need(400, voxel=220),
-    "invert tgv": Need(400, voxel=143),
-    "invert ilsqr": Need(400, voxel=140),
-    "invert tkd": Need(400, voxel=67),
-    "invert tikhonov": Need(400, voxel=71),
+    "background pdf_tv": Need(422, voxel=95),
+    "background vsharp": Need(375, voxel=99),
+    "background pdf": Need(377, voxel=100),
+    "background lbv": Need(380, voxel=41),
+    "background resharp": Need(382, voxel=63),
+    "background none": Need(373, voxel=36),
+    "invert l1": Need(425, voxel=89),
+    "invert tv": Need(424, voxel=57),
+    "invert fansi": Need(424, voxel=65),
+    "invert medi": Need(380, voxel=190),
+    "invert tgv": Need(465, voxel=75),
+    "invert ilsqr": Need(380, voxel=114),
+    "invert tkd": Need(377, voxel=44),
+    "invert tikhonov": Need(378, voxel=46),
     # Lag sums of each echo, the maps that stay, and the largest of the steps above.
-    "qsm": Need(400, voxel=100, echo=12),
+    "qsm": Need(480, voxel=69, echo=12),
     # Files of each echo and coil as read, in radian, stacked, and without values that are not finite.
     "images": Need(400, voxel=10, echo=0, coil=36),
     # Registration on 1 and 2 mm, which does not depend on the images, which are read and resampled.
-    "nuclei by atlas": Need(1200, voxel=60),
-    "nuclei by labels": Need(550, voxel=25),
-    "compare": Need(400, voxel=120),
+    "nuclei by atlas": Need(1740, voxel=20),
+    "nuclei by labels": Need(545, voxel=54),
+    "compare": Need(382, voxel=100),
     # Volumes of each arm, as read.
     "page": Need(450, voxel=60),
     "convert images": Need(420, voxel=30, echo=16),
@@ -57,15 +58,19 @@ NEEDS: Final[dict[str, Need]] = {
 
 RECON_MB: Final = 430.0
 """A reconstruction beside its `SlabPlan`: libraries, compiled kernels, headers."""
+NETWORK_MB: Final = 130.0
+"""What convolutions load beside that."""
 REALISATION_BYTES: Final = 4.0
 """Of a voxel, for each realisation of the noise."""
+REALISING_BYTES: Final = 90.0
+"""Of a voxel, for the chain that runs once more while its first result stays."""
 RAW_COPY: Final = Need(450)
 RAW_BLOCK_BYTES: Final = 2**28
 """Raw data that are copied from file to file at once."""
-RAW_COPIES: Final = 3.5
+RAW_COPIES: Final = 3.3
 """A block as read, in one piece, in the records of the file, and what HDF5 holds of it."""
 
-SIMULATION_MB: Final = 780.0
+SIMULATION_MB: Final = 850.0
 """Templates, distances to surfaces, tissue fractions and libraries."""
 WIDE_FIELD_MB: Final = 400.0
 """Field of the whole head on its coarse grid."""
@@ -82,7 +87,7 @@ STUDY_MB: Final = 150.0
 ARM_BYTES: Final = 24.0
 """Of a voxel of each arm whose nuclei are measured together: maps, masks and labels."""
 
-TRAINING_MB: Final = 450.0
+TRAINING_MB: Final = 560.0
 TRAINING_BYTES: Final = {"joint": 7400.0, "cascade": 7400.0}
 """Of a cell (ky, kz) of each plane and echo of an example: what gradients need of every layer."""
 TRAINING_PLANES: Final = 4
@@ -133,7 +138,7 @@ def recon_need(
     more
         Other keywords of `plan_slabs`.
     """
-    hybrid_bytes, own = HYBRID_BYTES, round(RECON_MB * MB)
+    hybrid_bytes, own = HYBRID_BYTES, round((RECON_MB + NETWORK_MB * (method in NETWORKS)) * MB)
     if granted_bytes is not None:
         slab_bytes, hybrid_bytes = fit_slabs(header, method, options, room_bytes=granted_bytes - own, **more)
     slabs = plan_slabs(header, method, options, slab_bytes=slab_bytes, hybrid_bytes=hybrid_bytes, **more)
@@ -162,7 +167,7 @@ def chain_bytes(
     steps = (_need(f"background {config.background.method}"), _need(f"invert {config.inversion.method}"))
     largest = Need(0, voxel=max(step.voxel for step in steps))
     chain = NEEDS["qsm"].planned_bytes(n_voxels, n_echoes) + largest.planned_bytes(n_voxels)
-    noise = round((n_realisations or 0) * REALISATION_BYTES * n_voxels)
+    noise = round((REALISING_BYTES + n_realisations * REALISATION_BYTES) * n_voxels) if n_realisations else 0
     return max(chain + noise, step_bytes("images", shape) if from_images else 0)
 
 
