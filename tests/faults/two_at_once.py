@@ -23,8 +23,10 @@ from trees import left_over, tree
 from trials import CALM, Conditions, end, start, until_stopped
 
 REFUSED = re.compile(
-    r"^dlqsm [a-z-]+: .*(?:another dlqsm process \((\S+) (\d+)\) is writing here|--overwrite)", re.MULTILINE
+    r"^dlqsm [a-z-]+: .*(?:another dlqsm process \((\S+) (\d+)\) is writing here|--overwrite|has participants already)",
+    re.MULTILINE,
 )
+"""The last two: the second came when the first had ended, as on a busy machine it may."""
 REPEATABLE = ("report", "run_raw", "run_images", "run_group", "recon_again", "qsm_again", "nuclei_again")
 """Commands that may also come one after the other, and end well both."""
 

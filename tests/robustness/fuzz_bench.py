@@ -12,7 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -137,7 +137,12 @@ class Apart:
         return outcome
 
     def close(self) -> None:
-        """End the process and remove the folder."""
+        """End the process, which removes its folder where it can, and remove the own one."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+            self._process.stdin = None
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -51,6 +51,14 @@ def _bad_number(folder: Path) -> None:
     path.write_bytes(content[:at] + b"x " + content[at + 2 :])
 
 
+def _unknown_kind(folder: Path) -> None:
+    """A value of a kind that DICOM has not."""
+    path = dicom(folder)[0]
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00CS") + 4
+    path.write_bytes(content[:at] + b"C0" + content[at + 2 :])
+
+
 def _two_people(folder: Path) -> None:
     dicom(folder)
     write_classic(folder / "dicom/other", MadeSeries(parts=both(2), patient="Roe^Richard", number=6))
@@ -84,6 +92,8 @@ CASES = (
     Case("dicom_cut", "a header that is cut short", _cut_header, CONVERT,
          "IN/dicom/IM0050000: its DICOM header ends before it tells what the file is; export it again"),
     Case("dicom_number", "a number that holds letters", _bad_number, CONVERT,
+         "IN/dicom/IM0050000: its DICOM header cannot be read (…); export it again"),
+    Case("dicom_kind", "a value of a kind that DICOM has not", _unknown_kind, CONVERT,
          "IN/dicom/IM0050000: its DICOM header cannot be read (…); export it again"),
     Case("dicom_two_people", "the scans of two people", _two_people, CONVERT,
          "IN/dicom/other/IM0060000: is of another patient than IN/dicom/IM0050000; expected the scans of one: convert "

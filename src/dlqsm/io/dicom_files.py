@@ -211,6 +211,7 @@ def _head(file: _File) -> Dataset | None:
             warnings.simplefilter("ignore")  # of values that no standard allows, and scanners write all the same
             head = dcmread(file.path, stop_before_pixels=True, specific_tags=list(TAGS))
             # Here, where the file is known: pydicom understands values when they are asked for.
+            head.walk(lambda _, element: element.value, recursive=False)
             series_of([(file.path, file.shown)], [head]), person_of([head])
             kind = str(head.file_meta.get("MediaStorageSOPClassUID", ""))
     except Exception as error:  # pydicom lets those of struct, of decoders and of recursion through, as they come
