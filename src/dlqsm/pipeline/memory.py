@@ -72,9 +72,9 @@ RAW_COPIES: Final = 3.3
 
 SIMULATION_MB: Final = 850.0
 """Templates, distances to surfaces, tissue fractions and libraries."""
-WIDE_FIELD_MB: Final = 400.0
+WIDE_FIELD_MB: Final = 350.0
 """Field of the whole head on its coarse grid."""
-FINE_BYTES: Final = 60.0
+FINE_BYTES: Final = 85.0
 """Of a cell of fine tissue, while the wide field is made."""
 FINE_FIELD_BYTES: Final = 85.0
 """Of a cell of fine tissue, while its own field is made, padded."""
