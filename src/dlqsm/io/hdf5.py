@@ -62,8 +62,7 @@ class _Place:
 
     def readinto(self, into: memoryview) -> int:
         into = memoryview(into).cast("B")
-        self._disk.seek(self._at)
-        content = bytearray(self._disk.read(len(into)).ljust(len(into), b"\0"))
+        content = bytearray(self._from_disk(len(into)).ljust(len(into), b"\0"))
         for start, kept in self._kept:
             first, last = max(start, self._at), min(start + len(kept), self._at + len(into))
             if first < last:
@@ -71,6 +70,14 @@ class _Place:
         into[:] = content
         self._at += len(into)
         return len(into)
+
+    def _from_disk(self, size: int) -> bytes:
+        """What the disk has of so many bytes; an unbuffered read may end early."""
+        self._disk.seek(self._at)
+        content = b""
+        while len(content) < size and (more := self._disk.read(size - len(content))):
+            content += more
+        return content
 
     def read(self, size: int) -> bytes:
         content = bytearray(size)
