@@ -1,8 +1,9 @@
 """Peak memory of each piece of work, planned from sizes that headers tell: the one table of figures.
 
-Each figure began as a count of what lives at the peak of a step, and was then fitted to what `benchmarks/memory_plan.py`
-measured; `docs/memory.md` shows both, and what is counted alone. They are those of the CPU. The mask is taken to lie in a box of a third of the field of
-view, as that of a head does: steps that work inside its box take more where it fills more.
+Each figure began as a count of what lives at the peak of a step, and was then fitted to measurements
+(`benchmarks/memory_plan.py`); `docs/memory.md` shows both, and what is counted alone. They are those of the CPU. The
+mask is taken to lie in a box of a third of the field of view, as that of a head does: steps that work inside its box
+take more where it fills more.
 """
 
 from __future__ import annotations
