@@ -8,7 +8,8 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import fftc, ifftc
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.learned.echoes import EchoConvolution, echo_positions
-from dlqsm.reconstruction.learned.joint import JointNetwork, _Problem, joint, smooth_phase
+from dlqsm.reconstruction.learned.joint import JointNetwork, joint, smooth_phase
+from dlqsm.reconstruction.learned.misfit import Misfit
 
 PLANE = (-2, -1)
 
@@ -67,7 +68,7 @@ def test_final_steps_explain_more_of_the_samples(problem: tuple[torch.Tensor, ..
 def test_final_steps_leave_what_explains_the_samples_already(problem: tuple[torch.Tensor, ...]) -> None:
     samples, mask, maps = problem
     truth = roemer(ifftc(samples, PLANE), maps)
-    encoding = _Problem(fftc(truth.unsqueeze(1) * maps, PLANE) * mask, mask, maps)
+    encoding = Misfit(fftc(truth.unsqueeze(1) * maps, PLANE) * mask, mask, maps)
     assert float(encoding.left_over(truth, 4).abs().max()) <= 1e-5 * float(truth.abs().max())
 
 

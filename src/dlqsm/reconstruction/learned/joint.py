@@ -12,11 +12,11 @@ from torch import nn
 
 from dlqsm.core.checks import InputError, require_choice, require_positive
 from dlqsm.core.fourier import fftc, ifftc
-from dlqsm.core.solvers import conjugate_gradient_of_each
 from dlqsm.core.threads import one_thread
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.learned.consistency import PLANE
 from dlqsm.reconstruction.learned.echoes import EchoBlock, echo_positions
+from dlqsm.reconstruction.learned.misfit import Misfit, at_once_bytes, portions
 from dlqsm.reconstruction.learned.weights import load_network
 from dlqsm.reconstruction.sparse import cs
 
@@ -26,8 +26,6 @@ PLANES_TOGETHER: Final = 8
 """x-planes that the compressed sensing of the start joins: its wavelets' cell."""
 _CHANNELS = 14
 _PHASE_CELLS = 16.0
-_AT_ONCE_BYTES: Final = {"cpu": 2**22, "cuda": 2**31}
-"""Of features, or of coil images, at a time: larger ones cost a CPU a quarter more, spent on fetching memory."""
 _MOST = {"blocks": 16, "features": 1024}
 
 
@@ -120,7 +118,7 @@ class JointNetwork(nn.Module):
             return coil_images if exact else roemer(coil_images, sensitivity_maps).unsqueeze(1)
         # Whitened data have a noise of 1, and a copy of a slab is much memory.
         samples = hybrid_slab if noise == 1.0 else hybrid_slab / noise
-        problem = _Problem(samples, sampling_mask, sensitivity_maps)
+        problem = Misfit(samples, sampling_mask, sensitivity_maps)
         images = self._correct(self._start(samples, sampling_mask, sensitivity_maps), problem)
         if final_steps:
             images = images + problem.left_over(images, final_steps)
@@ -144,7 +142,7 @@ class JointNetwork(nn.Module):
         with one_thread(), ThreadPoolExecutor(workers) as pool:
             return torch.cat(list(pool.map(solve, *groups)), 1)
 
-    def _correct(self, images: torch.Tensor, problem: _Problem) -> torch.Tensor:
+    def _correct(self, images: torch.Tensor, problem: Misfit) -> torch.Tensor:
         """Images ``(echo, x, y, z)`` after all blocks."""
         start, phase = images, smooth_phase(images)
         gradient = problem.gradient(images)
@@ -161,7 +159,7 @@ class JointNetwork(nn.Module):
         gradient: torch.Tensor,
         start: torch.Tensor,
         phase: torch.Tensor,
-        problem: _Problem,
+        problem: Misfit,
     ) -> torch.Tensor:
         unit = float(self.settings["typical_snr"])
         seen, slope, first = (_parts(each * phase.conj() / unit) for each in (images, gradient, start))
@@ -171,7 +169,7 @@ class JointNetwork(nn.Module):
         if not torch.is_grad_enabled():
             at_once = self._planes_at_once(len(images), images[0, 0].numel(), images.device.type)
         found = []
-        for planes in _portions(n_planes, at_once):
+        for planes in portions(n_planes, at_once):
             values = _channels(seen, slope, first, problem.noise_level, planes)
             planes_of_echoes = values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             found.append(block(planes_of_echoes, positions).float().unflatten(0, (len(images), -1)))
@@ -179,56 +177,8 @@ class JointNetwork(nn.Module):
         return torch.view_as_complex(correction) * phase * unit * problem.inside
 
     def _planes_at_once(self, n_echoes: int, cells: int, device_type: str) -> int:
-        most = _AT_ONCE_BYTES.get(device_type, _AT_ONCE_BYTES["cpu"])
+        most = at_once_bytes(device_type)
         return max(1, most // (4 * n_echoes * cells * int(self.settings["features"])))
-
-
-class _Problem:
-    """Encoding E = M F S of a slab with its samples; the phases that centre the transform cancel in E^H E."""
-
-    def __init__(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> None:
-        self.maps, self.mask = maps, sampling_mask
-        self.keep = torch.fft.ifftshift(sampling_mask, dim=PLANE).to(maps.real.dtype)
-        most = _AT_ONCE_BYTES.get(maps.device.type, _AT_ONCE_BYTES["cpu"])
-        self._at_once = max(1, most // samples[:, :, :1].nbytes)
-        right_sides = [roemer(ifftc(samples[:, :, x], PLANE), maps[:, x]) for x in self._parts()]
-        self.right_side = torch.cat(right_sides, 1)
-        self.inside = (maps != 0).any(0)
-        self.noise_level = self.keep.mean().sqrt()
-
-    def gradient(self, images: torch.Tensor) -> torch.Tensor:
-        """E^H (E x - y) of ``(echo, x, y, z)``."""
-        result = self._normal(images)
-        return result - self.right_side if torch.is_grad_enabled() else result.sub_(self.right_side)
-
-    def left_over(self, images: torch.Tensor, n_steps: int) -> torch.Tensor:
-        """What n steps of conjugate gradients on E^H E d = E^H (y - E x) find, each plane and echo by itself."""
-        found, _ = conjugate_gradient_of_each(
-            self._normal, self.gradient(images).neg_(), n_batch_axes=2, tolerance=0.0, max_iterations=n_steps
-        )
-        return found
-
-    def _normal(self, images: torch.Tensor) -> torch.Tensor:
-        """E^H E x."""
-        if torch.is_grad_enabled():
-            return self._normal_of(images, slice(None))
-        result = torch.empty_like(images)
-        for x in self._parts():
-            result[:, x] = self._normal_of(images, x)
-        return result
-
-    def _normal_of(self, images: torch.Tensor, x: slice) -> torch.Tensor:
-        maps = self.maps[:, x]
-        kspace = torch.fft.fft2(images[:, x].unsqueeze(1) * maps) * self.keep
-        return (torch.fft.ifft2(kspace) * maps.conj()).sum(1)
-
-    def _parts(self) -> list[slice]:
-        return _portions(self.maps.shape[1], self._at_once)
-
-    def with_samples(self, images: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-        """Coil images whose measured samples are the given ones."""
-        kspace = fftc(images.unsqueeze(1) * self.maps, PLANE)
-        return ifftc(torch.where(self.mask, samples, kspace), PLANE)
 
 
 def smooth_phase(images: torch.Tensor) -> torch.Tensor:
@@ -247,10 +197,6 @@ def smooth_phase(images: torch.Tensor) -> torch.Tensor:
 def _parts(values: torch.Tensor) -> torch.Tensor:
     """Real and imaginary part of ``(echo, x, y, z)`` as channels: ``(echo, x, 2, y, z)``."""
     return torch.view_as_real(values).movedim(-1, 2)
-
-
-def _portions(n_planes: int, at_once: int) -> list[slice]:
-    return [slice(first, min(first + at_once, n_planes)) for first in range(0, n_planes, at_once)]
 
 
 def _channels(
