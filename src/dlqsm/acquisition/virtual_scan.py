@@ -179,6 +179,7 @@ def scan_clean(
     """
     source, truth, white_matter = place(tissue, protocol, conditions, *draws)
     images = coil_grid_images(source, protocol)
+    del source  # Gigabytes of fine cells, that encoding would keep.
     noise_sd = _noise_sd(images[0], white_matter, coils, protocol)
     return CleanScan(encode(images, coils, sampling, protocol), protocol, sampling, coils, noise_sd, truth)
 

@@ -81,6 +81,10 @@ FINE_FIELD_BYTES: Final = 85.0
 """Of a cell of fine tissue, while its own field is made, padded."""
 COIL_GRID_CELLS: Final = 3.4
 """Cells of the grid on which coils are multiplied, over voxels."""
+ENCODING_MB: Final = 1250.0
+"""Beside images and samples, while coils are multiplied: what tissue and fields have left behind."""
+ENCODING_BYTES: Final = 230.0
+"""Of a voxel, then: one image of one coil in its transforms, and the truth."""
 
 
 STUDY_MB: Final = 150.0
@@ -194,13 +198,13 @@ def simulation_bytes(protocol: Protocol, acceleration: float = 1.0) -> int:
     cells, n_voxels = math.prod(protocol.fine_grid().shape), math.prod(protocol.shape)
     samples = 8 * n_voxels * len(protocol.echo_times_s) * protocol.n_coils / acceleration
     images = 8 * COIL_GRID_CELLS * n_voxels * len(protocol.echo_times_s)
-    parts = (
+    making = (
         WIDE_FIELD_MB * MB + FINE_BYTES * cells,
         FINE_FIELD_BYTES * cells,
-        samples + images,
         samples + RAW_COPIES * min(samples, RAW_BLOCK_BYTES),
     )
-    return round(SIMULATION_MB * MB + max(parts))
+    encoding = ENCODING_MB * MB + samples + images + ENCODING_BYTES * n_voxels
+    return round(max(SIMULATION_MB * MB + max(making), encoding))
 
 
 def arm_bytes(
