@@ -51,7 +51,8 @@ def main() -> int:
     for size in options.sizes:
         folder = options.folder / size
         folder.mkdir(parents=True, exist_ok=True)
-        inputs(folder, size)
+        if options.only != ["simulate"]:  # Which needs none.
+            inputs(folder, size)
         for name, words in cases(folder, size):
             if options.only and not any(name.startswith(word) for word in options.only):
                 continue
