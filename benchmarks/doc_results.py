@@ -42,6 +42,7 @@ FILES: Mapping[str, str] = {
     "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
     "replication": "replication_bars.py: bars of the repeated study beside those of its repeat",
+    "replication_steps": "replication_bars.py: the same of other people, with two final steps of joint",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
 }
@@ -229,6 +230,8 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "bias": lambda: origin_table(read("bias")),
     "replication bars": lambda: bars_table(read("replication")),
     "replication bias": lambda: bias_table(read("replication")),
+    "replication steps bars": lambda: bars_table(read("replication_steps")),
+    "replication steps bias": lambda: bias_table(read("replication_steps")),
     "replication age": lambda: age_table(read("replication")),
     "replication similarity": similarity_table,
     "false alarms of clean scans": lambda: rows_table(false_alarm_lines(read("planted_faults"))[1:]),
