@@ -16,7 +16,23 @@ _AT_ONCE_BYTES: Final = {"cpu": 2**22, "cuda": 2**31}
 
 
 class Misfit:
-    """Encoding E = M F S of a slab with its samples; the phases that centre the transform cancel in E^H E."""
+    """Misfit |E x - y|^2 / 2 of combined images x to samples y of all coils, E = M F S, and what follows from it.
+
+    The phases that centre the transform cancel in E^H E, which is applied without them.
+
+    Parameters
+    ----------
+    samples
+        y, ``(echo, coil, x, ky, kz)`` with a noise of 1, zero where not sampled.
+    sampling_mask
+        M, sampled cells ``(ky, kz)``, bool.
+    maps
+        S, coil sensitivities ``(coil, x, y, z)`` with sum over coils of |S|^2 = 1, or zero in the background.
+
+    References
+    ----------
+    Pruessmann et al., Magn Reson Med 46:638 (2001), doi:10.1002/mrm.1241.
+    """
 
     def __init__(self, samples: torch.Tensor, sampling_mask: torch.Tensor, maps: torch.Tensor) -> None:
         self.maps, self.mask = maps, sampling_mask
@@ -28,7 +44,7 @@ class Misfit:
         self.noise_level = self.keep.mean().sqrt()
 
     def gradient(self, images: torch.Tensor) -> torch.Tensor:
-        """E^H (E x - y) of ``(echo, x, y, z)``."""
+        """E^H (E x - y), of images ``(echo, x, y, z)`` and of their shape."""
         result = self._normal(images)
         return result - self.right_side if torch.is_grad_enabled() else result.sub_(self.right_side)
 
@@ -57,13 +73,13 @@ class Misfit:
         return portions(self.maps.shape[1], self._at_once)
 
     def with_samples(self, images: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-        """Coil images whose measured samples are the given ones."""
+        """Coil images ``(echo, coil, x, y, z)`` of images ``(echo, x, y, z)``, with the measured samples as given."""
         kspace = fftc(images.unsqueeze(1) * self.maps, PLANE)
         return ifftc(torch.where(self.mask, samples, kspace), PLANE)
 
 
 def at_once_bytes(device_type: str) -> int:
-    """Size of a portion that a device works on at a time."""
+    """Size of a portion that a device works on at a time [bytes]."""
     return _AT_ONCE_BYTES.get(device_type, _AT_ONCE_BYTES["cpu"])
 
 
