@@ -51,11 +51,10 @@ def main() -> int:
     for size in options.sizes:
         folder = options.folder / size
         folder.mkdir(parents=True, exist_ok=True)
-        if options.only != ["simulate"]:  # Which needs none.
+        chosen = [case for case in cases(folder, size) if case[0].startswith(tuple(options.only or [""]))]
+        if any(not name.startswith("simulate") for name, _ in chosen):  # Which alone makes its own scan.
             inputs(folder, size)
-        for name, words in cases(folder, size):
-            if options.only and not any(name.startswith(word) for word in options.only):
-                continue
+        for name, words in chosen:
             if not _is_known(options.result, size, name):
                 failed += not _measure(options.result, folder, size, name, words)
     return 1 if failed else 0
