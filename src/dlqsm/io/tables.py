@@ -28,6 +28,11 @@ COLUMNS = {
     "mean_true_labels_ppb": "Measured mean over the true labels: mean_ppb without the error of registration [ppb]",
     "noise_sd_ppb": "Standard deviation of mean_ppb by noise of the field, through the whole solver [ppb]",
 }
+_NAMES = ("participant_id", "session_id", "arm", "reference", "roi", "side")
+"""Columns of names, which may be all digits (``acq-02``) or spell a missing value (``acq-NA``)."""
+_MISSING = ("", "n/a")
+_MISSING_NUMBER = (*_MISSING, "N/A", "NA", "NaN", "nan", "-nan", "null", "None")
+"""As other programs write it."""
 
 
 def write_table(
@@ -45,16 +50,26 @@ def write_table(
 
 
 def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) -> pd.DataFrame:
-    """Read a TSV, or raise `InputError` naming the columns that are missing; numbers stay text if wanted."""
+    """Read a TSV, or raise `InputError` naming the columns that are missing; numbers stay text if wanted.
+
+    Names of people, arms and regions are text always: an arm called 02 is not the number 2.
+    """
     require_file(path)
     try:
-        table = pd.read_csv(path, sep="\t", na_values="n/a", dtype=str if as_text else None, low_memory=False)
+        columns = pd.read_csv(path, sep="\t", nrows=0).columns
+        missing = {name: _MISSING if name in _NAMES else _MISSING_NUMBER for name in columns}
+        kinds = dict.fromkeys(columns if as_text else columns.intersection(list(_NAMES)), str)
+        table = pd.read_csv(path, sep="\t", na_values=missing, keep_default_na=False, dtype=kinds, low_memory=False)
     # The parser's own errors are of ValueError, as those of text that is not UTF-8.
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: expected a tab-separated table, but it cannot be read ({error})") from None
-    missing = [name for name in required if name not in table.columns]
-    if missing:
-        raise InputError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    if not isinstance(table.index, pd.RangeIndex):  # What stands beyond the header makes columns slip.
+        raise InputError(
+            f"{path}: its rows have more cells than its header of {len(table.columns)} names; add the names"
+        )
+    lacking = [name for name in required if name not in table.columns]
+    if lacking:
+        raise InputError(f"{path}: has no column {', '.join(lacking)}; it has {', '.join(map(str, table.columns))}")
     return table
 
 
