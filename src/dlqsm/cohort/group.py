@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,13 +225,14 @@ def alarm_rows(out: Path, label: str) -> list[dict[str, Any]]:
 
 def _with_people(table: pd.DataFrame, bids: Path, gathered: Gathered) -> pd.DataFrame:
     """The table with age and sex behind the participant; says how many participants lack them."""
-    people = read_people(bids)
+    listed = read_people(bids).set_index("participant_id")
+    people = listed.reindex(listed.index.union(list(table["participant_id"].unique()))).astype({"age": float})
     for session, some in _by_session(table):  # the age at the scan where the dataset tells it
         for label in some:
             age_years = read_session_ages(bids, label).get(session)
             if age_years is not None:
-                people.loc[people["participant_id"] == label, "age"] = age_years
-    whole = table.merge(people, on="participant_id", how="left")
+                people.loc[label, "age"] = age_years
+    whole = table.merge(people, left_on="participant_id", right_index=True, how="left")
     labels = whole["participant_id"].nunique()
     for name in ("age", "sex"):
         without = whole[whole[name].isna()]["participant_id"].nunique()
@@ -249,12 +251,12 @@ def _by_session(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
 
 def _require_one_setting(settings: dict[str, str], gathered: Gathered) -> None:
     """Participants that were run with other settings than most are named: their values cannot be compared."""
-    common = max(set(settings.values()), key=list(settings.values()).count)
+    (common, most), *others = Counter(settings.values()).most_common()
+    is_tie = bool(others) and others[0][1] == most
+    than = f"than {next(iter(settings))}" if is_tie else "than most participants"
     for label, setting in settings.items():
         if setting != common:
-            gathered.problems[label] = (
-                "was run with other settings than most participants; run the participant stage again for all"
-            )
+            gathered.problems[label] = f"was run with other settings {than}; run the participant stage again for all"
 
 
 def _definitions(out: Path, labels: Sequence[str]) -> pd.DataFrame:
