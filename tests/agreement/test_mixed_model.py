@@ -3,8 +3,10 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated_study as made
+import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from made_up_table import cohort
 from scipy import stats
@@ -93,9 +95,13 @@ def gaps():
     return table[~drop]
 
 
-def by_formula(table, formula):
+def differences(table):
     wide = table.pivot(index=["participant_id", "roi"], columns="arm", values="mean_ppb")
-    long = wide.drop(columns="PI2").sub(wide["PI2"], axis=0).stack().dropna().rename("d").reset_index()
+    return wide.drop(columns="PI2").sub(wide["PI2"], axis=0).stack().dropna().rename("d").reset_index()
+
+
+def by_formula(table, formula):
+    long = differences(table)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = smf.mixedlm(formula, long, groups="participant_id", re_formula="1", vc_formula={"roi": "0 + C(roi)"})
@@ -107,12 +113,43 @@ class TestGaps:
         found, expected = mixed_model(gaps, reference="PI2", repeat="PI2rep"), by_formula(gaps, "d ~ 0 + arm:roi")
         cells = rows_of(found, "cell").set_index(["arm", "roi"])
         for (arm, roi), row in cells.iterrows():
-            name = f"arm[{arm}]:roi[{roi}]"
-            assert row["estimate"] == pytest.approx(expected.fe_params[name], abs=1e-3)
-            assert row["standard_error"] == pytest.approx(expected.bse_fe[name], rel=1e-3)
+            assert row["estimate"] == pytest.approx(expected.fe_params[f"arm[{arm}]:roi[{roi}]"], abs=1e-3)
         spreads = rows_of(found, "sd").set_index("effect")["estimate"]
         assert spreads["residual"] == pytest.approx(np.sqrt(expected.scale), rel=1e-3)
         assert found.account["Participants"] == N
+
+    def test_standard_errors_are_those_of_clusters_of_people(self, gaps):
+        """Rows of each person whitened by the fitted spreads, then least squares with statsmodels' clustered errors."""
+        found = mixed_model(gaps, reference="PI2", repeat="PI2rep")
+        spread = rows_of(found, "sd").set_index("effect")["estimate"]
+        long, whitened = differences(gaps), []
+        design = pd.get_dummies(long["arm"] + long["roi"]).astype(float)
+        for rows in long.groupby("participant_id").indices.values():
+            rois = long["roi"].to_numpy()[rows]
+            covariance = spread["residual"] ** 2 * np.eye(rows.size) + spread["participant"] ** 2
+            covariance += spread["participant:nucleus"] ** 2 * (rois[:, None] == rois[None, :])
+            root = np.linalg.cholesky(np.linalg.inv(covariance)).T
+            whitened.append(
+                (root @ long["d"].to_numpy()[rows], root @ design.to_numpy()[rows], np.full(rows.size, rows[0]))
+            )
+        d, x, who = (np.concatenate(parts) for parts in zip(*whitened, strict=True))
+        fitted = sm.OLS(d, x).fit(cov_type="cluster", cov_kwds={"groups": who, "use_correction": False})
+        expected = pd.Series(fitted.bse * np.sqrt(N / (N - 1)), design.columns)
+        for (arm, roi), row in rows_of(found, "cell").set_index(["arm", "roi"]).iterrows():
+            assert row["standard_error"] == pytest.approx(expected[arm + roi], rel=1e-3)
+
+    def test_nuclei_that_scatter_unlike_each_other_have_errors_of_their_own(self):
+        """The trend of one nucleus is the mean of the people's own slopes, with that mean's standard error."""
+        wide = {(arm, "SNr"): 10.0 for arm in ("DL3", "DL4", "DL5")}
+        table = made.study(slope_difference=FLAT, error_ppb=wide)
+        found = rows_of(mixed_model(table, reference="PI2", repeat="PI2rep"), "trend").set_index("roi")
+        for roi in ("Pu", "SNr"):
+            own = table[table["roi"] == roi].pivot(index="participant_id", columns="arm", values="mean_ppb")
+            slopes = (own["DL5"] - own["DL3"]) / 2
+            expected = stats.ttest_1samp(slopes, 0.0)
+            assert found.loc[roi, "estimate"] == pytest.approx(slopes.mean())
+            assert found.loc[roi, "standard_error"] == pytest.approx(stats.sem(slopes), rel=1e-6)
+            assert found.loc[roi, "p"] == pytest.approx(expected.pvalue, rel=1e-6)
 
     def test_an_empty_cell_leaves_the_interaction_out_and_says_so(self, gaps):
         holed = gaps[~((gaps["arm"] == "DL5") & (gaps["roi"] == "Ca"))]
@@ -150,6 +187,7 @@ class TestToldHonestly:
             (cohort(4), "4 participants"),
             (cohort(9).query("side != 'both'"), "no row is of side both"),
             (cohort(9).assign(mean_ppb=50.0), "do not vary"),
+            (cohort(9).query("arm in ('PI2', 'DL3') and roi == 'Pu'"), "nobody has more than one difference"),
         ],
     )
     def test_no_model_of_nothing(self, table, said):

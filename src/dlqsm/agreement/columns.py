@@ -108,11 +108,11 @@ MIXED_MODEL: Final = {
     "roi": "Nucleus; n/a where all have the same weight",
     "effect": "What is tested, or whose standard deviation it is",
     "estimate": "Estimate, ppb; of a trend ppb per unit of the acceleration factor",
-    "standard_error": "Its standard error, in the same unit",
+    "standard_error": "Its standard error by the scatter over people, in the same unit",
     "low": "Lower end of its 95 % t interval; standard deviations have none",
     "high": "Upper end of its 95 % t interval",
     "statistic": "t, or F of a test",
     "freedom_above": "Degrees of freedom above of F",
-    "freedom": "Degrees of freedom of t, those below of F: participants - 1, which is on the safe side",
+    "freedom": "Degrees of freedom of t, those below of F: participants - 1",
     "p": "Two-sided p-value of 0, not adjusted",
 }

@@ -93,8 +93,9 @@ def mixed_model(
     Returns
     -------
     Means of arms, nuclei and cells, contrasts with the repeat, trends with the acceleration factor in each family of
-    arms, Wald tests and standard deviations. Where a cell is empty the model is additive. Intervals use Student's t
-    with participants - 1 degrees of freedom, which is on the safe side.
+    arms, Wald tests and standard deviations. Where a cell is empty the model is additive. Nuclei scatter unlike each
+    other, which one variance of e does not tell: standard errors are those by people (`fit_reml`), with participants -
+    1 degrees of freedom; the Wald tests of many contrasts at once keep the model's covariance.
 
     References
     ----------
@@ -129,6 +130,8 @@ def _why_not(pairs: list[Pairs]) -> str | None:
     size = max(float(np.abs(one.reference_ppb).max()) for one in pairs if one.n)
     if all(is_constant(d, size) for d in differences):
         return "the differences do not vary"
+    if int(np.sum([one.is_pair for one in pairs], axis=0).max()) < 2:
+        return "nobody has more than one difference, which the table of agreement tells already"
     return None
 
 
@@ -172,7 +175,7 @@ def _fit(design: _Design) -> RandomEffectsFit:
 def _estimate(design: _Design, fitted: RandomEffectsFit, weights: Matrix, **key: str) -> Row:
     """Estimate, interval and test against zero of a linear combination of the effects."""
     estimate = float(weights @ fitted.effects)
-    error = math.sqrt(float(weights @ fitted.covariance @ weights))
+    error = math.sqrt(float(weights @ fitted.covariance_by_people @ weights))
     freedom = design.n_people - 1
     half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
     t = estimate / error if error > 0 else math.nan

@@ -32,7 +32,9 @@ class RandomEffectsFit:
     Parameters
     ----------
     effects, covariance
-        Fixed effects b and their covariance, ``(p,)`` and ``(p, p)``.
+        Fixed effects b and their covariance by the model, ``(p,)`` and ``(p, p)``.
+    covariance_by_people
+        Their covariance by how people differ from each other, whatever the variances of single rows, ``(p, p)``.
     standard_deviations
         Of each random effect, in the order given.
     residual
@@ -45,6 +47,7 @@ class RandomEffectsFit:
 
     effects: Matrix
     covariance: Matrix
+    covariance_by_people: Matrix
     standard_deviations: tuple[float, ...]
     residual: float
     is_converged: bool
@@ -69,6 +72,10 @@ def fit_reml(
     (n - p) log s2 + sum log |H| + log |sum X' H^-1 X|, s2 = (y - X b)' H^-1 (y - X b) / (n - p) and b the weighted
     least squares solution; it is minimised over sqrt(l_c) >= 0.
 
+    The covariance by people is that of Liang and Zeger, m / (m - 1) B (sum g g') B of m people, with
+    B = (sum X' H^-1 X)^-1 and g = X' H^-1 (y - X b) of one person. Where all have all rows it is that of the mean of
+    what each person has alone, with m - 1 degrees of freedom.
+
     Parameters
     ----------
     values
@@ -87,7 +94,8 @@ def fit_reml(
 
     References
     ----------
-    Patterson & Thompson, Biometrika 58:545 (1971), doi:10.1093/biomet/58.3.545.
+    Patterson & Thompson, Biometrika 58:545 (1971), doi:10.1093/biomet/58.3.545; Liang & Zeger, Biometrika 73:13
+    (1986), doi:10.1093/biomet/73.1.13.
     """
     n, p = effects.shape
     if n <= p or np.linalg.matrix_rank(effects) < p:
@@ -108,8 +116,10 @@ def fit_reml(
     _, inner, b, rest = _sums(patterns, best.x)
     variance = rest / (n - p)
     spreads = tuple(float(root) * variance**0.5 if root > AT_ZERO else 0.0 for root in best.x)
+    inverse = np.linalg.inv(inner)
+    by_people = inverse @ _scores_squared(patterns, best.x, b) @ inverse
     return RandomEffectsFit(
-        b, variance * np.linalg.inv(inner), spreads, variance**0.5, bool(best.success), str(best.message)
+        b, variance * inverse, by_people, spreads, variance**0.5, bool(best.success), str(best.message)
     )
 
 
@@ -138,13 +148,26 @@ def _sums(patterns: list[_Pattern], roots: Matrix) -> tuple[float, Matrix, Matri
     right: Matrix = np.zeros(p)
     for one in patterns:
         n_people = one.values.shape[1]
-        spread = np.eye(one.effects.shape[0]) + np.tensordot(roots**2, one.same, axes=1)
-        factor = linalg.cholesky(spread, lower=True)
-        x = linalg.solve_triangular(factor, one.effects, lower=True)
-        y = linalg.solve_triangular(factor, one.values, lower=True)
+        factor, x, y = _whitened(one, roots)
         log_size += 2.0 * n_people * float(np.log(np.diag(factor)).sum())
         inner += n_people * x.T @ x
         right += x.T @ y.sum(axis=1)
         total += float((y**2).sum())
     b = np.asarray(np.linalg.solve(inner, right), np.float64)
     return log_size, inner, b, total - float(right @ b)
+
+
+def _scores_squared(patterns: list[_Pattern], roots: Matrix, b: Matrix) -> Matrix:
+    """Sum of g g' over the m people, times m / (m - 1)."""
+    scores = [x.T @ (y - (x @ b)[:, None]) for _, x, y in (_whitened(one, roots) for one in patterns)]
+    every = np.concatenate(scores, axis=1)
+    m = every.shape[1]
+    return np.asarray(m / (m - 1) * (every @ every.T), np.float64)
+
+
+def _whitened(one: _Pattern, roots: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Cholesky factor C of H, C^-1 X and C^-1 y."""
+    spread = np.eye(one.effects.shape[0]) + np.tensordot(roots**2, one.same, axes=1)
+    factor = linalg.cholesky(spread, lower=True)
+    x, y = (linalg.solve_triangular(factor, rows, lower=True) for rows in (one.effects, one.values))
+    return factor, x, y
