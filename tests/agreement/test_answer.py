@@ -1,6 +1,7 @@
 """The answer in words: what passes, what fails and why, for studies made to be so."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import simulated_study as made
 from scipy import stats
@@ -64,6 +65,44 @@ class TestAnswer:
         assert found.sentences[-1].startswith(
             "Even PI2rep, PI2 measured again, is not shown to stay within the margin in Pu"
         )
+
+    def test_a_bias_that_is_not_shown_is_no_bias(self):
+        """With twelve people a mean difference of 1.5 ppb may be chance: the page's table calls it undecided."""
+        table = made.study(slope_difference=FLAT)
+        few = table[table["participant_id"] <= "sub-12"].sort_values("participant_id")
+        wide = stats.zscore(np.random.default_rng(0).normal(size=12), ddof=1)
+        is_gpe = (few["roi"] == "GPe") & (few["arm"] == "DL3")
+        reference = few.loc[(few["roi"] == "GPe") & (few["arm"] == "PI2"), "mean_ppb"].to_numpy()
+        few.loc[is_gpe, "mean_ppb"] = reference + 1.56 + 3.44 * wide
+        (found,) = answer(few)
+        row = agreement_table(few, reference="PI2", n_resamples=50).query("arm == 'DL3' and roi == 'GPe'").iloc[0]
+        failure = next(one for one in of_arm(found, "DL3").failures if one.roi == "GPe")
+        assert row["p_holm"] > 0.05 and failure.reason == FEW and "12 people" in failure.words
+
+    def test_a_repeat_of_few_people_sets_no_limit(self):
+        table = made.study(slope_difference=FLAT)
+        some = table[(table["arm"] != "PI2rep") | (table["participant_id"] <= "sub-03")]
+        (found,) = answer(some)
+        assert found.largest == 5.0
+        assert found.sentences[0].endswith("; whether any scatters more than PI2rep, the repeat of PI2, could not be "
+                                           "tested.")  # fmt: skip
+        assert found.sentences[-1].startswith("PI2rep, PI2 measured again, is of too few people to show")
+        assert "Pu (3)" in found.sentences[-1] and not any("set the limit" in words for words in found.sentences)
+
+    def test_nuclei_whose_scatter_was_not_tested_are_named(self):
+        table = made.study(slope_difference=FLAT)
+        lacking = (table["arm"] == "PI2rep") & (table["roi"] == "RN") & (table["participant_id"] > "sub-03")
+        (found,) = answer(table[~lacking])
+        assert (
+            "none is shown to scatter more than PI2rep, the repeat of PI2, where that could be tested (not in RN)."
+            in (found.sentences[0])
+        )
+
+    def test_copies_of_the_reference_pass(self):
+        table = made.study(slope_difference=FLAT)
+        same = table[table["arm"] == "PI2"].assign(arm="DL3")
+        (found,) = answer(pd.concat([table[table["arm"] != "DL3"], same]))
+        assert found.largest == 5.0 and of_arm(found, "DL3").failures == ()
 
     def test_untested_is_no_pass(self):
         table = made.study(slope_difference=FLAT)

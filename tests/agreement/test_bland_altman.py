@@ -66,11 +66,12 @@ class TestBiasAndLimits:
         for count, level in zip(hits, (0.95, 0.95, 0.975), strict=True):
             assert stats.binom.ppf(1e-4, runs, level) <= count <= stats.binom.ppf(1 - 1e-4, runs, level)
 
-    def test_a_difference_that_does_not_vary_has_a_bias_and_no_test(self):
+    def test_a_difference_that_does_not_vary_has_a_bias_and_no_limits(self):
         found = bland_altman(WRIGHT + 3.0, WRIGHT)
         assert found.bias == pytest.approx(3.0)
         assert found.sd == 0.0
-        assert math.isnan(found.t) and math.isnan(found.p) and math.isnan(found.bias_interval.low)
+        assert math.isnan(found.t) and math.isnan(found.bias_interval.low)
+        assert found.p == 0.0 and bland_altman(WRIGHT, WRIGHT).p == 1.0, "as the spread goes to nothing"
 
     def test_one_pair_and_none(self):
         assert bland_altman(WRIGHT[:1], MINI[:1]).bias == -18.0

@@ -42,8 +42,13 @@ class TestTost:
         assert low <= false_equivalence <= high
         assert low <= false_difference <= high
 
-    def test_a_difference_that_does_not_vary_is_not_tested(self):
-        assert math.isnan(tost_paired(WRIGHT, WRIGHT, 3.0).p)
+    def test_a_difference_that_does_not_vary_lies_inside_the_margin_or_beyond(self):
+        barely = np.random.default_rng(0).normal(0, 1e-6, WRIGHT.size)
+        for bias, p in ((0.0, 0.0), (2.999, 0.0), (3.001, 1.0), (-4.0, 1.0)):
+            found = tost_paired(WRIGHT + bias, WRIGHT, 3.0)
+            assert found.p == p == pytest.approx(tost_paired(WRIGHT + bias + barely, WRIGHT, 3.0).p, abs=1e-12)
+            assert found.interval == pytest.approx((bias, bias)) and found.smallest_margin == pytest.approx(abs(bias))
+        assert math.isnan(tost_paired(WRIGHT[:1], WRIGHT[:1], 3.0).p)
 
 
 class TestMultiplicity:

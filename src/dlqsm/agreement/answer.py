@@ -22,21 +22,23 @@ Row = Mapping[Hashable, Any]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A nucleus that is not shown to stay: name, why (`BIAS`, `SPREAD`, `FEW`, `UNTESTED`), and that in words."""
+    """A nucleus that is not shown to stay: name, people, why (`BIAS`, `SPREAD`, `FEW`, `UNTESTED`), that in words."""
 
     roi: str
+    n: int
     reason: str
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class ArmAnswer:
-    """One arm: its acceleration, how many nuclei were looked at, and those that fail."""
+    """One arm: its acceleration, its nuclei, those that fail, and those whose scatter was not tested."""
 
     arm: str
     acceleration: float
-    n_nuclei: int
+    rois: tuple[str, ...]
     failures: tuple[Failure, ...]
+    scatter_untested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,10 @@ def answers(
         factor = (accelerations or {}).get(arm, named_acceleration(arm))
         if arm != repeat and factor is not None:
             rows = both[both["arm"] == arm].to_dict("records")
-            failures = tuple(found for row in rows if (found := _failure(row, margin_ppb, repeat)))
-            families.setdefault(family_of(arm), []).append(ArmAnswer(arm, factor, len(rows), failures))
-    floor = [_failure(row, margin_ppb, None) for row in both[both["arm"] == repeat].to_dict("records")]
-    unsteady = tuple(found.roi for found in floor if found)
+            families.setdefault(family_of(arm), []).append(_arm_answer(arm, factor, rows, margin_ppb, repeat))
+    about_repeat = _about_repeat(both, reference, margin_ppb, repeat)
     return [
-        _answer(sorted(arms, key=lambda one: one.acceleration), reference, margin_ppb, repeat, unsteady)
+        _answer(sorted(arms, key=lambda one: one.acceleration), reference, margin_ppb, repeat, about_repeat)
         for arms in families.values()
     ]
 
@@ -110,6 +110,14 @@ def people_needed(bias_ppb: float, sd_ppb: float, margin_ppb: float) -> int | No
     return n if n <= MOST_PEOPLE else None
 
 
+def _arm_answer(
+    arm: str, factor: float, rows: list[dict[Hashable, Any]], margin_ppb: float, repeat: str | None
+) -> ArmAnswer:
+    failures = tuple(found for row in rows if (found := _failure(row, margin_ppb, repeat)))
+    untested = tuple(str(row["roi"]) for row in rows if math.isnan(float(row["sd_over_repeat_p_holm"])))
+    return ArmAnswer(arm, factor, tuple(str(row["roi"]) for row in rows), failures, untested)
+
+
 def _failure(row: Row, margin_ppb: float, repeat: str | None) -> Failure | None:
     """Why a nucleus of an arm does not pass; None where it does."""
     roi, n = str(row["roi"]), int(row["n"])
@@ -118,22 +126,21 @@ def _failure(row: Row, margin_ppb: float, repeat: str | None) -> Failure | None:
     is_wide = repeat is not None and ratio_p < ALPHA
     wide = f"SD {sd:.1f} ppb, {ratio:.1f} times that of {repeat}"
     if math.isnan(tost_p):
-        return Failure(roi, UNTESTED, f"{n} pairs allow no test")
+        return Failure(roi, n, UNTESTED, f"{n} pairs allow no test")
     if tost_p < ALPHA:
-        return Failure(roi, SPREAD, wide) if is_wide else None
-    half = float(stats.t.ppf(1 - ALPHA, n - 1)) * sd / math.sqrt(n)
+        return Failure(roi, n, SPREAD, wide) if is_wide else None
     mean = f"mean difference {_signed(bias)} ppb"
     if is_wide and abs(bias) < margin_ppb:
-        return Failure(roi, SPREAD, f"{wide}; {mean}")
-    if abs(bias) >= margin_ppb or half < margin_ppb:
-        return Failure(roi, BIAS, mean)
+        return Failure(roi, n, SPREAD, f"{wide}; {mean}")
+    if abs(bias) >= margin_ppb or float(row["p_holm"]) < ALPHA:
+        return Failure(roi, n, BIAS, mean)
     needed = people_needed(bias, sd, margin_ppb)
     more = f"at this bias and spread {needed} would be needed" if needed else "no number of people would be enough"
-    return Failure(roi, FEW, f"{n} people, {mean}, SD {sd:.1f} ppb; {more}")
+    return Failure(roi, n, FEW, f"{n} people, {mean}, SD {sd:.1f} ppb; {more}")
 
 
 def _answer(
-    arms: list[ArmAnswer], reference: str, margin_ppb: float, repeat: str | None, unsteady: tuple[str, ...]
+    arms: list[ArmAnswer], reference: str, margin_ppb: float, repeat: str | None, about_repeat: list[str]
 ) -> Answer:
     passed: list[ArmAnswer] = []
     for one in arms:
@@ -141,7 +148,7 @@ def _answer(
             break
         passed.append(one)
     condition = f"every nucleus stays within ±{margin_ppb:g} ppb of {reference} on average (TOST, p < {ALPHA:g})"
-    floor = f" and none is shown to scatter more than {repeat}, the repeat of {reference}" if repeat else ""
+    floor = _about_scatter(passed, f"{repeat}, the repeat of {reference}") if repeat else ""
     if passed:
         best = passed[-1]
         first = f"Up to an acceleration of {_named(best)}, {condition}{floor}."
@@ -155,22 +162,42 @@ def _answer(
     if later:
         names = " and ".join(_named(one) for one in later)
         sentences.append(f"{names} would pass, but a lower acceleration does not, so that this may be chance.")
-    sentences += _about_repeat(reference, repeat, unsteady)
+    sentences += about_repeat
     return Answer(tuple(arms), passed[-1].acceleration if passed else None, tuple(sentences))
 
 
 def _failed(one: ArmAnswer) -> str:
     named = "; ".join(f"{failure.roi} ({failure.reason}: {failure.words})" for failure in one.failures)
-    return f"{_named(one)}: not shown in {len(one.failures)} of {one.n_nuclei} nuclei: {named}."
+    return f"{_named(one)}: not shown in {len(one.failures)} of {len(one.rois)} nuclei: {named}."
 
 
-def _about_repeat(reference: str, repeat: str | None, unsteady: tuple[str, ...]) -> list[str]:
+def _about_scatter(passed: list[ArmAnswer], repeat: str) -> str:
+    """That no nucleus of the arms that pass is shown to scatter more than the repeat, as far as it was tested."""
+    untested = list(dict.fromkeys(roi for one in passed for roi in one.scatter_untested))
+    if passed and all(set(one.rois) == set(one.scatter_untested) for one in passed):
+        return f"; whether any scatters more than {repeat}, could not be tested"
+    where = f", where that could be tested (not in {', '.join(untested)})" if untested else ""
+    return f" and none is shown to scatter more than {repeat}{where}"
+
+
+def _about_repeat(both: pd.DataFrame, reference: str, margin_ppb: float, repeat: str | None) -> list[str]:
+    """In which nuclei the repeat is not shown to stay: since two scans differ, or since few were scanned again."""
     if repeat is None:
         return [f"{reference} was not repeated: how much two scans by {reference} itself differ is not known."]
+    rows = both[both["arm"] == repeat].to_dict("records")
+    failures = [found for row in rows if (found := _failure(row, margin_ppb, None))]
+    people = both[both["arm"] != repeat].groupby("roi")["n"].max()
+    few = [one for one in failures if one.reason == UNTESTED or (one.reason == FEW and one.n < people.get(one.roi, 0))]
+    unsteady = [one.roi for one in failures if one not in few]
+    told = []
     if unsteady:
-        return [f"Even {repeat}, {reference} measured again, is not shown to stay within the margin in "
-                f"{', '.join(unsteady)}: there the scans themselves set the limit."]  # fmt: skip
-    return []
+        told.append(f"Even {repeat}, {reference} measured again, is not shown to stay within the margin in "
+                    f"{', '.join(unsteady)}: there the scans themselves set the limit.")  # fmt: skip
+    if few:
+        names = ", ".join(f"{one.roi} ({one.n})" for one in few)
+        told.append(f"{repeat}, {reference} measured again, is of too few people to show that it stays within the "
+                    f"margin itself in {names}.")  # fmt: skip
+    return told
 
 
 def _named(one: ArmAnswer) -> str:

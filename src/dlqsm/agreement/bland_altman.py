@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from scipy import optimize, stats
 
-from dlqsm.agreement.sample import LEVEL, NOWHERE, Interval, Values, is_constant
+from dlqsm.agreement.sample import LEVEL, NOWHERE, RELATIVE_ROUNDING, Interval, Values, is_constant
 
 COVERAGE: Final = 0.95
 """Share of the differences that the limits of agreement are to hold."""
@@ -73,7 +73,8 @@ def bland_altman(values: Values, reference: Values) -> BlandAltman:
         return BlandAltman(bias, NOWHERE, math.nan, math.nan, math.nan, NOWHERE, NOWHERE, NOWHERE)
     size = max(float(np.abs(values).max()), float(np.abs(reference).max()))
     if is_constant(difference, size):
-        return BlandAltman(bias, NOWHERE, 0.0, math.nan, math.nan, Interval(bias, bias), NOWHERE, NOWHERE)
+        is_zero = abs(bias) <= RELATIVE_ROUNDING * size  # As s goes to 0, p goes to 0 unless the bias is none.
+        return BlandAltman(bias, NOWHERE, 0.0, math.nan, float(is_zero), Interval(bias, bias), NOWHERE, NOWHERE)
     sd = float(difference.std(ddof=1))
     error = sd / math.sqrt(n)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * error

@@ -47,10 +47,12 @@ def tost_paired(values: Values, reference: Values, margin: float) -> Equivalence
     """
     difference = values - reference
     size = max(float(np.abs(values).max()), float(np.abs(reference).max())) if values.size else 0.0
-    if difference.size < 2 or is_constant(difference, size):
+    if difference.size < 2:
         return Equivalence(math.nan, NOWHERE, math.nan)
-    error = float(difference.std(ddof=1)) / math.sqrt(difference.size)
-    return tost(float(difference.mean()), error, difference.size - 1, margin)
+    bias = float(difference.mean())
+    if is_constant(difference, size):  # As s goes to 0, p goes to 0 inside the margin and to 1 beyond.
+        return Equivalence(float(abs(bias) >= margin), Interval(bias, bias), abs(bias))
+    return tost(bias, float(difference.std(ddof=1)) / math.sqrt(difference.size), difference.size - 1, margin)
 
 
 def tost(estimate: float, standard_error: float, freedom: int, margin: float) -> Equivalence:
