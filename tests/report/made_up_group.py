@@ -46,6 +46,7 @@ def make_agreement():
                         "percent_difference": rng.uniform(0, 9), "t": rng.normal(), "p": rng.uniform(0.001, 0.9),
                         "icc": icc, "icc_low": icc - 0.3, "icc_high": icc + 0.005, "ccc": rng.uniform(0.8, 0.99),
                         "tost_p": tost / 2, "tost_p_holm": tost, "p_holm": holm, "p_bh": rng.uniform(0, 1),
+                        "sd_over_repeat": np.nan if arm == "PI2rep" else sd / 3,
                         "sd_over_repeat_low": np.nan if arm == "PI2rep" else sd / 4,
                         "sd_over_repeat_high": np.nan if arm == "PI2rep" else sd / 2,
                     }

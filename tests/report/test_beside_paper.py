@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from made_up_group import (
     ARMS,
@@ -51,6 +52,25 @@ def test_people_and_scan_times(reader):
     ours, theirs = lines["Scan time [min:s]"]
     assert ours == ["this study", "6:46", "4:35", "3:15"]
     assert theirs == ["published", "6:46", "4:35", "3:15"]
+
+
+def test_people_of_other_or_unknown_sex_are_counted_as_such(group):
+    for sexes, told in (("MFMFMFOO", "8 (3 men, 3 women, 2 of other or unknown sex)"), ("1212O121", "8 (8 of other")):
+        people = group.participants.assign(sex=list(sexes))
+        lines = lines_of(Reader(group_page(make_group(participants=people))), "Participants", "Scan time")
+        assert lines["Participants"][0][1].startswith(told)
+
+
+def test_maps_compared_with_another_arm_stand_not_beside(group):
+    own = group.similarity.assign(reference="PI2")
+    stranger = own.head(3).assign(participant_id="sub-09", reference="DL3", ssim=0.01, psnr_db=1.0)
+    for similarity in (own, pd.concat([own, stranger])):
+        report = make_group(accounts=make_accounts(), similarity=similarity)
+        assert (
+            lines_of(Reader(group_page(report)), "SSIM", "PSNR")["SSIM"][0]
+            == (lines_of(Reader(group_page(group)), "SSIM", "PSNR")["SSIM"][0])
+        )
+        assert paper_figure(report).image == paper_figure(group).image
 
 
 def test_similarity_agreement_and_age_are_those_of_the_tables(group, reader):

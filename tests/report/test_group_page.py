@@ -84,14 +84,14 @@ def test_every_number_of_agreement_equals_the_table(group, reader):
         assert list(shown) == [(roi, arm) for roi in NUCLEI for arm in ARMS[1:]]
         rows = group.agreement[group.agreement.side == side].set_index(["roi", "arm"])
         for key, cells in shown.items():
-            row, floor = rows.loc[key], rows.loc[(key[0], "PI2rep")]
+            row = rows.loc[key]
             assert cells[:12] == [
                 f"{row.n:.0f}",
                 minus(f"{row.pearson_r:.3f}"),
                 minus(f"{row.bias_ppb:+.2f} {row.bias_low_ppb:+.2f} to {row.bias_high_ppb:+.2f}"),
                 minus(f"{row.loa_low_ppb:+.1f} to {row.loa_high_ppb:+.1f}"),
                 f"{row.sd_ppb:.2f}",
-                "floor" if key[1] == "PI2rep" else f"{row.sd_ppb / floor.sd_ppb:.1f} × {ratio_ends(row)}",
+                "floor" if key[1] == "PI2rep" else f"{row.sd_over_repeat:.1f} × {ratio_ends(row)}",
                 f"{row.percent_difference:.1f}",
                 minus(f"{row.icc:.3f} {row.icc_low:.3f} to {row.icc_high:.3f}"),
                 f"{row.ccc:.3f}",
@@ -138,7 +138,7 @@ def test_means_of_the_nuclei_are_those_of_the_values(group, reader):
 def test_the_floor_is_the_repeat_alone():
     """What is not known of another arm must not read as the floor."""
     agreement = make_agreement()
-    agreement.loc[agreement.arm == "DL3", ["sd_ppb", "sd_over_repeat_low", "sd_over_repeat_high"]] = np.nan
+    agreement.loc[agreement.arm == "DL3", ["sd_over_repeat", "sd_over_repeat_low", "sd_over_repeat_high"]] = np.nan
     found = Reader(group_page(make_group(agreement=agreement)))
     rows = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))
     assert rows[("Pu", "DL3")][5] == "–" and rows[("Pu", "PI2rep")][5] == "floor"
@@ -239,6 +239,19 @@ def test_warnings_stand_in_the_column_of_their_arm_and_their_remark_once():
     assert "fewer than 10 voxels: such a mean depends on the grid" in found.words
 
 
+def test_scores_of_another_kind_are_no_outliers_of_these():
+    """Who lacks PI2 has the first arm registered to the atlas: that score is judged by no score with PI2."""
+    table = make_registration()
+    table["score_of"] = table.arm.map({"PI2": "the atlas"}).fillna("the reference arm")
+    table = table[(table.participant_id != "sub-08") | (table.arm != "PI2")]
+    stranger = (table.participant_id == "sub-08") & (table.arm == "DL3")
+    table.loc[stranger, ["score", "score_of"]] = [0.6, "the atlas"]
+    found = Reader(group_page(make_group(registration=table)))
+    rows = next(t for t in found.tables if t[0] == ["Participant", *ARMS] and "°" in t[1][1])[1:]
+    assert [row[0] for row in rows if "low score" in " ".join(row)] == ["sub-05"]
+    assert "Of sub-08, who lack PI2, the first arm takes its place." in found.words
+
+
 def test_few_scores_are_no_ground_for_flags():
     few = make_registration()
     few = few[few.participant_id.isin(PEOPLE[2:6])]
@@ -292,6 +305,20 @@ def test_other_definitions_stand_beside_the_published_figures(reader):
     assert similar[3][5:8] == ["0.870 (0.820–0.890)", "0.860 (0.770–0.890)", "–"]
     assert ratio[3][5:7] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)"]
     assert "SSIM by 1 ppm, brain, 3-D; PSNR [dB] by 1 ppm, brain, 3-D" in reader.words
+
+
+def test_maps_compared_with_another_arm_enter_no_definition():
+    own = make_definitions().assign(reference="PI2")
+    stranger = make_definitions(("DL4",)).assign(reference="DL3", mean=0.99, lowest=0.99, highest=0.99)
+    tables = [
+        [
+            t
+            for t in Reader(group_page(make_group(definitions=table))).tables
+            if "0.5 ppm" in str(t) and "primary" in str(t)
+        ]
+        for table in (own, pd.concat([own, stranger]))
+    ]
+    assert tables[0] and tables[0] == tables[1]
 
 
 def test_without_the_published_arms_there_is_nothing_to_compare_definitions_with():

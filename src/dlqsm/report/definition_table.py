@@ -54,9 +54,9 @@ class DefinitionTable:
 
 def definition_tables(report: GroupReport) -> list[DefinitionTable]:
     """A table of SSIM and one of PSNR; empty where no definitions were computed."""
-    table = report.definitions
-    if table is None or table.empty:
+    if report.definitions is None or report.definitions.empty:
         return []
+    table = report.against_reference(report.definitions)
     return [_table(report, table[table["measure"] == measure], measure) for measure in MEASURES]
 
 

@@ -172,3 +172,7 @@ class GroupReport:
         """All arms but the reference, the repeat last."""
         others = [arm for arm in self.arms if arm not in (self.reference_arm, self.repeat_arm)]
         return (*others, *([self.repeat_arm] if self.repeat_arm else []))
+
+    def against_reference(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of maps compared with the reference arm: those of people who lack it were compared with another."""
+        return table[table["reference"] == self.reference_arm] if "reference" in table else table

@@ -44,6 +44,7 @@ def group_page(report: GroupReport) -> str:
         absent=group_quality.absent_groups(report),
         alarms=group_quality.alarm_groups(report),
         registration=group_quality.registration_rows(report),
+        registered_otherwise=group_quality.registered_otherwise(report),
         registration_remarks=group_quality.registration_remarks(report),
         outlier_rule=group_quality.OUTLIER_RULE,
         similarity=group_quality.similarity_rows(report),

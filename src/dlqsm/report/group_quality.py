@@ -160,12 +160,27 @@ def registration_rows(report: GroupReport) -> list[tuple[str, list[Score | None]
     table = report.registration
     if table is None or table.empty:
         return []
-    fences = {arm: _fence(table[table["arm"] == arm]) for arm in report.arms}
+    kinds = _kinds_of_score(table)
+    judged = table.assign(fence=kinds.map({kind: _fence(alike) for kind, alike in table.groupby(kinds)}))
     rows: list[tuple[str, list[Score | None]]] = []
     for label in dict.fromkeys(str(name) for name in table["participant_id"]):
-        own = table[table["participant_id"].astype(str) == label]
-        rows.append((label, [_score(row_of(own, arm), arm, fences[arm]) for arm in report.arms]))
+        own = judged[judged["participant_id"].astype(str) == label]
+        rows.append((label, [_score(row_of(own, arm), arm) for arm in report.arms]))
     return rows
+
+
+def registered_otherwise(report: GroupReport) -> list[str]:
+    """Participants without the reference arm, whose first arm was registered to the atlas in its place."""
+    table = report.registration
+    if table is None or table.empty:
+        return []
+    whole = set(table.loc[table["arm"] == report.reference_arm, "participant_id"].astype(str))
+    return [label for label in dict.fromkeys(table["participant_id"].astype(str)) if label not in whole]
+
+
+def _kinds_of_score(table: pd.DataFrame) -> pd.Series[str]:
+    """Arm and what its score is of: scores with the atlas and with an arm have nothing to do with each other."""
+    return table["arm"].astype(str) + "\t" + (table["score_of"].astype(str) if "score_of" in table else "")
 
 
 def registration_remarks(report: GroupReport) -> list[str]:
@@ -185,21 +200,21 @@ def _warnings(row: Row, arm: str) -> list[str]:
     return warnings_of(arm, split_warnings(told)) if isinstance(told, str) else []
 
 
-def _fence(of_arm: pd.DataFrame) -> float:
-    """Score below which a registration of the arm is an outlier."""
-    scores = of_arm["score"].dropna().to_numpy(float) if "score" in of_arm else np.empty(0)
+def _fence(alike: pd.DataFrame) -> float:
+    """Score below which a registration among its like is an outlier."""
+    scores = alike["score"].dropna().to_numpy(float) if "score" in alike else np.empty(0)
     if scores.size < FEWEST:
         return -math.inf
     middle = float(np.median(scores))
     return middle - SPREADS * 1.4826 * float(np.median(np.abs(scores - middle)))
 
 
-def _score(row: Row, arm: str, fence: float) -> Score | None:
+def _score(row: Row, arm: str) -> Score | None:
     if not row:
         return None
     score, shift, turn = (known_value(row, key) for key in ("score", "shift_mm", "rotation_deg"))
     coverage = known_value(row, "coverage")
-    flags = ["low score"] if score is not None and score < fence else []
+    flags = ["low score"] if score is not None and score < row["fence"] else []
     if coverage is not None and coverage < LOWEST_COVERAGE:
         # Rounded down: what is below the threshold must not read as being at it.
         flags.append(f"coverage {math.floor(100 * coverage)} %")

@@ -29,8 +29,8 @@ VERDICTS: Final = {
 class AgreementRow:
     """One arm of one nucleus as texts.
 
-    ``spread`` is half the width of the limits of agreement, ``times_floor`` the SD over that of the repeat,
-    ``floor_interval`` the interval of that ratio.
+    ``spread`` is half the width of the limits of agreement, ``times_floor`` the SD over that of the repeat
+    in the people who have both, ``floor_interval`` the interval of that ratio.
     """
 
     arm: str
@@ -108,19 +108,16 @@ def _nuclei(report: GroupReport, of_side: pd.DataFrame) -> list[Nucleus]:
     found = []
     for roi in _order(of_side["roi"]):
         of_roi = of_side[of_side["roi"] == roi]
-        floor = row_of(of_roi, report.repeat_arm)
-        rows = [_agreement_row(arm, report, row_of(of_roi, arm), floor) for arm in report.compared_arms]
+        rows = [_agreement_row(arm, report, row_of(of_roi, arm)) for arm in report.compared_arms]
         found.append(Nucleus(roi, FULL_NAMES.get(roi, roi), COLOURS.get(roi, OTHER_COLOUR), tuple(rows)))
     return found
 
 
-def _agreement_row(arm: str, report: GroupReport, row: Row, floor: Row) -> AgreementRow:
+def _agreement_row(arm: str, report: GroupReport, row: Row) -> AgreementRow:
     def known(key: str) -> float | None:
         return known_value(row, key)
 
-    sd, least = known("sd_ppb"), known_value(floor, "sd_ppb")
-    is_repeat = arm == report.repeat_arm
-    times = sd / least if sd is not None and least and not is_repeat else None
+    is_repeat, times = arm == report.repeat_arm, known("sd_over_repeat")
     verdict, look = _verdict(known("tost_p"), known("p_holm"))
     n, low, high = known("n"), known("loa_low_ppb"), known("loa_high_ppb")
     return AgreementRow(
@@ -130,7 +127,7 @@ def _agreement_row(arm: str, report: GroupReport, row: Row, floor: Row) -> Agree
         pearson_r=number(known("pearson_r"), 3),
         bias=signed(known("bias_ppb"), 2),
         bias_interval=interval(known("bias_low_ppb"), known("bias_high_ppb"), 2, with_sign=True),
-        sd=number(sd, 2),
+        sd=number(known("sd_ppb"), 2),
         limits=interval(low, high, with_sign=True),
         spread=number(None if low is None or high is None else (high - low) / 2),
         percent_difference=number(known("percent_difference")),

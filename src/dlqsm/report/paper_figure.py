@@ -78,9 +78,9 @@ def _panel(axes: Axes, title: str, arms: Sequence[str], ours: list[Spread], thei
 
 
 def _ours_similar(report: GroupReport, arm: str, key: str) -> Spread:
-    table = report.similarity
-    if table is None or key not in table:
+    if report.similarity is None or key not in report.similarity:
         return _alone(None)
+    table = report.against_reference(report.similarity)
     values = table.loc[table["arm"] == arm, key].dropna()
     return (float(values.mean()), float(values.min()), float(values.max())) if len(values) else _alone(None)
 

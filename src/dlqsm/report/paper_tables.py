@@ -121,18 +121,25 @@ def _people(report: GroupReport) -> str:
     parts = [str(len(table)) if len(table) == len(listed) else f"{len(table)} of {len(listed)}"]
     if "sex" in table and table["sex"].notna().any():
         sexes = table["sex"].astype(str).str.upper().str[:1]
-        n_men, n_women = int((sexes == "M").sum()), int((sexes == "F").sum())
-        parts[0] += f" ({n_men} {'man' if n_men == 1 else 'men'}, {n_women} {'woman' if n_women == 1 else 'women'})"
+        parts[0] += f" ({_counted(int((sexes == 'M').sum()), int((sexes == 'F').sum()), len(sexes))})"
     ages = table["age"].dropna() if "age" in table else pd.Series(dtype=float)
     if not ages.empty:
         parts.append(f"{ages.min():.0f}–{ages.max():.0f} years, mean {ages.mean():.0f}")
     return ", ".join(parts)
 
 
+def _counted(n_men: int, n_women: int, n: int) -> str:
+    """Men, women, and those of whom the table tells neither."""
+    parts = [f"{n_men} {'man' if n_men == 1 else 'men'}", f"{n_women} {'woman' if n_women == 1 else 'women'}"]
+    told = parts if n_men + n_women else []
+    rest = n - n_men - n_women
+    return ", ".join([*told, f"{rest} of other or unknown sex"] if rest else told)
+
+
 def _similarity(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
-    table, lines = report.similarity, []
-    if table is None or table.empty:
+    if report.similarity is None or report.similarity.empty:
         return []
+    table, lines = report.against_reference(report.similarity), []
     for key, name, decimals in (("ssim", "SSIM", 2), ("psnr_db", "PSNR [dB]", 2)):
         if key in table:
             ours = [_range(table.loc[table["arm"] == arm, key], decimals) for arm in arms]
