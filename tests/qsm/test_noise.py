@@ -36,3 +36,22 @@ def test_nan_and_thin_volumes_are_survived(generator):
     power = torch.rand((2, 6, 5, 1), generator=generator)
     power[0, 0] = float("nan")
     assert estimate_noise_sd(power) > 0
+
+
+@pytest.mark.parametrize(("n_coils", "last_snr"), [(1, 1.0), (8, 3.0), (32, 5.0)])
+def test_echoes_that_noise_fills_do_not_make_it_small(generator, n_coils, last_snr):
+    """The magnitude of pure noise scatters by 0.71 of what each component does."""
+    inside = (smooth_head() > 0).float()
+    parts = torch.randn((2, 3, n_coils, *SHAPE), generator=generator)
+    levels = torch.tensor([40.0, 15.0, last_snr]).reshape(3, 1, 1, 1, 1) / n_coils**0.5
+    images = levels * inside + torch.complex(parts[0], parts[1])
+    assert abs(image_noise_sd(lag_sums(images, None)) - 1) < 0.06
+
+
+def test_an_echo_without_signal_does_not_make_it_zero(generator):
+    parts = torch.randn((2, 3, 1, *SHAPE), generator=generator)
+    images = smooth_head() + torch.complex(parts[0], parts[1])
+    images[2] = 0.0
+    assert abs(image_noise_sd(lag_sums(images, None)) - 1) < 0.06
+    images[2] = float("nan")
+    assert abs(image_noise_sd(lag_sums(images, None)) - 1) < 0.06
