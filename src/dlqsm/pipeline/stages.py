@@ -14,6 +14,7 @@ from dlqsm.core.units import TWO_PI
 from dlqsm.pipeline.susceptibility import csf_keyword, sums_of_images
 from dlqsm.qsm.mask import phase_quality, processing_mask
 from dlqsm.qsm.mdi import FieldEstimate, single_echo
+from dlqsm.qsm.noise import with_noise
 from dlqsm.qsm.reference import reference
 from dlqsm.qsm.relaxation import r2star
 
@@ -28,9 +29,9 @@ class Field:
         Total or local field [ppm].
     mask
         Where it can be trusted.
-    noise_ppm, magnitude, r2star_hz
-        Standard deviation of the total field [ppm], root of the sum of squares of all echoes, and relaxation rate
-        [1/s]; None where nothing tells them.
+    noise_ppm, magnitude, r2star_hz, quality
+        Standard deviation of the total field [ppm], root of the sum of squares of all echoes, relaxation rate [1/s] and
+        phase quality; None where nothing tells them.
     """
 
     field_ppm: torch.Tensor
@@ -38,6 +39,7 @@ class Field:
     noise_ppm: torch.Tensor | None = None
     magnitude: torch.Tensor | None = None
     r2star_hz: torch.Tensor | None = None
+    quality: torch.Tensor | None = None
 
     def alone(self) -> Field:
         """The field as a file holds it: known where it is not zero, without what weights it."""
@@ -73,7 +75,7 @@ def total_field(
     usable
         Voxels that may stay in the mask; all where absent.
     """
-    sums = within_range(sums)
+    sums = with_noise(within_range(sums))
     estimate = estimate or config.field.bound("field")(sums, scan)
     usable = torch.ones_like(mask) if usable is None else usable
     quality, rate_hz = torch.where(usable, phase_quality(estimate), torch.nan), None
@@ -85,7 +87,7 @@ def total_field(
     phase_rad = _filled(phase_rad, trusted, estimate.wrapped_phase_rad, scan)
     known = mask & usable & phase_rad.isfinite()
     field_ppm = torch.where(known, phase_rad / (TWO_PI * estimate.spacing_s) / scan.hz_per_ppm, 0.0)
-    return Field(field_ppm, trusted, estimate.noise_hz / scan.hz_per_ppm, magnitude, rate_hz)
+    return Field(field_ppm, trusted, estimate.noise_hz / scan.hz_per_ppm, magnitude, rate_hz, quality)
 
 
 def _filled(phase_rad: torch.Tensor, trusted: torch.Tensor, wrapped_rad: torch.Tensor, scan: Scan) -> torch.Tensor:
@@ -117,7 +119,7 @@ def local_field(total: Field, scan: Scan, config: QsmConfig) -> Field:
 
 def susceptibility(local: Field, scan: Scan, config: QsmConfig) -> torch.Tensor:
     """Susceptibility [ppm], its mean over the mask zero, by the method ``inversion``."""
-    csf = csf_keyword(config, local.r2star_hz, local.mask, scan.grid)
+    csf = csf_keyword(config, local.r2star_hz, local.mask, scan.grid, local.quality)
     invert = config.inversion.bound("inversion")
     chi_ppm, _ = invert(local.field_ppm, local.mask, scan, local.noise_ppm, local.magnitude, **csf)
     return reference(chi_ppm, local.mask, local.mask)[0]

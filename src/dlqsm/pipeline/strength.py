@@ -49,7 +49,7 @@ def strength_table(maps: QsmMaps, magnitude: torch.Tensor, scan: Scan, config: Q
         raise InputError(f"a strength curve is drawn for l1 only; got the inversion '{config.inversion.method}'")
     options = config.with_chosen(maps.summary["convergence"]["inversion"]).inversion.resolved("inversion")["parameters"]
     more: dict[str, Any] = {name: options[name] for name in OPTIONS}
-    more |= csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid)
+    more |= csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid, maps.quality)
     points = strength_curve(
         maps.local_field_hz / scan.hz_per_ppm,
         maps.eroded_mask,

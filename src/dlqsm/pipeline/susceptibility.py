@@ -18,6 +18,7 @@ from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.inversion.streaks import MEANING, streak_measure
 from dlqsm.qsm.mask import phase_quality, processing_mask
 from dlqsm.qsm.mdi import FieldEstimate
+from dlqsm.qsm.noise import with_noise
 from dlqsm.qsm.reference import Reference, csf_region, reference
 from dlqsm.qsm.relaxation import r2star
 
@@ -111,7 +112,7 @@ def map_susceptibility(
     if min(scan.grid.shape) == 1:
         raise InputError(f"the images have shape {scan.grid.shape}, one slice; susceptibility needs a volume")
     config, clock, hz_per_ppm = config or QsmConfig(), _Clock(report), scan.hz_per_ppm
-    sums = within_range(sums)
+    sums = with_noise(within_range(sums))
     magnitude = sums.power.sum(0).sqrt()
     with clock("field"):
         estimate = estimate or config.field.bound("field")(sums, scan)
@@ -133,10 +134,11 @@ def map_susceptibility(
         local_field_ppm, eroded, removal = remove(total_field_hz / hz_per_ppm, mask, scan, noise_ppm)
     with clock("inversion"):
         invert = config.inversion.bound("inversion")
-        csf = csf_keyword(config, r2star_hz, eroded, scan.grid)
+        csf = csf_keyword(config, r2star_hz, eroded, scan.grid, quality)
         chi_ppm, inversion = invert(local_field_ppm, eroded, scan, noise_ppm, magnitude, **csf)
     with clock("reference"):
-        chi_ppm, references = _referenced(chi_ppm, eroded, scan, config, r2star_hz, reference_region)
+        csf_mask = None if r2star_hz is None else csf_region(r2star_hz, eroded, scan.grid, quality)
+        chi_ppm, references = _referenced(chi_ppm, eroded, config, csf_mask, reference_region)
     summary = {
         "seconds": clock.seconds,
         "convergence": {"background": removal.as_dict(), "inversion": inversion.as_dict()},
@@ -151,14 +153,18 @@ def map_susceptibility(
 
 
 def csf_keyword(
-    config: QsmConfig, r2star_hz: torch.Tensor | None, mask: torch.Tensor, grid: Grid
+    config: QsmConfig,
+    r2star_hz: torch.Tensor | None,
+    mask: torch.Tensor,
+    grid: Grid,
+    quality: torch.Tensor | None,
 ) -> dict[str, torch.Tensor]:
     """The CSF as the keyword of an inversion that is to keep it uniform; nothing for one that is not.
 
     Nothing too where R2* is not known: the inversion says what it lacks.
     """
     wanted = config.inversion.resolved("inversion")["parameters"].get("csf_strength", 0.0)
-    return {"csf_region": csf_region(r2star_hz, mask, grid)} if wanted and r2star_hz is not None else {}
+    return {"csf_region": csf_region(r2star_hz, mask, grid, quality)} if wanted and r2star_hz is not None else {}
 
 
 def _r2star(sums: LagSums, scan: Scan) -> torch.Tensor:
@@ -168,15 +174,14 @@ def _r2star(sums: LagSums, scan: Scan) -> torch.Tensor:
 def _referenced(
     chi_ppm: torch.Tensor,
     mask: torch.Tensor,
-    scan: Scan,
     config: QsmConfig,
-    r2star_hz: torch.Tensor | None,
+    csf_mask: torch.Tensor | None,
     region: torch.Tensor | None,
 ) -> tuple[torch.Tensor, tuple[Reference, ...]]:
     """Reference to the configured region; brain and CSF values are both told where they can be."""
     regions = {"brain": mask}
-    if r2star_hz is not None:
-        regions["csf"] = csf_region(r2star_hz, mask, scan.grid)
+    if csf_mask is not None:
+        regions["csf"] = csf_mask
     if region is not None:
         regions["external"] = region & mask
     name = "external" if region is not None else config.reference

@@ -62,7 +62,7 @@ def susceptibility_noise(
     # A strength that each realisation chose anew would be noise of its own.
     config = config.with_chosen(maps.summary["convergence"]["inversion"])
     remove, invert = config.background.bound("background"), config.inversion.bound("inversion")
-    csf = csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid)
+    csf = csf_keyword(config, maps.r2star_hz, maps.eroded_mask, scan.grid, maps.quality)
     noise_ppm, region = maps.noise_hz / hz_per_ppm, _region(maps, scan, config, reference_region)
 
     def solve(total_field_ppm: torch.Tensor) -> torch.Tensor:
@@ -80,5 +80,5 @@ def _region(maps: QsmMaps, scan: Scan, config: QsmConfig, external: torch.Tensor
     if external is not None:
         return external & maps.eroded_mask
     if config.reference == "csf" and maps.r2star_hz is not None:
-        return csf_region(maps.r2star_hz, maps.eroded_mask, scan.grid) & maps.eroded_mask
+        return csf_region(maps.r2star_hz, maps.eroded_mask, scan.grid, maps.quality) & maps.eroded_mask
     return maps.eroded_mask

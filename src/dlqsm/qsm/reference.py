@@ -80,7 +80,9 @@ def csf_region(
     r2star_hz: torch.Tensor,
     mask: torch.Tensor,
     grid: Grid,
+    quality: torch.Tensor | None = None,
     *,
+    least_quality: float = 0.5,
     limit_hz: float = 5.0,
     radius_mm: float = 30.0,
     n_components: int = 3,
@@ -98,6 +100,10 @@ def csf_region(
         Brain mask, bool ``(x, y, z)``.
     grid
         Grid of the images.
+    quality
+        Phase quality in [0, 1], ``(x, y, z)``; every voxel counts where absent.
+    least_quality
+        Below this a voxel is a void, whose rate is a fit of noise or none, and no CSF.
     limit_hz
         R2* below which a voxel may be CSF [1/s].
     radius_mm
@@ -121,8 +127,9 @@ def csf_region(
     require_shape("R2*", r2star_hz, grid.shape, "the grid")
     require_mask(mask, grid.shape)
     require_positive("limit_hz and radius_mm", [limit_hz, radius_mm], "1/s and mm")
-    # NaN compares false, so that a voxel without a fit is no CSF.
     low = mask & (r2star_hz < limit_hz) & (_distance_to_centroid_mm(mask, grid) <= radius_mm)
+    if quality is not None:
+        low &= quality >= least_quality
     pieces, n_found = ndimage.label(low.cpu().numpy())
     sizes = np.bincount(pieces.ravel(), minlength=n_found + 1)[1:]
     kept = np.argsort(sizes)[::-1][:n_components] + 1
