@@ -14,9 +14,10 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import l1
 from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.smooth_rest import smooth_rest
-from dlqsm.qsm.inversion.strength import NEAR, first_guess, held_out, set_strength
+from dlqsm.qsm.inversion.strength import NEAR, asked_strength, first_guess, held_out, set_strength
 from dlqsm.qsm.inversion.strength_curve import FACTORS, strength_curve
 from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.inversion.uniform import MEAN_SQUARED_DIPOLE
 
 GRID = Grid((40, 36, 28), (1.0, 1.0, 1.5))
 SCAN = Scan(GRID, field_strength_t=3.0)
@@ -175,3 +176,18 @@ def test_nothing_comes_back_where_the_fit_is_exact():
     state, _ = solve(task.problem, State.zero(task.problem.field), tolerance=1e-3, max_iterations=100)
     task.problem.field = state.fitted.clone()
     assert not bool(smooth_rest(task.problem, state, task.inside, task.box.wide, 2.0).any())
+
+
+@pytest.mark.parametrize("unevenness", [0.0, 0.3, 0.6])
+def test_noise_leaves_the_foretold_spread_as_it_weighs_in_it(unevenness):
+    """The weighted variance of the field holds the misfit over the mean of W^2: without it, that of the true field."""
+    generator = torch.Generator().manual_seed(2)
+    noise_ppm = 4e-3 * (unevenness * torch.randn(GRID.shape, generator=generator, dtype=torch.float64)).exp()
+    field = FIELD + noise_ppm * torch.randn(GRID.shape, generator=generator, dtype=torch.float64)
+    task = pose(field, MASK, SCAN, noise_ppm, None, strength=2e-4, edge_share=0.0, padding_mm=10.0)
+    weights, true = task.weights[task.inside].double(), FIELD[MASK]
+    misfit = float((weights * (field - FIELD)[MASK]).std())
+    mean = (weights**2 * true).sum() / (weights**2).sum()
+    variance = float((weights**2 * (true - mean) ** 2).sum() / (weights**2).sum())
+    spread = math.sqrt(2.0) * misfit**2 / asked_strength(task, misfit)
+    assert spread == pytest.approx(math.sqrt(variance / MEAN_SQUARED_DIPOLE), rel=0.03)

@@ -76,15 +76,16 @@ def robust_misfit(posed: Posed, state: State, rad_per_ppm: float, where: torch.T
 def asked_strength(posed: Posed, misfit: float) -> float:
     """Root 2 sigma^2 / SD(chi), not below its least; what it was for a field that is zero.
 
-    SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2, weighted by W^2: a map flattens where the
-    strength is large. Where noise exceeds the local field the choice is too large.
+    SD(chi) is foretold from the field, SD(b)^2 = <D^2> SD(chi)^2 + sigma^2 / <W^2>, weighted by W^2: a map flattens
+    where the strength is large. Where noise exceeds the local field the choice is too large.
     """
     field, weights = posed.problem.field[posed.inside].double(), posed.weights[posed.inside].double() ** 2
     mean = (weights * field).sum() / weights.sum()
     variance = float((weights * (field - mean) ** 2).sum() / weights.sum())
     if variance == 0.0:
         return posed.problem.alpha
-    signal = max(variance - misfit**2, LEAST_SIGNAL**2 * variance)
+    noise = misfit**2 / float(weights.mean())
+    signal = max(variance - noise, LEAST_SIGNAL**2 * variance)
     spread = math.sqrt(signal / MEAN_SQUARED_DIPOLE)
     return max(math.sqrt(2.0) * misfit**2 / spread, LEAST * float(field.abs().mean()))
 
