@@ -129,6 +129,20 @@ def test_without_a_noise_scan_the_edge_of_kspace_stands_in():
     assert np.allclose(level, 0.2, rtol=0.1)
 
 
+@pytest.mark.parametrize("noise_scan", [True, False])
+@pytest.mark.parametrize("missing", [0.125, 0.25])
+def test_a_partial_echo_leaves_noise_of_one(noise_scan, missing):
+    """Readout samples that were not acquired are zero: without noise, they are no part of its level."""
+    raw = make_phantom(n_coils=4, noise_sd=0.2, noise_scan=noise_scan, shape=(32, 40, 28)).raw
+    n_missing = int(missing * raw.samples.shape[-1])
+    partial, pure = raw.samples.copy(), np.random.default_rng(1).standard_normal((2, *raw.samples.shape))
+    noise = (0.2 * (pure[0] + 1j * pure[1])).astype(np.complex64)
+    partial[..., :n_missing] = noise[..., :n_missing] = 0
+    hybrid = to_hybrid(type(raw)(raw.header, noise), calibrate(type(raw)(raw.header, partial)))
+    level = np.sqrt(np.diag(noise_covariance(np.moveaxis(hybrid.samples, 2, 0).reshape(4, -1))).real)
+    assert np.allclose(level, 1.0, rtol=0.02 if noise_scan else 0.1)
+
+
 @pytest.mark.parametrize("offset", [8, 16, 24, 40])
 def test_noise_covariance_does_not_depend_on_where_memory_starts(offset):
     rng = np.random.default_rng(0)

@@ -266,20 +266,34 @@ def _read_calibration(raw: RawData, extent: int) -> tuple[Matrix, int, NDArray[n
 
 
 def _noise_of(raw: RawData) -> tuple[Matrix, str]:
+    """Covariance of the noise in the images' planes, and where it is from.
+
+    A partial echo leaves readout samples without any noise: what the transform makes of the others holds their share.
+    """
     header = raw.header
+    edge, share = _peripheral_samples(raw.header, raw)
     if header.noise is not None and header.noise.shape[1] > header.n_coils:
-        return noise_covariance(header.noise), f"noise scan of {header.noise.shape[1]} samples"
-    return noise_covariance(_peripheral_samples(raw.header, raw)), (
+        return share * noise_covariance(header.noise), f"noise scan of {header.noise.shape[1]} samples"
+    return share * noise_covariance(edge), (
         "no noise scan: estimated from the last echo at the edge of k-space, an upper limit where signal is left there"
     )
 
 
-def _peripheral_samples(header: RawHeader, raw: RawData) -> NDArray[np.complex64]:
-    """Last echo at the outermost lines and, along the readout, the outermost eighths of k-space: ``(coil, n)``."""
+def _peripheral_samples(header: RawHeader, raw: RawData) -> tuple[NDArray[np.complex64], float]:
+    """Last echo at the outermost lines and, along the readout, the outermost eighths of what was acquired of k-space.
+
+    Returns
+    -------
+    Samples ``(coil, n)``, and the share of the readout that was acquired (1 where nothing was).
+    """
     ny, nz = header.grid.shape[1:]
     offset = (header.lines - np.array([ny // 2, nz // 2])) / np.array([ny, nz])
     outer = np.sort(np.argsort((offset**2).sum(axis=1), kind="stable")[-_PERIPHERAL_LINES:])
     samples = read_lines(raw, outer)[:, -1]
-    edge = max(1, header.n_readout // 8) if header.n_readout > 1 else 1
+    acquired = np.flatnonzero((samples != 0).any(axis=(0, 1)))
+    if acquired.size:
+        samples = samples[..., acquired]
+    n = samples.shape[-1]
+    edge = max(1, n // 8) if n > 1 else 1
     both = np.concatenate([samples[..., :edge], samples[..., -edge:]], axis=-1)
-    return np.moveaxis(both, 1, 0).reshape(header.n_coils, -1)
+    return np.moveaxis(both, 1, 0).reshape(header.n_coils, -1), n / header.n_readout
