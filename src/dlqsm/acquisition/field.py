@@ -24,6 +24,8 @@ SPLIT_SD_MM: Final = 3.5
 SPLIT_RANGE_MM: Final = 4.0 * SPLIT_SD_MM
 """Reach of the near part: the fine map must hold the sources this far beyond where the field is wanted."""
 SHIM_UNIT_MM: Final = 100.0
+PARALLEL: Final = 1.0 - 1e-9
+"""Cosine from which the main field lies along an axis."""
 
 
 def wide_field(fine_chi: torch.Tensor, fine: Grid, wide_chi: torch.Tensor, wide: Grid) -> torch.Tensor:
@@ -32,7 +34,8 @@ def wide_field(fine_chi: torch.Tensor, fine: Grid, wide_chi: torch.Tensor, wide:
     The dipole kernel is split by a Gaussian G, as in Ewald's sum: D = D (1 - G) + D G. The first part is of short
     range, so that the fine grid needs no padding; the second is smooth, so that a coarse wide grid carries it and a
     spline interpolates it. The fine sources are softened by (1, 2, 1) / 4 along each axis: the field of sharp ones
-    rings at the Nyquist frequency of the fine grid, far into the brain.
+    rings at the Nyquist frequency of the fine grid, far into the brain. Where the main field is oblique to the axes
+    mixed terms of D change their sign across the Nyquist planes and ring on; there they are softened three times.
 
     Parameters
     ----------
@@ -54,7 +57,8 @@ def wide_field(fine_chi: torch.Tensor, fine: Grid, wide_chi: torch.Tensor, wide:
     Ewald, Ann Phys 369:253 (1921), doi:10.1002/andp.19213690304.
     """
     direction = fine.b0_direction()
-    near_kernel = dipole_kernel(fine, direction, fine_chi) * (1.0 - _gaussian(fine, fine_chi)) * _soft(fine, fine_chi)
+    soft = _soft(fine, fine_chi) ** (1 if max(map(abs, direction)) > PARALLEL else 3)
+    near_kernel = dipole_kernel(fine, direction, fine_chi) * (1.0 - _gaussian(fine, fine_chi)) * soft
     near = irfft3(rfft3(fine_chi) * near_kernel, fine.shape)
     padded = padded_grid(wide, 100.0)
     far_kernel = dipole_kernel(padded, direction, wide_chi) * _gaussian(padded, wide_chi)
