@@ -22,6 +22,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import crop_kspace, fftc, ifftc
 from dlqsm.core.scan import Grid
 from dlqsm.io.anatomy import load_anatomy
+from dlqsm.reconstruction.reconstruct import reconstruct
 
 PUTAMEN = LABEL_OF[("Pu", "left")]
 SPHERE = Sphere((15.0, 10.0, 5.0), 12.0, 0.2, PUTAMEN)
@@ -330,3 +331,13 @@ def test_a_participant_is_scanned_with_a_field_as_in_life(monkeypatch):
 def erode(mask, n):
     padded = (~mask).float()[None, None]
     return torch.nn.functional.max_pool3d(padded, 2 * n + 1, 1, n)[0, 0] == 0
+
+
+def test_a_scan_without_noise_has_no_noise_scan_and_is_reconstructed():
+    raw = scanned().raw
+    assert raw.header.noise is None
+    images = reconstruct(raw, "zero").images
+    brain = scanned().truth.mask
+    assert images.isfinite().all() and float(images[0].abs()[brain].mean()) > 10 * float(
+        images[0].abs()[~brain].median()
+    )

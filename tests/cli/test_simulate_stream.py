@@ -101,3 +101,14 @@ def test_the_dataset_tells_scale_coils_and_scan_times(tmp_path: Path) -> None:
     assert times.loc["time-matched", "acceleration"] == pytest.approx(26880 * 30.2e-3 / 131.0, rel=1e-5)
     assert times.loc["nominal", "n_samples"] == round(64 * 18 / 5)
     assert set(json.loads(table.with_suffix(".json").read_text())["columns"]) == {"af_mode", *times.columns}
+
+
+@pytest.mark.parametrize(("field_t", "is_told"), [(7.0, True), (1.5, True), (2.89, False)])
+def test_relaxation_that_is_not_of_the_field_strength_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field_t: float, is_told: bool
+) -> None:
+    (tmp_path / "protocol.toml").write_text(f'base = "small"\nfield_strength_t = {field_t}\n')
+    words = ["simulate", str(tmp_path / "out"), "--participants", "1", "--mem", "1"]
+    words += ["--protocol", str(tmp_path / "protocol.toml")]
+    assert main(words) == 2
+    assert ("R2* and T1 of the virtual heads stay those of 3 T" in capsys.readouterr().err) == is_told

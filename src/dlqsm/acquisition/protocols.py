@@ -37,7 +37,8 @@ class Protocol:
     n_coils
         Loops of the receive helmet.
     echo_times_s, repetition_time_s, flip_angle_deg, field_strength_t
-        Sequence: echo times [s], ascending; TR [s]; flip angle [degrees]; main field [T].
+        Sequence: echo times [s], ascending; TR [s]; flip angle [degrees]; main field [T]. Fields
+        scale with it, R2* and T1 of the head do not: they are those of 3 T.
     snr
         White matter magnitude at the first echo over the SD of one component of the noise in the optimally combined
         fully sampled image; infinite for no noise.

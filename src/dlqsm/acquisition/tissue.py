@@ -22,6 +22,8 @@ import numpy as np
 
 from dlqsm.core.units import PPB_PER_PPM
 
+FIELD_STRENGTH_T: Final = 3.0
+"""Where R2* and T1 hold; they are not scaled to other field strengths."""
 REFERENCE_AGE_YEARS: Final = 44.0
 R2_STAR_HZ_PER_PPM: Final = 137.0
 """Relaxation that iron adds per susceptibility (Shin 2021); couples R2* to chi within a tissue."""

@@ -145,7 +145,7 @@ def scan_tissue(
     coils = helmet(protocol.n_coils, np.random.default_rng(seeds[0]))
     clean = scan_clean(tissue, protocol, conditions, sampling, coils, (draws, phase))
     _apply_drift(clean.samples, conditions, protocol)
-    header = clean.header(clean.noise(NOISE_SAMPLES, noise))
+    header = clean.header(clean.noise(NOISE_SAMPLES, noise) if clean.noise_sd > 0 else None)
     _add_noise(clean, noise)
     drawn = {"arm": chosen.name, "acceleration": sampling.acceleration, "noise_sd": clean.noise_sd}
     truth = replace(clean.truth, conditions=clean.truth.conditions | drawn)

@@ -15,6 +15,7 @@ from pathlib import Path
 from dlqsm.acquisition.conditions import AF_MODES, lines_of, parse_arm
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol, protocol_from
+from dlqsm.acquisition.tissue import FIELD_STRENGTH_T
 from dlqsm.cli.arguments import add_memory_argument, path, positive
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.memory import LARGER, room_bytes, state_memory
@@ -29,6 +30,8 @@ from dlqsm.io.outputs import output_folder, remove_partial_files
 from dlqsm.io.toml_file import read_toml
 from dlqsm.pipeline.memory import simulation_bytes, virtual_study_bytes
 
+SAME_T = 0.25
+"""Field strengths that differ by less are one as to relaxation [T]."""
 ARMS = ("PI2", "DL3", "DL4", "DL5", "PI2rep")
 
 
@@ -79,6 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.seed,
         arguments.af_mode,
     )
+    field_t = cohort.protocol.field_strength_t
+    if abs(field_t - FIELD_STRENGTH_T) > SAME_T:
+        talk.say(f"  note: fields are of {field_t:g} T; R2* and T1 of the virtual heads stay those of 3 T")
     factors = [_acceleration(arm, cohort) for arm in cohort.arms]
     participants = draw_participants(arguments.participants, arguments.seed)
     if arguments.stream is not None:
