@@ -88,3 +88,11 @@ def test_what_cannot_be_used_is_refused():
         unwrap_echoes(wrapped, wrapped[:3], MASK, Scan(GRID, EVEN_S), spun)
     with pytest.raises(InputError, match="mask"):
         unwrap_echoes(wrapped, None, torch.zeros_like(MASK), Scan(GRID, EVEN_S), spun)
+
+
+def test_images_that_fill_their_array_are_not_changed():
+    true, magnitude = echoes(EVEN_S)
+    wrapped, before = wrap(true), (100 * magnitude).clone()
+    given = before.clone()
+    unwrap_echoes(wrapped, given, torch.ones_like(MASK), Scan(GRID, EVEN_S), spun)
+    assert torch.equal(given, before)

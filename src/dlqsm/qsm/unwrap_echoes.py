@@ -85,7 +85,7 @@ def unwrap_echoes(
     inside = np.ascontiguousarray(mask[box].cpu().numpy())
     phase = _flat(wrapped_phase_rad, box)
     size = np.ones_like(phase) if magnitude is None else _flat(magnitude, box)
-    size /= max(float(size[0][inside.ravel()].mean()), 1e-30)
+    size = size / max(float(size[0][inside.ravel()].mean()), 1e-30)
     flat = inside.ravel()
     slope, certain = _in_space(kernels.slopes(phase, size, flat, pairs), box, mask, mask, scan, unwrap)
     offset, slope = kernels.lines(phase, size, flat, times, slope, pairs)

@@ -49,7 +49,7 @@ def medi(
         V = M / sqrt((G chi)^2 + (1 ppb)^2)
 
     by conjugate gradients, preconditioned in k-space with the means of W^2 and V. ``strength`` is 1 / (2 lambda c) in
-    the symbols of the papers, times the geometric mean of the edges in mm.
+    the symbols of the papers, over the geometric mean of the edges in mm.
 
     Parameters
     ----------
