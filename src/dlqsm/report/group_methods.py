@@ -40,8 +40,9 @@ _STATISTICS: Final = (
 )
 _MIXED: Final = (
     "All differences from the reference were put into one linear model with arm and nucleus as fixed effects, "
-    "participant and nucleus within participant as random effects, fitted by restricted maximum likelihood",
-    ("10.2307/2529876", "10.1093/biomet/58.3.545"),
+    "participant and nucleus within participant as random effects, fitted by restricted maximum likelihood; standard "
+    "errors are by the scatter over participants",
+    ("10.2307/2529876", "10.1093/biomet/58.3.545", "10.1093/biomet/73.1.13"),
 )
 _REGISTRATION: Final = (
     "Arms were registered rigidly to the reference arm, the atlas by symmetric normalisation (ANTs), and its nuclei "
