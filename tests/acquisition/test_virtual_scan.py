@@ -72,7 +72,6 @@ def test_header_describes_the_data():
     assert header.scan.echo_times_s == PROTOCOL.echo_times_s
     assert header.grid == scan.truth.grid == PROTOCOL.grid
     assert (header.repetition_time_s, header.flip_angle_deg, header.field_strength_t) == (30.2e-3, 15.0, 3.0)
-    assert header.noise.shape[0] == 4
 
 
 def test_phase_between_echoes_is_the_true_field():
@@ -167,6 +166,7 @@ def test_labels_fill_at_least_half_of_their_voxels():
 
 def test_noise_is_white_correlated_and_of_the_requested_level():
     noisy = dataclasses.replace(STILL, snr=20.0)
+    assert scanned(noisy).raw.header.noise.shape[0] == 4
     scan, clean = scanned(noisy), scanned(STILL)
     coils, _ = true_sensitivities(scan)
     sd = scan.truth.conditions["noise_sd"]
