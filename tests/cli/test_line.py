@@ -106,6 +106,19 @@ def test_the_field_of_the_line_is_the_true_field(dataset: Path, mapped: Path) ->
     assert float(np.corrcoef(total[mask], truth[mask])[0, 1]) > 0.9
 
 
+def test_options_override_the_reconstruction_and_are_told(
+    mapped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Refused
+) -> None:
+    quick = ("--recon", mapped / "recon", "--background", "vsharp", "--inversion", "tkd")
+    words = ["qsm", tmp_path / "turned", *quick, "--b0-direction", 1, 0, 0, "--field-strength", 2.9]
+    assert main([str(word) for word in words]) == 0
+    told = json.loads((tmp_path / "turned" / "qsm.json").read_text())["decisions"]
+    assert told["b0_direction"].startswith("(1.0000, 0.0000, 0.0000)") and told["b0_direction"].endswith("the options")
+    assert told["field_strength"] == "2.9 T, from the options" and told["echo_times"].endswith("from scan.json")
+    assert "b0 direction: (1.0000, 0.0000, 0.0000)" in capsys.readouterr().err
+    assert "--phase-unit is for images" in refused("qsm", tmp_path / "no", *quick, "--phase-unit", "rad")
+
+
 def test_nuclei_and_page_follow(dataset: Path, mapped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = dataset / "derivatives" / "dlqsm-truth"
     labels = truth / LABEL / "anat" / f"{LABEL}_acq-{ARM}_dseg.nii.gz"

@@ -66,11 +66,12 @@ def module_of(command: str) -> str:
 
 
 def _run(name: str, words: list[str]) -> int:
-    command = importlib.import_module(module_of(name))
-    parser = Parser(prog=f"dlqsm {name}", description=command.__doc__, epilog=NOTICE)
     try:
+        command = importlib.import_module(module_of(name))
+        parser = Parser(prog=f"dlqsm {name}", description=command.__doc__, epilog=NOTICE)
         command.add_arguments(parser, words)
         add_common_arguments(parser)
+        parser.words = words
         arguments = parser.parse_args(words)
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)

@@ -15,7 +15,7 @@ from pathlib import Path
 from dlqsm.agreement.long_table import check_table
 from dlqsm.cli.agree_files import AGREEMENT, not_always_written, write_agreement
 from dlqsm.cli.agree_summary import print_summary
-from dlqsm.cli.arguments import path, positive
+from dlqsm.cli.arguments import path, positive, seed
 from dlqsm.cli.console import start
 from dlqsm.core.checks import InputError
 from dlqsm.io.outputs import read_json, whole_folder
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument(
         "--resamples", type=positive(int), default=10_000, metavar="N", help="bootstrap draws (default: 10000)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="S", help="of the bootstrap (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,9 +17,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **keywords)
+        self.words: Sequence[str] = ()
+
+    def swallows(self, words: Sequence[str]) -> bool:
+        """Whether any of the options given takes as many words as follow it."""
+        lists = [action.option_strings for action in self._actions if action.nargs in ("+", "*")]
+        return any(flag in words for flags in lists for flag in flags)
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence and exit with 2."""
+        if message.startswith("the following arguments are required") and self.swallows(self.words):
+            message += " (options that take several values take what follows them: put folders and files before them)"
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(EXIT_UNUSABLE)
 
@@ -68,10 +77,11 @@ def add_method_options(
         if option.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **keywords)
         elif option.kind is tuple:
-            group.add_argument(flag, nargs="+", type=float, metavar="X", **keywords)
+            group.add_argument(flag, nargs="+", type=finite, metavar="X", **keywords)
         else:
             metavar = {int: "N", float: "X"}.get(option.kind, "S")
-            group.add_argument(flag, type=option.kind, metavar=metavar, **keywords)
+            kind = finite if option.kind is float else option.kind
+            group.add_argument(flag, type=kind, metavar=metavar, **keywords)
 
 
 def method_options(arguments: argparse.Namespace, options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -88,13 +98,14 @@ def spelled(*flags: str) -> tuple[str, ...]:
 
 
 def peek(words: list[str], flag: str, default: str) -> str:
-    """The value of ``flag`` in unparsed words: the method decides which options exist."""
+    """The last value of ``flag`` in unparsed words, as the parser has it: the method decides which options exist."""
+    value = default
     for index, word in enumerate(words):
         if word == flag and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return default
+            value = words[index + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
 
 
 def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -112,8 +123,28 @@ def positive(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return convert
 
 
+def finite(text: str) -> float:
+    """Argument type: a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number; got '{text}'") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number; got '{text}'")
+    return value
+
+
+def seed(text: str) -> int:
+    """Argument type: where random numbers begin, a whole number from zero on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, zero or above; got '{text}'")
+    return int(text)
+
+
 def path(text: str) -> Path:
-    """Argument type: a path, with ~ understood."""
+    """Argument type: a path, with ~ understood; an empty one is a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path; got an empty text")
     return Path(text).expanduser()
 
 

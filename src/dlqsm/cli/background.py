@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 
@@ -15,11 +16,13 @@ from dlqsm.cli.single_step import (
     read_beside,
     read_masked,
     record,
+    require_unit,
     scan_of,
     sidecar_of,
     state_step_memory,
 )
 from dlqsm.config import QsmConfig
+from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import require_nifti_name, write_volume
 from dlqsm.io.outputs import output_files, whole_file, write_json
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
@@ -43,14 +46,23 @@ def run(arguments: argparse.Namespace) -> int:
     talk, device = start(arguments)
     for target in (arguments.out, arguments.mask_out):
         require_nifti_name(target)
-    with output_files(arguments.out, arguments.mask_out, overwrite=arguments.overwrite):
+    targets = _targets(arguments)
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise InputError(f"{arguments.mask_out}: is OUT as well; the field and its mask need a file each")
+    with output_files(*targets, overwrite=arguments.overwrite):
         _remove_background(arguments, talk, device)
     return 0
+
+
+def _targets(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
+    """The local field, its mask, and the sidecar."""
+    return arguments.out, arguments.mask_out, sidecar_of(arguments.out)
 
 
 def _remove_background(arguments: argparse.Namespace, talk: Talk, device: torch.device) -> None:
     method = bound_method(arguments, "background", BACKGROUND_REMOVERS)
     state_step_memory(arguments, talk, f"background {arguments.method}", arguments.field)
+    require_unit(arguments.field, arguments.unit, "field")
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     scan = scan_of(arguments, grid)
@@ -58,7 +70,7 @@ def _remove_background(arguments: argparse.Namespace, talk: Talk, device: torch.
         local, valid, convergence = method(values, mask, scan, noise)
     kept = float(valid.sum() / mask.sum())
     content = record(method, arguments.method, scan, convergence, Units=arguments.unit, MaskKept=kept)
-    targets = (arguments.out, arguments.mask_out, sidecar_of(arguments.out))
+    targets = _targets(arguments)
     # The local field comes last: where it is there, what belongs to it is there too.
     with whole_file(targets[0]) as field, whole_file(targets[1]) as inside, whole_file(targets[2]) as told:
         write_volume(field, local, grid)

@@ -10,7 +10,7 @@ import torch
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
-from dlqsm.cli.single_step import state_step_memory
+from dlqsm.cli.single_step import require_unit, state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import output_files, write_json
@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> dict[str, float]:
     """Write the figures, and return them."""
+    for given in (arguments.map, arguments.reference):
+        require_unit(given, "ppm")
     chi_ppm, grid = read_volume(arguments.map)
     reference_ppm, own = read_volume(arguments.reference)
     require_same_grid(arguments.reference, own, grid, str(arguments.map))

@@ -58,7 +58,7 @@ def convert_dicom(arguments: argparse.Namespace, talk: Talk) -> None:
             present = images_of_scan(root, entities)
             require_new(present, overwrite=arguments.overwrite)  # another process may have ended since
             earlier = [str(path.relative_to(root)) for path in present]
-            with staged(root, last=(), replaces=earlier) as new:
+            with staged(root, overwrite=True, last=(), replaces=earlier) as new:
                 _write(new, entities, megre, options, study.person, alternates=alternates)
                 _write_t1w(root, new, entities, megre.t1w, study.person, arguments.overwrite, talk)
             describe_raw_dataset(root, f"sub-{entities['sub']}", study.person)

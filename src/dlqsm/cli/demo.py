@@ -17,7 +17,7 @@ import torch
 from dlqsm.acquisition.conditions import parse_arm
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.agreement.similarity import compare_maps
-from dlqsm.cli.arguments import add_memory_argument, path
+from dlqsm.cli.arguments import add_memory_argument, path, seed
 from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.memory import state_memory
 from dlqsm.cli.qsm import run_chain, save_maps
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument(
         "out", type=path, metavar="OUT", nargs="?", default=default, help=f"folder (default: {default})"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the participant and all noise (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the participant and all noise (default: 0)")
     add_memory_argument(parser)
 
 

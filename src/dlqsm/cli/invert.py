@@ -21,6 +21,7 @@ from dlqsm.cli.single_step import (
     read_beside,
     read_masked,
     record,
+    require_unit,
     scan_of,
     sidecar_of,
     state_step_memory,
@@ -29,7 +30,7 @@ from dlqsm.config import QsmConfig
 from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import resolved_options
-from dlqsm.core.scan import Grid
+from dlqsm.core.scan import Grid, check_echo_times
 from dlqsm.io.nifti import read_mask, require_nifti_name, write_volume
 from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.inversion import INVERSIONS
@@ -64,6 +65,7 @@ def _invert(arguments: argparse.Namespace, out: Path, talk: Talk, device: torch.
     method = bound_method(arguments, "inversion", INVERSIONS)
     per_ppm = _unit_per_ppm(arguments)
     state_step_memory(arguments, talk, f"invert {arguments.method}", arguments.field)
+    require_unit(arguments.field, arguments.unit, "field")
     values, mask, grid = read_masked(arguments, arguments.field, device)
     noise = read_beside(arguments.noise, grid, arguments.field, device)
     magnitude = read_beside(arguments.magnitude, grid, arguments.field, device)
@@ -96,4 +98,5 @@ def _unit_per_ppm(arguments: argparse.Namespace) -> float:
         return units.hz_per_ppm(arguments.field_strength)
     if arguments.echo_time is None:
         raise InputError("--unit rad needs --echo-time in seconds")
+    check_echo_times((arguments.echo_time,))
     return units.rad_per_ppm(arguments.field_strength, arguments.echo_time)

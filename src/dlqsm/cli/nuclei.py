@@ -20,17 +20,16 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dlqsm.cli.arguments import add_memory_argument, path
+from dlqsm.cli.arguments import add_memory_argument, path, seed
 from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_alarm_argument
-from dlqsm.cli.single_step import sidecar_of
+from dlqsm.cli.single_step import require_unit, sidecar_of
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
-from dlqsm.io.outputs import read_json, whole_file, whole_files
+from dlqsm.io.outputs import read_json, require_named, whole_file, whole_files
 from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.io.tables import read_label_names, write_label_names, write_table
 from dlqsm.nuclei.noise import weights_of, with_noise_sd
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "--channels", choices=CHANNELS, help="what the atlas is registered on (default: auto, T1w where given, and chi)"
     )
     atlas.add_argument("--weighting", choices=tuple(WEIGHTINGS), help="which mean (default: label)")
-    atlas.add_argument("--seed", type=int, default=0, help="of the registration's sampling (default: 0)")
+    atlas.add_argument("--seed", type=seed, default=0, help="of the registration's sampling (default: 0)")
     atlas.add_argument(
         "--reruns",
         type=int,
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     _require_one_source(arguments)
     read = (arguments.chi, arguments.labels, arguments.names, arguments.magnitude, arguments.t1w, arguments.mask)
     stamps = stamps_of(*read, arguments.uncertainty, _valid_path(arguments.chi))
-    with whole_files(*_targets(arguments), overwrite=arguments.overwrite) as out:
+    with whole_files(*_targets(arguments), overwrite=arguments.overwrite, replaces=_of_atlas(arguments)) as out:
         _state_memory(arguments, talk)
         chi_ppm, grid = read_volume(arguments.chi)
         _require_ppm(arguments.chi, chi_ppm)
@@ -130,10 +129,7 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
 
 def _require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
     """Maps are in ppm by their sidecar, and where there is none by their size: half a head is never beyond 2 ppm."""
-    sidecar = sidecar_of(chi)
-    unit = read_json(sidecar).get("Units") if sidecar.is_file() else None
-    if unit is not None and str(unit).lower() != "ppm":
-        raise InputError(f"{sidecar}: says that the map is in {shown(unit)}; expected ppm: convert it, and say so here")
+    require_unit(chi, "ppm")
     inside = chi_ppm[torch.isfinite(chi_ppm) & (chi_ppm != 0)].abs()
     usual = float(inside.median()) if inside.numel() else 0.0
     if usual > _LARGEST_USUAL_PPM:
@@ -142,8 +138,14 @@ def _require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
         )
 
 
+def _of_atlas(arguments: argparse.Namespace) -> list[str]:
+    """Names of files beside the table that a call with an atlas makes: older ones go where there are no new ones."""
+    return [_beside(arguments.out, ending).name for ending in ("_dseg.nii.gz", "_dseg.tsv", ".png")]
+
+
 def _targets(arguments: argparse.Namespace) -> list[Path]:
     out: Path = arguments.out
+    require_named(out)
     beside = [] if arguments.labels is not None else [_beside(out, "_dseg.nii.gz"), _beside(out, ".png")]
     return [out, *beside]
 

@@ -22,13 +22,13 @@ from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
-from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
+from dlqsm.cohort.chain_input import ChainInput, overridden, read_complex_images, read_images, read_recon
 from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.alarms import ARM
 from dlqsm.core.checks import InputError, require_choice, require_direction
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
-from dlqsm.core.scan import Grid, Scan
+from dlqsm.core.scan import Grid
 from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, UNCERTAINTY_UNITS, rounded_realisations, write_maps, write_summary
@@ -36,7 +36,7 @@ from dlqsm.io.mdi_file import read_lag_shape
 from dlqsm.io.nifti import read_mask
 from dlqsm.io.outputs import whole_folder
 from dlqsm.io.places import told_place
-from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.io.scan_json import NO_FILE, ScanFile, read_scan
 from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.pipeline import QsmMaps
 from dlqsm.pipeline.memory import chain_bytes
@@ -47,6 +47,9 @@ LAG_SUMS = "mdi.h5"
 CURVE = "strength_curve"
 """Stem of its files; the module that writes them is loaded on request, since tables and figures take 0.5 s to load."""
 _ON_REQUEST = (
+    "R2starmap.nii.gz",
+    "R2starmap.json",
+    "report.html",
     *(f"{stem}.{ending}" for stem in UNCERTAINTY_UNITS for ending in ("nii.gz", "json")),
     *(f"{CURVE}.{ending}" for ending in ("tsv", "json", "png")),
 )
@@ -269,17 +272,16 @@ def _read(arguments: argparse.Namespace, given: Mapping[str, Pair]) -> ChainInpu
         raise InputError("--coil-combination needs coil images: give --magnitude and --phase instead of --recon")
     if arguments.bipolar:
         raise InputError("--bipolar needs the echo images: give --magnitude and --phase instead of --recon")
-    source = read_recon(arguments.recon, invert=arguments.invert_phase)
-    scan = source.scan
-    times, strength = told.echo_times_s or scan.echo_times_s, told.field_strength_t or scan.field_strength_t
-    return replace(source, scan=Scan(scan.grid, times, strength, told.b0_direction or scan.b0_direction))
+    if arguments.phase_unit:
+        raise InputError("--phase-unit is for images: the phase of --recon is in radians")
+    return overridden(read_recon(arguments.recon, invert=arguments.invert_phase), told)
 
 
 def _told(arguments: argparse.Namespace) -> ScanFile:
     """What the options say of the scan; they override ``--scan``, which overrides the sidecars."""
     if arguments.b0_direction:
         require_direction("B0 direction", arguments.b0_direction)
-    file = read_scan(arguments.scan) if arguments.scan else ScanFile(Path("options"), None, None, None, None, {})
+    file = read_scan(arguments.scan) if arguments.scan else ScanFile(NO_FILE, None, None, None, None, {})
     return replace(
         file,
         echo_times_s=tuple(arguments.echo_times) if arguments.echo_times else file.echo_times_s,

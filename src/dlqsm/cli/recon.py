@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, add_method_options, method_options, path, peek, positive, seed
 from dlqsm.cli.console import Talk, peak_memory_mb, start
 from dlqsm.cli.memory import room_bytes, state_memory
 from dlqsm.core.checks import InputError, require_choice
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument(
         "--uncertainty", action="store_true", help="write the uncertainty of the field [Hz] too (cs and joint)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the noise replica (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the noise replica (default: 0)")
     add_memory_argument(parser)
     add_method_options(parser, options_of(RECONSTRUCTIONS[method]), title=f"options of {method}")
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from dlqsm.acquisition.sampling import SAMPLINGS, Sampling
-from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive
+from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive, seed
 from dlqsm.cli.console import start
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import choose, options_of
-from dlqsm.io.outputs import whole_file, write_text
+from dlqsm.io.outputs import require_named, whole_file, write_text
 from dlqsm.report.figures import sampling_picture
 
 DEFAULT_KIND = "poisson"
@@ -39,8 +39,8 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, words: list[str], *,
         "--acceleration", type=positive(float), metavar="R", required=True, help="net, at least 1", **many
     )
     parser.add_argument("--kind", choices=tuple(SAMPLINGS), default=DEFAULT_KIND, help=f"(default: {DEFAULT_KIND})")
-    seed = [0] if several else 0
-    parser.add_argument("--seed", type=int, default=seed, help="for the same mask again (default: 0)", **many)
+    first = [0] if several else 0
+    parser.add_argument("--seed", type=seed, default=first, help="for the same mask again (default: 0)", **many)
     parser.add_argument(
         "--calibration", type=int, nargs=2, metavar=("CY", "CZ"), help="axes of the calibration ellipse"
     )
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
     sampling = draw_sampling(arguments, tuple(arguments.shape), arguments.acceleration, arguments.seed)
+    require_named(arguments.out)
     targets = {suffix: arguments.out.with_name(arguments.out.name + suffix) for suffix in (".npy", ".txt", ".png")}
     existing = [str(target) for target in targets.values() if target.exists()]
     if existing and not arguments.overwrite:

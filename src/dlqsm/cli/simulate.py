@@ -16,11 +16,11 @@ from dlqsm.acquisition.conditions import AF_MODES, lines_of, parse_arm
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS, Protocol, protocol_from
 from dlqsm.acquisition.tissue import FIELD_STRENGTH_T
-from dlqsm.cli.arguments import add_memory_argument, path, positive
+from dlqsm.cli.arguments import add_memory_argument, path, positive, seed
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.memory import LARGER, room_bytes, state_memory
 from dlqsm.cli.simulate_stream import stream
-from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
+from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, simulate_participant
 from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
@@ -30,6 +30,7 @@ from dlqsm.io.outputs import output_folder, remove_partial_files
 from dlqsm.io.toml_file import read_toml
 from dlqsm.pipeline.memory import simulation_bytes, virtual_study_bytes
 
+MOST_PARTICIPANTS = 100_000
 SAME_T = 0.25
 """Field strengths that differ by less are one as to relaxation [T]."""
 ARMS = ("PI2", "DL3", "DL4", "DL5", "PI2rep")
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     del words
     parser.add_argument("out", type=path, metavar="OUT", help="folder of the BIDS dataset")
     parser.add_argument("--participants", type=positive(int), metavar="N", required=True)
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     parser.add_argument("--protocol", default="small", metavar="paper|small|FILE.toml", help="(default: small)")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), metavar="ARM", help=f"(default: {' '.join(ARMS)})")
     parser.add_argument(
@@ -85,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     field_t = cohort.protocol.field_strength_t
     if abs(field_t - FIELD_STRENGTH_T) > SAME_T:
         talk.say(f"  note: fields are of {field_t:g} T; R2* and T1 of the virtual heads stay those of 3 T")
+    if arguments.participants > MOST_PARTICIPANTS:
+        raise InputError(f"--participants must be at most {MOST_PARTICIPANTS}; got {arguments.participants}")
     factors = [_acceleration(arm, cohort) for arm in cohort.arms]
     participants = draw_participants(arguments.participants, arguments.seed)
     if arguments.stream is not None:
@@ -95,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     anatomy = load_anatomy()
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as root:
         remove_partial_files(root)
+        remove_other_scans(root, [participant.label for participant in participants], cohort)
         (root / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
         for participant in participants:
             simulate_participant(root, anatomy, participant, cohort, talk)

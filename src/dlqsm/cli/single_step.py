@@ -17,7 +17,9 @@ from dlqsm.core.checks import InputError, require_choice, require_direction, req
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
+from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
+from dlqsm.io.outputs import read_json
 from dlqsm.pipeline.memory import step_bytes
 
 
@@ -58,6 +60,16 @@ def read_beside(source: Path | None, grid: Grid, whose: Path, device: torch.devi
     require_same_grid(source, own, grid, str(whose))
     require_finite(f"{source}:", values)
     return values.to(device)
+
+
+def require_unit(image: Path, unit: str, what: str = "map") -> None:
+    """Raise `InputError` where the sidecar of an image tells another unit than the one that it is taken for."""
+    sidecar = sidecar_of(image)
+    told = read_json(sidecar).get("Units") if sidecar.is_file() else None
+    if told is not None and str(told).lower() != unit:
+        raise InputError(
+            f"{sidecar}: says that the {what} is in {shown(told)}; expected {unit}: convert it, and say so here"
+        )
 
 
 def read_masked(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dlqsm
-from dlqsm.cli.arguments import add_memory_argument, path, peek, positive
+from dlqsm.cli.arguments import add_memory_argument, path, peek, positive, seed
 from dlqsm.cli.console import start
 from dlqsm.cli.memory import state_memory
 from dlqsm.cli.train_data import DataSource, check_source, planned_bytes, prepare
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     how.add_argument("--steps", type=positive(int), metavar="N", help=f"of the whole training (default: {STEPS})")
     how.add_argument("--minutes", type=positive(float), metavar="M", help="end this call after so long, to be resumed")
     how.add_argument("--resume", action="store_true", help="go on with the training that OUT holds")
-    how.add_argument("--seed", type=int, help="(default: 0)")
+    how.add_argument("--seed", type=seed, help="(default: 0)")
     how.add_argument(
         "--learning-rate",
         type=positive(float),

@@ -17,13 +17,16 @@ from dlqsm.acquisition.t1w import t1w_image
 from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire
 from dlqsm.cli.console import Talk
 from dlqsm.core.anatomy import Anatomy
+from dlqsm.io.bids import read_people
 from dlqsm.io.nifti import write_volume
-from dlqsm.io.outputs import whole_file, write_json
+from dlqsm.io.outputs import read_json, whole_file, write_json
 from dlqsm.io.raw import write_raw
 from dlqsm.io.tables import write_label_names, write_table
 from dlqsm.io.version import full_version
 
 TRUTH = Path("derivatives") / "dlqsm-truth"
+COHORT = "dlqsm virtual cohort"
+"""How the names of these datasets begin."""
 SCAN_TIMES = "scan_times.tsv"
 _TRUTH_NOTE = "Made by simulation on a finer grid and cropped in k-space to the acquired grid"
 _SCAN_TIME_COLUMNS = {
@@ -56,7 +59,7 @@ class Cohort:
         mode = {"nominal": "", "central": ", central samples of the published voxel size"}.get(
             self.af_mode, f", {self.af_mode} accelerations"
         )
-        return f"dlqsm virtual cohort, protocol {protocol.name} ({matrix}){mode}, seed {self.seed}"
+        return f"{COHORT}, protocol {protocol.name} ({matrix}){mode}, seed {self.seed}"
 
 
 def simulate_participant(root: Path, anatomy: Anatomy, participant: Participant, cohort: Cohort, talk: Talk) -> None:
@@ -85,6 +88,24 @@ def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
     """Truth of one arm, without file suffix, for example ``Chimap``, ``dseg`` or ``desc-local_fieldmap``."""
     folder = "fmap" if suffix.endswith("fieldmap") else "anat"
     return root / TRUTH / label / folder / f"{label}_acq-{arm}_{suffix}"
+
+
+def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> None:
+    """Remove scans of an earlier virtual cohort that this one does not replace: they are of other heads."""
+    description, people = root / "dataset_description.json", root / "participants.tsv"
+    if not (description.is_file() and people.is_file()):
+        return
+    if not str(read_json(description).get("Name")).startswith(COHORT):
+        return
+    kept = tuple(f"_acq-{arm}_" for arm in cohort.arms)
+    for label in read_people(root)["participant_id"]:
+        for folder in (root / label, root / "sourcedata" / label, root / TRUTH / label):
+            for path in sorted(folder.rglob(f"{label}_*" if label not in labels else f"{label}_acq-*")):
+                if label not in labels or not any(arm in path.name for arm in kept):
+                    path.unlink()
+            for empty in sorted([folder, *folder.rglob("*")], reverse=True):
+                if empty.is_dir() and not any(empty.iterdir()):
+                    empty.rmdir()
 
 
 def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Cohort) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dlqsm.cli.arguments import add_memory_argument, path, positive, spelled
+from dlqsm.cli.arguments import add_memory_argument, path, positive, seed, spelled
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.memory import state_memory
 from dlqsm.cohort.attempts import remove_markers
@@ -60,7 +60,7 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
         *spelled("--keep-work"), action="store_true", help="keep these files of participants that are complete"
     )
     how.add_argument(
-        *spelled("--seed", "--random-seed"), type=int, default=0, help="of noise replica and registration (default: 0)"
+        *spelled("--seed", "--random-seed"), type=seed, default=0, help="of noise replica and registration (default: 0)"
     )
     how.add_argument(*spelled("--nthreads", "--nprocs", "--n-cpus"), dest="threads", type=positive(int), metavar="N",
                      help="as --threads: processor threads of all stages together")  # fmt: skip

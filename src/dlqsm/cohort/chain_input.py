@@ -12,11 +12,11 @@ import torch
 from dlqsm.core.alarms import Alarm
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.lags import LagSums
-from dlqsm.core.scan import Scan
+from dlqsm.core.scan import Scan, direction_text
 from dlqsm.io.images import AS_STORED, EchoSeries, PhaseOptions, read_complex_series, read_echo_series
 from dlqsm.io.mdi_file import read_lag_sums
 from dlqsm.io.phase_header import filtered_image, vendor_of
-from dlqsm.io.scan_json import ScanFile, read_scan
+from dlqsm.io.scan_json import NO_FILE, ScanFile, read_scan
 from dlqsm.io.sidecars import inherited_sidecar
 from dlqsm.io.staging import require_settled
 from dlqsm.pipeline import sums_of_images
@@ -82,7 +82,7 @@ def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
         "phase_unit": "rad, from the reconstruction",
         "phase_sign": told.about.get("phase_sign", "unknown"),
         "echo_times": f"{len(scan.echo_times_s)} echoes, from scan.json",
-        "b0_direction": f"({', '.join(f'{v:.4f}' for v in scan.b0_direction)}) along the array axes, from scan.json",
+        "b0_direction": f"{direction_text(scan.b0_direction)}, from scan.json",
     }
     sources: dict[str, Any] = {"recon": str(folder.resolve())}
     if invert:
@@ -91,6 +91,21 @@ def read_recon(folder: Path, *, invert: bool = False) -> ChainInput:
     reconstruction = told.about.get("decisions")
     figures = coil_figures(reconstruction if isinstance(reconstruction, dict) else {})
     return ChainInput(sums, scan, decisions, sources=sources, poles=_poles_of_lags(sums), figures=figures)
+
+
+def overridden(source: ChainInput, told: ScanFile) -> ChainInput:
+    """A reconstruction with what the options or ``--scan`` say of its scan, and that they did."""
+    scan, by = source.scan, "from the options" if told.path == NO_FILE else f"from the options or {told.path.name}"
+    times, strength = told.echo_times_s or scan.echo_times_s, told.field_strength_t or scan.field_strength_t
+    scan = Scan(scan.grid, times, strength, told.b0_direction or scan.b0_direction)
+    said = (
+        {"field_strength": f"{strength:g} T, {by if told.field_strength_t else 'from scan.json'}"} if strength else {}
+    )
+    if told.echo_times_s:
+        said["echo_times"] = f"{len(times)} echoes, {by}"
+    if told.b0_direction:
+        said["b0_direction"] = f"{direction_text(scan.b0_direction)}, {by}"
+    return replace(source, scan=scan, decisions={**source.decisions, **said})
 
 
 def read_images(

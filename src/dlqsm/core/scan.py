@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -190,3 +191,8 @@ def check_echo_times(echo_times_s: tuple[float, ...]) -> None:
 def _vector(values: NDArray[np.float64]) -> Vector:
     x, y, z = (float(v) + 0.0 for v in values)
     return x, y, z
+
+
+def direction_text(direction: Sequence[float]) -> str:
+    """A direction of B0 in words."""
+    return f"({', '.join(f'{part:.4f}' for part in direction)}) along the array axes"

@@ -211,8 +211,11 @@ def describe(out: Path, bids: Path, name: str, atlas: str, citation: str | None 
         What is to be cited; not written where None.
     """
     atlas = Path(atlas).resolve().name
-    write_text(out / ".bidsignore", "\n".join(IGNORED) + "\n")
-    write_text(out / "README", README.format(name=name, version=full_version()))
+    ignore, readme = out / ".bidsignore", out / "README"
+    ignored = ignore.read_text(encoding="utf-8").splitlines() if ignore.is_file() else []
+    write_text(ignore, "\n".join([*ignored, *(line for line in IGNORED if line not in ignored)]) + "\n")
+    if not readme.is_file() or readme.read_text(encoding="utf-8", errors="replace").startswith(TITLE):
+        write_text(readme, README.format(name=name, version=full_version()))
     with whole_file(out / "descriptions.tsv") as partial:
         pd.DataFrame(_descriptions().items(), columns=["desc_id", "description"]).to_csv(partial, sep="\t", index=False)
     label = label_of(atlas)
@@ -255,7 +258,11 @@ def _generator() -> dict[str, str]:
     return {"Name": REPOSITORY_NAME, "Version": full_version()}
 
 
-README: Final = """# Susceptibility of the deep brain nuclei
+TITLE: Final = "# Susceptibility of the deep brain nuclei"
+"""First line of a README of dlqsm: one of another first line is somebody's, and stays."""
+README: Final = (
+    f"{TITLE}\n"
+    + """\
 
 Derivatives of the dataset '{name}', made by dlqsm {version} (research software, not a medical device).
 
@@ -271,3 +278,4 @@ Derivatives of the dataset '{name}', made by dlqsm {version} (research software,
 Every image has a sidecar with units, methods, parameters and reference. What the labels desc-... mean stands in
 descriptions.tsv.
 """
+)

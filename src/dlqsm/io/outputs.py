@@ -141,7 +141,9 @@ def whole_folder(
     """
     with (
         output_folder(path, overwrite=overwrite, produces=produces) as folder,
-        staged(folder, last=tuple(reversed(produces)), replaces=replaces) as new,
+        staged(
+            folder, overwrite=overwrite, last=tuple(reversed(produces)), replaces=replaces if overwrite else ()
+        ) as new,
     ):
         yield new
 
@@ -155,6 +157,8 @@ def output_files(first: Path, *others: Path, overwrite: bool) -> Iterator[None]:
     InputError
         If another live process writes them, or one exists and ``overwrite`` is off.
     """
+    for target in (first, *others):
+        require_named(target)
     if not _ready(first).is_dir():
         require_free(first, *others, overwrite=overwrite)
     made = _missing(first.parent)
@@ -174,11 +178,20 @@ def output_files(first: Path, *others: Path, overwrite: bool) -> Iterator[None]:
 
 
 @contextmanager
-def whole_files(first: Path, *others: Path, overwrite: bool) -> Iterator[Path]:
-    """As `output_files`, of one folder; give another folder to write to, whose files come there together at the end."""
+def whole_files(first: Path, *others: Path, overwrite: bool, replaces: Sequence[str] = ()) -> Iterator[Path]:
+    """As `output_files`, of one folder; give another folder to write to, whose files come there together at the end.
+
+    Files of earlier results that are named in ``replaces`` go, where there is no new one and ``overwrite`` is on.
+    """
     with (
         output_files(first, *others, overwrite=overwrite),
-        staged(first.parent, last=(first.name,), of=_key(first)) as new,
+        staged(
+            first.parent,
+            overwrite=overwrite,
+            last=(first.name,),
+            replaces=replaces if overwrite else (),
+            of=_key(first),
+        ) as new,
     ):
         yield new / first.name
 
@@ -189,6 +202,12 @@ def _key(first: Path) -> str:
 
 def _ready(first: Path) -> Path:
     return first.with_name(f"{_key(first)}{READY}")
+
+
+def require_named(target: Path) -> None:
+    """Raise `InputError` if a path is no place of a file, as ``.`` or ``..``."""
+    if target.name in ("", ".."):
+        raise InputError(f"{target}: expected the name of a file for the output; this is a folder")
 
 
 def require_free(*targets: Path, overwrite: bool) -> None:

@@ -11,6 +11,8 @@ from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.io.files import number_of, shown
 from dlqsm.io.outputs import read_json, write_json
 
+NO_FILE = Path("options")
+"""In place of a file where options alone tell of a scan."""
 _KNOWN = {"echo_times_s", "field_strength_t", "b0_direction", "voxel_size_mm", "shape"}
 
 
@@ -58,6 +60,11 @@ def write_scan(path: Path, scan: Scan, more: Mapping[str, object]) -> None:
 def read_scan(path: Path) -> ScanFile:
     """Read a ``scan.json``, or raise `InputError` naming the entry that cannot be used."""
     content = read_json(path)
+    if not _KNOWN & set(content):
+        raise InputError(
+            f"{path}: tells nothing of a scan; expected any of {', '.join(sorted(_KNOWN))}; it has "
+            f"{', '.join(map(str, content)) or 'nothing'}"
+        )
     shape, times = content.get("shape"), content.get("echo_times_s")
     strength, b0 = content.get("field_strength_t"), content.get("b0_direction")
     return ScanFile(

@@ -22,25 +22,36 @@ _LIST: Final = ".files.json"
 
 
 @contextmanager
-def staged(folder: Path, *, last: Sequence[str], replaces: Sequence[str] = (), of: str = "") -> Iterator[Path]:
+def staged(
+    folder: Path, *, overwrite: bool, last: Sequence[str], replaces: Sequence[str] = (), of: str = ""
+) -> Iterator[Path]:
     """Give an empty folder to write to, and move its files to ``folder`` once the block ends well.
 
     Parameters
     ----------
     folder
         Where they belong; the caller holds its lock.
+    overwrite
+        Whether files that are there may be replaced.
     last
         Names of files that tell that the results are complete: removed first and moved last.
     replaces
         Names of files of earlier results that go, where there is no new one; relative to ``folder``.
     of
         Name of the first of the files, where several commands may write to the folder at once.
+
+    Raises
+    ------
+    InputError
+        If a file of the same name is there and ``overwrite`` is off: nothing is moved then.
     """
     new = folder / f"{of}{NEW}"
     shutil.rmtree(new, ignore_errors=True)
     try:
         new.mkdir()
         yield new
+        if not overwrite:
+            _require_no_other(folder, new)
         _set_ready(new, folder / f"{of}{READY}", last, replaces)
     except OSError as error:
         if error.filename not in (None, str(new)):
@@ -84,6 +95,17 @@ def require_settled(folder: Path) -> None:
             f"{folder}: a dlqsm command is putting new results here, or was stopped while it did; wait for it, or give "
             "that command again, which completes them"
         )
+
+
+def _require_no_other(folder: Path, new: Path) -> None:
+    """Raise `InputError` where the folder holds a file that would be replaced: it may be anybody's."""
+    for path in sorted(new.rglob("*")):
+        target = folder / path.relative_to(new)
+        if path.is_file() and target.exists():
+            raise InputError(
+                f"{target}: exists already, and a result of that name would replace it; give --overwrite for that, or "
+                "another place"
+            )
 
 
 def _set_ready(new: Path, ready: Path, last: Sequence[str], replaces: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from dlqsm.core.scan import direction_text
 from dlqsm.report.methods_text import value_text
 
 Known = Mapping[str, Any]
@@ -74,7 +75,7 @@ def decisions_of(summary: Known) -> dict[str, str]:
     scan = scan_of(summary)
     words = {str(key): value_text(value) for key, value in (summary.get("decisions") or {}).items()}
     if "b0_direction" not in words and scan.get("b0_direction"):
-        words["b0_direction"] = "(" + ", ".join(f"{v:.4f}" for v in scan["b0_direction"]) + ") along the array axes"
+        words["b0_direction"] = direction_text(scan["b0_direction"])
     for key, value in _reconstruction(summary).items():
         if key not in ("method", "options", "seconds", "missing", "acceleration"):
             words.setdefault(f"reconstruction: {key.removeprefix('n_')}", value_text(value))
