@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from dlqsm.core.checks import InputError
+from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.io.toml_file import read_toml
 from dlqsm.qsm.background import BACKGROUND_REMOVERS
@@ -89,6 +90,7 @@ CLUSTER: Final = "cluster"
 """Table of the configuration file about jobs of a queue."""
 RECONSTRUCTION: Final = "reconstruction"
 """Table of the configuration file that holds one table a method of reconstruction."""
+REFERENCES: Final = ("brain", "csf")
 STEPS: Final = tuple(f.name for f in fields(QsmConfig) if f.name != "reference")
 
 
@@ -117,6 +119,7 @@ def read_qsm_config(path: Path) -> QsmConfig:
 
 def _with_entry(config: QsmConfig, key: str, value: Any) -> QsmConfig:
     if key == "reference" and isinstance(value, str):
+        require_choice("reference", value, REFERENCES)
         return replace(config, reference=value)
     if key not in STEPS or not isinstance(value, dict):
         known = "], [".join((f"{RECONSTRUCTION}.METHOD", *STEPS, CLUSTER))
@@ -173,7 +176,9 @@ def _is_of_kind(value: Any, kind: type) -> bool:
         return isinstance(value, tuple) and all(_is_of_kind(part, float) for part in value)
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
-    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if kind is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, kind)
 
 
 @dataclass(frozen=True, slots=True)

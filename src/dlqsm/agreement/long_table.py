@@ -10,11 +10,11 @@ import pandas as pd
 from dlqsm.agreement.pairs import BOTH, in_order
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import SIDES
+from dlqsm.core.units import LARGEST_AGE_YEARS
 
 KEY: Final = ("participant_id", "arm", "roi", "side")
 VALUE: Final = "mean_ppb"
 OF_A_PERSON: Final = ("age", "sex")
-LARGEST_AGE_YEARS: Final = 130.0
 SMALLEST_PLAUSIBLE_PPB: Final = 1.0
 """Iron-rich nuclei have tens to hundreds of ppb: a table whose largest value is below this is in ppm."""
 

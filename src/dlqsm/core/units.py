@@ -9,6 +9,7 @@ GAMMA_BAR_HZ_PER_T: Final = 42.577478461e6
 TWO_PI: Final = 2.0 * math.pi
 PPB_PER_PPM: Final = 1e3
 S_PER_MS: Final = 1e-3
+LARGEST_AGE_YEARS: Final = 130.0
 
 
 def hz_per_ppm(field_strength_t: float) -> float:

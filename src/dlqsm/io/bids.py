@@ -9,6 +9,7 @@ from typing import Final
 import pandas as pd
 
 from dlqsm.core.checks import InputError
+from dlqsm.core.units import LARGEST_AGE_YEARS
 from dlqsm.io.bids_arms import (
     IMAGES,
     SUFFIX,
@@ -160,6 +161,10 @@ def read_people(root: Path) -> pd.DataFrame:
         whose = wrong["participant_id"].iloc[0]
         # Not repeated: what stands there may be a date of birth.
         raise InputError(f"{path}: the age of {whose} is no number; expected years, or n/a")
+    odd = table[(age < 0) | (age > LARGEST_AGE_YEARS)]
+    if len(odd):
+        whose = odd["participant_id"].iloc[0]
+        raise InputError(f"{path}: the age of {whose} is not from 0 to {LARGEST_AGE_YEARS:g}; expected years, or n/a")
     return table.assign(age=age)[columns]
 
 

@@ -43,6 +43,7 @@ Rescale = tuple[float, float, str]
 LEFT_OUT: Final = "(left out, since it names somebody)"
 """Stands for a description that the headers of a series identify."""
 _SHORTEST_NAME: Final = 3
+_LONGEST_SHORT_WORD: Final = 3
 _PHASE_UNITS: Final = ("mrad", "rad")
 _NEUTRAL: Final = (("Slope", 1.0), ("Intercept", 0.0))
 _OLDEST: Final = 89
@@ -100,8 +101,17 @@ class Person:
     identifiers: frozenset[str] = frozenset()
 
     def is_named_in(self, text: str) -> bool:
-        """Whether a text holds anything that names the person, the examination or the machine."""
-        return any(word in text.lower() for word in self.identifiers)
+        """Whether a text holds anything that names the person, the examination or the machine.
+
+        Short words, such as a department called MRI, count only by themselves: fcMRI names nobody.
+        """
+        return any(_holds(text.lower(), word) for word in self.identifiers)
+
+
+def _holds(text: str, word: str) -> bool:
+    if len(word) > _LONGEST_SHORT_WORD:
+        return word in text
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None
 
 
 def series_of(files: list[tuple[Path, str]], heads: list[Dataset]) -> Series:
