@@ -62,15 +62,20 @@ def estimate_noise_sd(power: torch.Tensor, *, n_channels: int = 1) -> torch.Tens
     ----------
     Donoho & Johnstone, Biometrika 81:425 (1994), doi:10.1093/biomet/81.3.425.
     """
-    echoes = [torch.nan_to_num(echo, posinf=0.0).clamp_min(0.0) for echo in power]
-    whole = sum(echoes[1:], start=echoes[0])
+    whole = torch.zeros_like(power[0])
+    for echo in power:  # One at a time: all of them would be the largest array of the chain once more.
+        whole += _finite(echo)
     bright = whole >= 0.25 * _high(whole)  # Half the magnitude; of all echoes, since noise makes voxels of one bright.
-    found = [_noise_of_echo(echo, bright, n_channels) for echo in echoes]
+    found = [_noise_of_echo(_finite(echo), bright, n_channels) for echo in power]
     known = [(share, sigma) for share, sigma in found if sigma > 0]
     if not known:
         return power.new_zeros(())
     most = max(MOST_NOISE, float(min(share for share, _ in known)))
     return torch.stack([sigma for share, sigma in known if share <= most]).amin()
+
+
+def _finite(power: torch.Tensor) -> torch.Tensor:
+    return torch.nan_to_num(power, posinf=0.0).clamp_min(0.0)
 
 
 def _noise_of_echo(power: torch.Tensor, bright: torch.Tensor, n_channels: int) -> tuple[torch.Tensor, torch.Tensor]:
