@@ -163,7 +163,7 @@ def test_a_term_without_a_region_is_refused():
         l1(FIELD, MASK, SCAN, csf_strength=1.0)
     with pytest.raises(InputError, match="csf_region has no voxel inside the mask"):
         l1(FIELD, MASK, SCAN, csf_strength=1.0, csf_region=~MASK)
-    with pytest.raises(InputError, match="must not be negative; got -1"):
+    with pytest.raises(InputError, match="csf_strength must be zero or more; got -1"):
         l1(FIELD, MASK, SCAN, csf_strength=-1.0, csf_region=FLUID)
     with pytest.raises(InputError, match="csf_region has shape"):
         l1(FIELD, MASK, SCAN, csf_strength=1.0, csf_region=FLUID[1:])

@@ -26,6 +26,26 @@ def require_positive(name: str, values: Iterable[float], unit: str) -> None:
             raise InputError(f"{name} must be above zero in {unit}; got {value}")
 
 
+def require_not_negative(name: str, values: Iterable[float]) -> None:
+    """Raise `InputError` unless all values are finite and zero or more."""
+    for value in values:
+        if not 0 <= value < float("inf"):
+            raise InputError(f"{name} must be zero or more; got {value}")
+
+
+def require_share(name: str, value: float) -> None:
+    """Raise `InputError` unless ``value`` lies between 0 and 1, ends included."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} must lie between 0 and 1; got {value}")
+
+
+def require_stop(tolerance: float, n_steps: int, steps: str = "max_iterations") -> None:
+    """Raise `InputError` unless a solver can stop: at a tolerance of zero or more, after one of ``steps`` or more."""
+    require_not_negative("tolerance", [tolerance])
+    if n_steps < 1:
+        raise InputError(f"{steps} must be one or more; got {n_steps}")
+
+
 def require_direction(name: str, values: Sequence[float]) -> None:
     """Raise `InputError` if a vector has no direction: is zero, or not finite."""
     if not (all(abs(value) < float("inf") for value in values) and any(values)):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from dlqsm.core.checks import require_not_negative, require_positive
 from dlqsm.core.lags import LagSums
 from dlqsm.core.passes import array_of, in_slabs, suits_passes
 from dlqsm.core.scan import Scan
@@ -50,7 +51,7 @@ def fit(
     Raises
     ------
     InputError
-        As `mdi`.
+        As `mdi`, or if an option is out of range.
 
     References
     ----------
@@ -58,6 +59,8 @@ def fit(
     Liu et al., Magn Reson Med 69:467 (2013), doi:10.1002/mrm.24272, the complex fit.
     The form in lag sums is ours.
     """
+    require_not_negative("tolerance_rad", [tolerance_rad])
+    require_positive("max_iterations", [max_iterations], "steps")
     start = mdi(sums, scan, lag_snr=lag_snr)
     refine = fit_on_cpu if suits_passes(sums.lags, start.wrapped_phase_rad) else fit_in_torch
     return replace(start, wrapped_phase_rad=refine(sums.lags, start.wrapped_phase_rad, max_iterations, tolerance_rad))

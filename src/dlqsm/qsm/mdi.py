@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dlqsm.core.checks import InputError, require_shape
+from dlqsm.core.checks import InputError, require_not_negative, require_shape
 from dlqsm.core.lags import LagSums
 from dlqsm.core.passes import array_of, in_slabs, suits_passes
 from dlqsm.core.scan import Scan
@@ -68,12 +68,13 @@ def mdi(sums: LagSums, scan: Scan, *, refine: bool = True, lag_snr: float = 2.0)
     Raises
     ------
     InputError
-        If there are fewer than two echoes, if their spacing is uneven, or if shapes disagree.
+        If there are fewer than two echoes, if their spacing is uneven, if shapes disagree, or ``lag_snr`` is negative.
 
     References
     ----------
     Ye et al., Proc ISMRM 27:4392 (2019).
     """
+    require_not_negative("lag_snr", [lag_snr])
     n_echoes = sums.power.shape[0]
     if n_echoes < 2:
         raise InputError(f"MDI needs two echoes or more; got {n_echoes}; use the phase of the single echo instead")

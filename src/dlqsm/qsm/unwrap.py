@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from dlqsm.core.checks import require_finite_inside, require_mask
+from dlqsm.core.checks import require_finite_inside, require_mask, require_not_negative, require_share
 from dlqsm.core.fourier import bounding_box
 from dlqsm.core.methods import Unwrap
 from dlqsm.core.scan import Scan
@@ -99,7 +99,8 @@ def spun(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty, or phase or quality inside the mask are not finite.
+        If shapes disagree, the mask is empty, phase or quality inside the mask are not finite, or an option is out of
+        range.
 
     References
     ----------
@@ -162,6 +163,8 @@ def _grown(
     """Grow regions along the edges of least cost, join them, and tell how it went."""
     require_mask(mask, scan.grid.shape)
     require_finite_inside("phase", wrapped_phase_rad, mask)
+    require_share("least_agreement", certain[0])
+    require_not_negative("least_border", [certain[1]])
     if quality is not None:
         require_finite_inside("quality", quality, mask)
     box = _Box.around(mask, scan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dlqsm.core.checks import require_not_negative, require_stop
 from dlqsm.core.fourier import ifftc
 from dlqsm.core.operators import Map
 from dlqsm.core.solvers import conjugate_gradient_of_each
@@ -68,11 +69,18 @@ def sense(
     -------
     Combined images ``(echo, 1, x, y, z)``.
 
+    Raises
+    ------
+    InputError
+        If an option is out of range.
+
     References
     ----------
     Pruessmann et al., Magn Reson Med 46:638 (2001), doi:10.1002/mrm.1241.
     """
     del noise
+    require_not_negative("regularisation", [regularisation])
+    require_stop(tolerance, max_iterations)
     # In FFT order throughout, so that the shifts cost nothing inside the iteration.
     maps = torch.fft.ifftshift(sensitivity_maps, dim=_PLANE).unsqueeze(0)
     keep = torch.fft.ifftshift(sampling_mask, dim=_PLANE).to(sensitivity_maps.real.dtype)

@@ -12,7 +12,9 @@ from dlqsm.core.checks import (
     InputError,
     require_finite,
     require_mask,
+    require_not_negative,
     require_shape,
+    require_stop,
 )
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence, conjugate_gradient
@@ -68,7 +70,7 @@ def lbv(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty or nothing but rim, or ``rim_mm`` is negative.
+        If shapes disagree, the mask is empty or nothing but rim, or an option is out of range.
 
     References
     ----------
@@ -77,8 +79,8 @@ def lbv(
     del noise_ppm
     require_shape("total field", total_field_ppm, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
-    if not rim_mm >= 0.0:
-        raise InputError(f"rim_mm of LBV must not be negative; got {rim_mm}")
+    require_not_negative("rim_mm", [rim_mm])
+    require_stop(tolerance, max_cycles, "max_cycles")
     require_finite("total field inside the mask", torch.where(mask, total_field_ppm, 0.0))
     known = erode(mask, scan.grid, rim_mm)
     interior = _interior(known)

@@ -11,8 +11,10 @@ from dlqsm.core.checks import (
     InputError,
     require_finite,
     require_mask,
+    require_not_negative,
     require_positive,
     require_shape,
+    require_stop,
 )
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
@@ -75,7 +77,7 @@ def pdf(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty or leaves no voxel outside for sources.
+        If shapes disagree, the mask is empty or leaves no voxel outside for sources, or an option is out of range.
 
     References
     ----------
@@ -83,7 +85,9 @@ def pdf(
     """
     require_shape("total field", total_field_ppm, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
-    require_positive("reach_mm", [reach_mm], "mm")
+    require_positive("reach_mm and working_voxel_mm", [reach_mm, working_voxel_mm], "mm")
+    require_not_negative("local_sd_ppm", [local_sd_ppm])
+    require_stop(tolerance, max_iterations)
     box = Box.around(mask, scan.grid, reach_mm)
     inside = box.take(mask)
     if bool(inside.all()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import InputError, require_positive
+from dlqsm.core.checks import InputError, require_not_negative, require_positive, require_share
 from dlqsm.core.differences import isotropic_spacing
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
@@ -93,6 +93,8 @@ def pdf_tv(
     require_positive("strength", [strength], "ppm")
     require_positive("n_iterations", [n_iterations], "steps")
     require_positive("padding_mm", [padding_mm], "mm")
+    require_not_negative("rim_mm", [rim_mm])
+    require_share("edge_share", edge_share)
     field, mask, convergence = pdf(total_field_ppm, mask, scan, noise_ppm, working_voxel_mm=working_voxel_mm)
     kept = _without_rim(mask, scan.grid, rim_mm)
     if bool(field.any()):

@@ -13,6 +13,7 @@ from dlqsm.core.checks import (
     require_mask,
     require_positive,
     require_shape,
+    require_stop,
 )
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Scan
@@ -70,7 +71,8 @@ def resharp(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty or holds no sphere, or the radius is below the longest voxel edge.
+        If shapes disagree, the mask is empty or holds no sphere, or an option is out of range: the radius below the
+        longest voxel edge, for one.
 
     References
     ----------
@@ -81,6 +83,7 @@ def resharp(
     require_mask(mask, scan.grid.shape)
     require_positive("radius_mm", [radius_mm], "mm")
     require_positive("regularisation", [regularisation], "units of the squared filter")
+    require_stop(tolerance, max_iterations)
     if radius_mm < max(scan.grid.voxel_size_mm):
         raise InputError(
             f"radius_mm must reach the longest voxel edge, {max(scan.grid.voxel_size_mm)}; got {radius_mm}"

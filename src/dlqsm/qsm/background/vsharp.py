@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from dlqsm.core.checks import InputError, require_finite, require_mask, require_positive, require_shape
+from dlqsm.core.checks import (
+    InputError,
+    require_finite,
+    require_mask,
+    require_not_negative,
+    require_positive,
+    require_shape,
+)
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import CLOSED_FORM, Convergence
@@ -67,7 +74,7 @@ def vsharp(
     Raises
     ------
     InputError
-        If shapes disagree, the mask is empty, or no voxel is left after the erosion.
+        If shapes disagree, the mask is empty, no voxel is left after the erosion, or an option is out of range.
 
     References
     ----------
@@ -77,9 +84,10 @@ def vsharp(
     del noise_ppm
     require_shape("total field", total_field_ppm, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
+    if not radii_mm:
+        raise InputError("radii_mm is empty; expected one radius or more in mm")
     require_positive("radii_mm", radii_mm, "mm")
-    if n_corrections < 0:
-        raise InputError(f"n_corrections of V-SHARP must not be negative; got {n_corrections}")
+    require_not_negative("n_corrections", [n_corrections])
     if not 0.0 < threshold < 1.0:
         raise InputError(f"threshold of V-SHARP must lie between 0 and 1; got {threshold}")
     field = torch.where(mask, total_field_ppm, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_positive
+from dlqsm.core.checks import require_positive, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.inversion.admm import State
@@ -77,7 +77,7 @@ def fansi(
     ----------
     Milovic et al., Magn Reson Med 80:814 (2018), doi:10.1002/mrm.27073.
     """
-    require_positive("max_iterations", [max_iterations], "iterations")
+    require_stop(tolerance, max_iterations)
     require_positive("nonlinear_time_s", [nonlinear_time_s], "seconds")
     # The standard deviation of a phase is the inverse of the magnitude.
     noise = magnitude.reciprocal() if noise_ppm is None and magnitude is not None else noise_ppm

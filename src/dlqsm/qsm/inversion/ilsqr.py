@@ -6,14 +6,7 @@ import warnings
 
 import torch
 
-from dlqsm.core.checks import (
-    ConvergenceWarning,
-    InputError,
-    require_finite,
-    require_mask,
-    require_positive,
-    require_shape,
-)
+from dlqsm.core.checks import ConvergenceWarning, InputError, require_finite, require_mask, require_shape, require_stop
 from dlqsm.core.differences import divergence, gradient
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3, wavenumbers
@@ -102,7 +95,7 @@ def ilsqr(
     require_shape("local field", local_field_ppm, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
     require_finite("local field inside the mask", local_field_ppm[mask])
-    require_positive("tolerance and max_iterations", [tolerance, max_iterations], "relative and iterations")
+    require_stop(tolerance, max_iterations)
     if not 0.0 < cone < 1.0 / 3.0:
         raise InputError(f"cone must lie between 0 and 1/3; got {cone}")
     box = Box.around(mask, scan.grid, PADDING_MM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_choice, require_positive
+from dlqsm.core.checks import require_choice, require_not_negative, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.inversion.admm import State
@@ -109,7 +109,8 @@ def l1(
     Magn Reson Med 79:2795 (2018), doi:10.1002/mrm.26946 (uniform CSF).
     """
     require_choice("choice of dynamic", dynamic, ("none", "data", "prior", "both"))
-    require_positive("max_iterations", [max_iterations], "iterations")
+    require_stop(tolerance, max_iterations)
+    require_not_negative("smooth_length_mm", [smooth_length_mm])
     posed = pose(
         local_field_ppm,
         mask,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_positive
+from dlqsm.core.checks import require_positive, require_stop
 from dlqsm.core.differences import divergence, gradient
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Scan
@@ -103,7 +103,7 @@ def medi(
     doi:10.1002/mrm.24272 (nonlinear data term, MERIT); Liu et al., Magn Reson Med 79:2795 (2018),
     doi:10.1002/mrm.26946 (uniform CSF).
     """
-    require_positive("max_iterations", [max_iterations], "steps")
+    require_stop(tolerance, max_iterations)
     require_positive("nonlinear_time_s", [nonlinear_time_s], "seconds")
     posed = pose(
         local_field_ppm,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_choice, require_positive
+from dlqsm.core.checks import require_choice, require_positive, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.background.lbv import lbv
@@ -93,7 +93,8 @@ def tgv(
     Langkammer et al., NeuroImage 111:622 (2015), doi:10.1016/j.neuroimage.2015.02.041; Bredies et al., SIAM J Imaging
     Sci 3:492 (2010), doi:10.1137/090769521; Pock & Chambolle, ICCV 1762 (2011), doi:10.1109/ICCV.2011.6126441.
     """
-    require_positive("second_order and max_iterations", [second_order, max_iterations], "times and iterations")
+    require_stop(tolerance, max_iterations)
+    require_positive("second_order", [second_order], "times strength")
     require_choice("choice of harmonic", harmonic, ("ignore", "keep"))
     if harmonic == "ignore":
         field_ppm, _, _ = lbv(local_field_ppm, mask, scan, rim_mm=0.0, tolerance=LAPLACE_TOLERANCE)

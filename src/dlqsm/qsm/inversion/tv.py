@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dlqsm.core.checks import require_positive
+from dlqsm.core.checks import require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.inversion.admm import State, solve
@@ -69,7 +69,7 @@ def tv(
     Bilgic et al., Magn Reson Med 72:1444 (2014), doi:10.1002/mrm.25029.
     """
     del magnitude
-    require_positive("max_iterations", [max_iterations], "iterations")
+    require_stop(tolerance, max_iterations)
     posed = pose(
         local_field_ppm,
         mask,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dlqsm.core.checks import InputError, require_shape
+from dlqsm.core.checks import InputError, require_not_negative, require_shape
 from dlqsm.qsm.box import Box
 
 MEAN_SQUARED_DIPOLE = 4.0 / 45.0
@@ -56,10 +56,9 @@ def uniform_csf(
     InputError
         If the strength is negative, or above zero without a region that has voxels in the mask.
     """
+    require_not_negative("csf_strength", [csf_strength])
     if csf_strength == 0.0:
         return None
-    if not csf_strength > 0.0:
-        raise InputError(f"csf_strength must not be negative; got {csf_strength}")
     if csf_region is None:
         raise InputError(
             "csf_strength needs the region of the cerebrospinal fluid: from R2*, of two echoes or more, or from "

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from dlqsm.core.checks import InputError, require_choice
+from dlqsm.core.checks import InputError, require_choice, require_stop
 from dlqsm.core.threads import one_thread
 from dlqsm.reconstruction.sparse.encoding import Encoding, combined_encoding, separate_encoding
 from dlqsm.reconstruction.sparse.low_rank import BLOCK, shrink_blocks
@@ -78,7 +78,7 @@ def cs(
     Raises
     ------
     InputError
-        If prior or coils are unknown, or the strength is negative.
+        If prior or coils are unknown, or an option is out of range.
 
     References
     ----------
@@ -86,6 +86,7 @@ def cs(
     """
     require_choice("prior", prior, PRIORS)
     require_choice("way to treat coils", coils, COILS)
+    require_stop(tolerance, max_iterations)
     chosen = PRIORS[prior] if strength is None else strength
     if not 0.0 <= chosen < float("inf"):
         raise InputError(f"the strength of cs must be zero or more, in multiples of the noise; got {chosen}")
