@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,10 @@ def _two_grids(folder: Path, *, shape: tuple[int, ...] = SHAPE, affine: np.ndarr
     image(folder / "mask.nii.gz", np.ones(shape, np.uint8), affine)
 
 
+def _ramp(first: float, last: float) -> np.ndarray:
+    return np.linspace(first, last, math.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+
+
 _PLAIN = QSM.replace("phase.nii.gz", "phase.nii")
 _FLIPPED = np.diag([-1.6, 1.6, 2.0, 1.0])
 
@@ -188,7 +193,27 @@ CASES = (
          "IN/mask.nii.gz: has shape (10, 9, 7); expected (10, 9, 8), the shape of IN/field.nii.gz", pain=8),
     Case("empty_mask", "a mask without a voxel inside",
          lambda f: single_step(f) or image(f / "mask.nii.gz", np.zeros(SHAPE, np.uint8)), INVERT,
-         "IN/mask.nii.gz: is empty where IN/field.nii.gz is finite; expected voxels inside", pain=9),
+         "IN/mask.nii.gz: is zero in every voxel; expected a mask, non-zero inside", pain=9),
+    Case("empty_mask_of_images", "a brain mask without a voxel inside, beside echo images",
+         lambda f: echo_images(f) or image(f / "mask.nii.gz", np.zeros(SHAPE, np.uint8)),
+         f"{QSM} --mask IN/mask.nii.gz",
+         "IN/mask.nii.gz: is zero in every voxel; expected a mask, non-zero inside"),
+    Case("empty_reference", "a region of reference without a voxel",
+         lambda f: echo_images(f) or image(f / "csf.nii.gz", np.zeros(SHAPE, np.uint8)),
+         f"{QSM} --reference IN/csf.nii.gz",
+         "IN/csf.nii.gz: is zero in every voxel; expected a mask, non-zero inside"),
+    Case("map_as_mask", "a map in the place of the mask",
+         lambda f: single_step(f) or image(f / "mask.nii.gz", _ramp(-0.5, 1.0)), INVERT,
+         "IN/mask.nii.gz: expected a mask, zero outside and one value inside; it holds values below zero, down to "
+         "-0.5, as a map does"),
+    Case("probability_as_mask", "a probability in the place of the mask",
+         lambda f: single_step(f) or image(f / "mask.nii.gz", _ramp(0.25, 1.0)), INVERT,
+         "IN/mask.nii.gz: expected a mask, zero outside and one value inside; it holds values from 0.25 to 1, as a "
+         "probability does: choose a threshold for it"),
+    Case("magnitude_as_mask", "a magnitude in the place of the mask",
+         lambda f: single_step(f) or image(f / "mask.nii.gz", _ramp(2.0, 900.0)), INVERT,
+         "IN/mask.nii.gz: expected a mask, zero outside and one value inside; it holds values from 2 to 900 and no "
+         "zero, as an image does"),
     Case("field_not_finite", "a field that is NaN everywhere",
          lambda f: single_step(f) or image(f / "field.nii.gz", np.full(SHAPE, np.nan, np.float32)), INVERT,
          "IN/mask.nii.gz: is empty where IN/field.nii.gz is finite; expected voxels inside"),

@@ -226,10 +226,34 @@ def read_volume(path: Path) -> tuple[torch.Tensor, Grid]:
 
 
 def read_mask(path: Path, grid: Grid, whose: str) -> torch.Tensor:
-    """Read a mask (non-zero is inside) on ``grid``."""
+    """Read a mask on ``grid``: non-zero is inside, NaN outside.
+
+    Raises
+    ------
+    InputError
+        If it lies on another grid, is empty, or holds what a map, an image or a probability holds.
+    """
     values, own = read_volume(path)
     require_same_grid(path, own, grid, whose)
-    return values.nan_to_num(0.0) != 0
+    values = values.nan_to_num(0.0)
+    inside = values != 0
+    if not bool(inside.any()):
+        raise InputError(f"{path}: is zero in every voxel; expected a mask, non-zero inside")
+    if found := _unlike_a_mask(values, inside):
+        raise InputError(f"{path}: expected a mask, zero outside and one value inside; it holds {found}")
+    return inside
+
+
+def _unlike_a_mask(values: torch.Tensor, inside: torch.Tensor) -> str | None:
+    """What tells that values are no mask, None where nothing does; labels and skull-stripped images pass."""
+    low, high = float(values[inside].min()), float(values[inside].max())
+    if low < 0:
+        return f"values below zero, down to {low:g}, as a map does"
+    if low < high <= 1:
+        return f"values from {low:g} to {high:g}, as a probability does: choose a threshold for it"
+    if low < high and bool(inside.all()):
+        return f"values from {low:g} to {high:g} and no zero, as an image does"
+    return None
 
 
 def require_same_grid(path: Path, own: Grid, expected: Grid, whose: str) -> None:
