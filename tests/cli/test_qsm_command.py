@@ -41,6 +41,25 @@ def test_every_map_has_its_unit_beside_it(mapped: Path) -> None:
     assert not [p for p in mapped.iterdir() if p.name.startswith(".")]
 
 
+def test_the_sidecar_of_every_map_tells_how_it_was_made(phantom: Path, mapped: Path) -> None:
+    told = {stem: json.loads((mapped / f"{stem}.json").read_text()) for stem in UNITS}
+    methods = {stem: content["EstimationAlgorithm"]["method"] for stem, content in told.items()}
+    assert methods == {**dict.fromkeys(UNITS, "mdi"), "R2starmap": "r2star"}
+    assert {stem for stem in told if "BackgroundRemoval" in told[stem]} == {
+        "Chimap", "fieldmap_desc-local", "mask_desc-eroded",
+    }  # fmt: skip
+    assert told["mask"]["Masking"]["source"] == "given"
+    n_inside = int((read_volume(mapped / "mask.nii.gz")[0] > 0).sum())
+    assert told["mask"]["Masking"]["n_mask"] == told["mask_desc-eroded"]["Masking"]["n_mask"] == n_inside
+
+
+def test_the_account_names_its_files_as_seen_from_where_it_lies(phantom: Path, mapped: Path) -> None:
+    """From there `dlqsm report` finds the images."""
+    sources = json.loads((mapped / "qsm.json").read_text())["sources"]
+    for told, name in ((*sources["magnitude"], "magnitude"), (*sources["phase"], "phase"), (sources["mask"], "mask")):
+        assert (mapped / told).resolve() == (phantom / f"{name}.nii.gz").resolve()
+
+
 def test_chi_of_the_spheres(phantom: Path, mapped: Path) -> None:
     chi, labels = read_volume(mapped / "Chimap.nii.gz")[0], read_volume(phantom / "labels.nii.gz")[0]
     mask = read_volume(mapped / "mask_desc-eroded.nii.gz")[0] > 0

@@ -4,7 +4,7 @@ import re
 
 from made_up import SUMMARY, make_arm
 
-from dlqsm.report.checklist import consensus_checklist
+from dlqsm.report.checklist import account_checklist, consensus_checklist
 from dlqsm.report.methods_text import SENTENCES, STEPS, method_sentences, methods_text
 
 
@@ -52,3 +52,15 @@ def test_checklist_fills_what_is_known_and_leaves_the_rest_open():
     assert items["Toolbox and version"] == "dlqsm 0.1.0"
     for unknown in ("Vendor", "Flip angle", "Partial Fourier", "Phase unwrapping"):
         assert items[unknown] is None
+
+
+def test_masking_tells_where_the_mask_came_from():
+    counts = {"n_brain": 120, "n_mask": 100}
+    told = {
+        source: {item.name: item.value for item in account_checklist({"mask": {**more, **counts}}, {})}["Masking"]
+        for source, more in {"given": {"source": "given"}, "made": {"source": "magnitude"}, "old": {}}.items()
+    }
+    tail = ", less voxels of low phase quality; brain 120, mask 100"
+    assert told["given"] == f"a brain mask that was given{tail}"
+    assert told["made"] == f"brain by a surface grown in the magnitude{tail}"
+    assert told["old"] == f"a brain mask{tail}"

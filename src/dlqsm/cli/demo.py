@@ -133,7 +133,7 @@ def _arm(
     maps = run_chain(source, config, talk, device)
     source = examined(maps, source)
     say_alarms(source.alarms, talk)
-    save_maps(qsm, maps, source, config)
+    save_maps(qsm, maps, source, config, home=qsm)
     valid = maps.eroded_mask.cpu()
     table, figures = _judge(folder / "bids", label, arm, maps.chi_ppm.cpu(), valid, source.scan.grid)
     return table, figures, method, config.with_chosen(maps.summary["convergence"]["inversion"])

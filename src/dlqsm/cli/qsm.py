@@ -23,12 +23,11 @@ from dlqsm.cli.phase_arguments import add_phase_arguments, phase_options
 from dlqsm.cohort import chain
 from dlqsm.cohort.chain import account_of, examined, sidecars_of, volumes_of
 from dlqsm.cohort.chain_input import ChainInput, overridden, read_complex_images, read_images, read_recon
-from dlqsm.config import STEPS, TABLES, QsmConfig, read_qsm_config
+from dlqsm.config import REFERENCES, STEPS, TABLES, QsmConfig, read_qsm_config
 from dlqsm.core.alarms import ARM
 from dlqsm.core.checks import InputError, require_choice, require_direction
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS, require_realisations
-from dlqsm.core.scan import Grid
 from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.maps import SUMMARY, UNCERTAINTY_UNITS, rounded_realisations, write_maps, write_summary
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("out", type=path, metavar="OUT_DIR")
     source = parser.add_argument_group("input")
     source.add_argument("--recon", type=path, metavar="DIR", help="output folder of dlqsm recon")
-    source.add_argument("--magnitude", type=path, nargs="+", metavar="F", help="NIfTI, one a echo or one 4-D")
+    source.add_argument("--magnitude", type=path, nargs="+", metavar="F", help="NIfTI, one an echo or one 4-D")
     source.add_argument("--phase", type=path, nargs="+", metavar="F", help="NIfTI, in the same order")
     source.add_argument("--real", type=path, nargs="+", metavar="F", help="NIfTI, instead of magnitude and phase")
     source.add_argument("--imag", type=path, nargs="+", metavar="F", help="NIfTI, in the order of --real")
@@ -123,10 +122,10 @@ def run(arguments: argparse.Namespace) -> int:
     if shape := _shape(arguments, given):
         more = {"from_images": bool(given), "n_realisations": arguments.uncertainty}
         state_memory(arguments, talk, chain_bytes(config, shape, **more))
-    source = _read(arguments, given)
-    grid = source.scan.grid
-    external = None if arguments.mask is None else read_mask(arguments.mask, grid, "the images")
-    region = _reference_region(arguments.reference, grid)
+    source, files = _read(arguments, given), _region_files(arguments)
+    source = replace(source, sources={**source.sources, **{name: str(file) for name, file in files.items()}})
+    regions = {name: read_mask(file, source.scan.grid, "the images") for name, file in files.items()}
+    external, region = regions.get("mask"), regions.get("reference")
     require_unchanged(stamps)
     marks = (SUMMARY, "Chimap.nii.gz")
     with whole_folder(arguments.out, overwrite=arguments.overwrite, produces=marks, replaces=_ON_REQUEST) as folder:
@@ -144,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.strength_curve:
             with talk.working("strength curve"):
                 importlib.import_module("dlqsm.cli.strength_curve").save_curve(folder, maps, source, config, device)
-        save_maps(folder, maps, source, config)
+        save_maps(folder, maps, source, config, home=arguments.out)
     print(f"{arguments.out / 'Chimap.nii.gz'}")
     return 0
 
@@ -153,7 +152,7 @@ def _inputs(arguments: argparse.Namespace) -> list[Path]:
     """Every file that is read, or its folder."""
     lists = (arguments.magnitude, arguments.phase, arguments.real, arguments.imag)
     images = [file for files in lists for file in files or ()]
-    ones = [arguments.recon, arguments.scan, arguments.mask, arguments.config]
+    ones = [arguments.recon, arguments.scan, arguments.config, *_region_files(arguments).values()]
     return [*images, *map(sidecar_of, images), *(file for file in ones if file is not None)]
 
 
@@ -177,11 +176,14 @@ def run_chain(
     return chain.run_chain(source, config, device, talk.step, fill_holes=fill_holes, **more)
 
 
-def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig) -> None:
-    """Write the maps of section 5 of the design, sidecars, and qsm.json."""
+def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig, *, home: Path) -> None:
+    """Write the maps of section 5 of the design, sidecars, and qsm.json, of files that are told as seen from ``home``.
+
+    ``home`` is where the maps will lie: ``folder``, or where its files are moved to.
+    """
     grid = source.scan.grid
     write_maps(folder, volumes_of(maps), grid, sidecars_of(maps, source.scan, config))
-    write_summary(folder, account_of(maps, replace(source, sources=_told_sources(source.sources, folder))))
+    write_summary(folder, account_of(maps, replace(source, sources=_told_sources(source.sources, home))))
 
 
 def _told_sources(sources: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -190,7 +192,14 @@ def _told_sources(sources: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     for key in ("magnitude", "phase", "real", "imag"):
         if key in told:
             told[key] = [told_place(Path(file), folder) for file in told[key]]
-    return {**told, "recon": told_place(Path(told["recon"]), folder)} if "recon" in told else told
+    ones = (key for key in ("recon", "mask", "reference") if key in told)
+    return {**told, **{key: told_place(Path(told[key]), folder) for key in ones}}
+
+
+def _region_files(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Files of a brain mask and of a region of reference, by the names of their options."""
+    files = {"mask": arguments.mask, "reference": arguments.reference}
+    return {name: Path(file) for name, file in files.items() if file not in (None, *REFERENCES)}
 
 
 def _save_noise(
@@ -228,15 +237,9 @@ def _config(arguments: argparse.Namespace) -> QsmConfig:
         method = getattr(arguments, step) or getattr(config, step).method
         options = method_options(arguments, options_of(TABLES[step][method]), prefix=f"{step}-")
         config = config.with_step(step, method, options)
-    if arguments.reference in ("brain", "csf"):
+    if arguments.reference in REFERENCES:
         config = replace(config, reference=arguments.reference)
     return config
-
-
-def _reference_region(name: str | None, grid: Grid) -> torch.Tensor | None:
-    if name in (None, "brain", "csf"):
-        return None
-    return read_mask(Path(str(name)), grid, "the images")
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Pair]:

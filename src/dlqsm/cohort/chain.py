@@ -12,6 +12,7 @@ from dlqsm.cohort.chain_input import ChainInput
 from dlqsm.config import QsmConfig
 from dlqsm.core.alarms import ARM, alarms_of, require_no_stop
 from dlqsm.core.lags import LagSums
+from dlqsm.core.methods import resolved_options
 from dlqsm.core.scan import Scan
 from dlqsm.io.memory import peak_memory_mb
 from dlqsm.io.version import full_version
@@ -19,6 +20,7 @@ from dlqsm.pipeline import QsmMaps, Report, map_susceptibility
 from dlqsm.pipeline.map_figures import map_figures
 from dlqsm.pipeline.phase_trust import phase_trust, require_trust
 from dlqsm.pipeline.uncertainty import ChiNoise, susceptibility_noise
+from dlqsm.qsm.relaxation import r2star
 
 
 def run_chain(
@@ -130,9 +132,17 @@ def volumes_of(maps: QsmMaps) -> dict[str, torch.Tensor]:
 def sidecars_of(maps: QsmMaps, scan: Scan, config: QsmConfig) -> dict[str, dict[str, Any]]:
     """What the sidecar of each map tells of scan and methods, by the stems of `io.maps.UNITS`."""
     methods, common = config.resolved(), scan_facts(scan)
-    total = {**common, "EstimationAlgorithm": methods["field"], "Unwrapping": methods["unwrap"]}
+    quality = {**common, "EstimationAlgorithm": methods["field"]}
+    total = {**quality, "Unwrapping": methods["unwrap"]}
     local = {**total, "BackgroundRemoval": methods["background"]}
-    return {stem: dict(common) for stem in volumes_of(maps)} | {
+    mask = {"Masking": maps.summary["mask"]}
+    fit = {name: value for name, value in resolved_options(r2star).items() if name != "n_channels"}
+    decay = {"method": "r2star", "parameters": fit}
+    return {
+        "quality": quality,
+        "mask": {**total, **mask},
+        "mask_desc-eroded": {**local, **mask},
+        "R2starmap": {**common, "EstimationAlgorithm": decay},
         "fieldmap_desc-total": total,
         "fieldmap_desc-noise": total,
         "fieldmap_desc-local": local,

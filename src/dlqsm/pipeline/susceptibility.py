@@ -142,7 +142,7 @@ def map_susceptibility(
     summary = {
         "seconds": clock.seconds,
         "convergence": {"background": removal.as_dict(), "inversion": inversion.as_dict()},
-        "mask": mask_info,
+        "mask": {"source": "magnitude" if external_mask is None else "given", **mask_info},
         "unwrapping": unwrapping.as_dict(),
         "streaks": {"cone_power_ratio": streak_measure(chi_ppm, eroded, scan), "meaning": MEANING},
         "references": [r.as_dict() for r in references],

@@ -60,7 +60,7 @@ def consensus_checklist(arm: Described, software: Mapping[str, str]) -> list[Ite
     toolbox = ", ".join(f"{name} {version}" for name, version in software.items()) or None
     steps = [Item(_T5, label, _step(arm, step)) for step, label in _STEPS]
     mask = arm.summary.get("mask")
-    masking = Item(_T5, "Masking", f"{_MASKING}; {counts_text(mask)}" if mask else None)
+    masking = Item(_T5, "Masking", _masking(mask) if mask else None)
     return [
         *items,
         Item(_T5, "Toolbox and version", toolbox),
@@ -80,6 +80,12 @@ def account_checklist(summary: Known, software: Mapping[str, str]) -> list[Item]
     factor = told.get("acceleration")
     known = float(factor) if isinstance(factor, int | float) else None
     return consensus_checklist(Account(summary, grid, known), software)
+
+
+def _masking(mask: Known) -> str:
+    counts = {key: value for key, value in mask.items() if key != "source"}
+    brain = _MASKS.get(str(mask.get("source")), "a brain mask")
+    return f"{brain}, less voxels of low phase quality; {counts_text(counts)}"
 
 
 def echo_times_text(scan: Known) -> str | None:
@@ -181,7 +187,11 @@ def _references(arm: Described) -> str | None:
     return "; ".join(parts) or None
 
 
-_MASKING: Final = "brain by a surface grown in the magnitude, unless a mask was given, less voxels of low phase quality"
+_MASKS: Final[Mapping[str, str]] = {
+    "given": "a brain mask that was given",
+    "magnitude": "brain by a surface grown in the magnitude",
+}
+"""Where the brain mask of an account came from; one of an older version does not tell."""
 _T3: Final = "Hardware (table 3)"
 _T4: Final = "Sequence (table 4)"
 _T5: Final = "Processing (table 5)"

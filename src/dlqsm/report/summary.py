@@ -100,7 +100,7 @@ def poles_of(summary: Known) -> str | None:
 
 
 def counts_text(mask: Known) -> str:
-    """Counts such as ``n_low_quality`` as words."""
+    """Counts such as ``n_low_quality``, and where the mask came from, as words."""
     return ", ".join(f"{key.removeprefix('n_').replace('_', ' ')} {value_text(value)}" for key, value in mask.items())
 
 
