@@ -4,16 +4,22 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from raw_fixtures import small_raw
 
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS
 from dlqsm.cli import main
-from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans
+from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, require_virtual
+from dlqsm.core.checks import InputError
+from dlqsm.core.raw import MemoryRaw
 from dlqsm.io.outputs import write_json
+from dlqsm.io.raw import write_raw
 
 Refused = Callable[..., str]
 QUICK = ("--background", "vsharp", "--inversion", "tkd", "--quiet")
@@ -111,6 +117,51 @@ def test_scans_of_no_virtual_cohort_stay(tmp_path: Path) -> None:
     before = state(tmp_path)
     remove_other_scans(tmp_path, [], Cohort(PROTOCOLS["small"], ("PI2",), seed=9))
     assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",), ("--stream", "STREAM")])
+@pytest.mark.parametrize("described", [True, False])
+def test_a_virtual_cohort_takes_no_place_of_people(
+    tmp_path: Path, refused: Refused, options: tuple[str, ...], described: bool
+) -> None:
+    root = tmp_path / "study"
+    root.mkdir()
+    (root / "participants.tsv").write_text("participant_id\tage\tsex\nsub-001\t61\tF\n")
+    if described:
+        write_json(root / "dataset_description.json", {"Name": "a study", "BIDSVersion": "1.10.0"})
+    before = state(tmp_path)
+    words = [str(tmp_path / "tables") if word == "STREAM" else word for word in options]
+    sentence = refused("simulate", root, "--participants", 1, "--protocol", "small", *words)
+    assert ("holds another dataset, named 'a study'" if described else "is of other people") in sentence
+    assert state(tmp_path) == before
+
+
+def test_tables_of_a_stream_and_undersampled_scans_take_no_place_of_another_dataset(
+    tmp_path: Path, refused: Refused
+) -> None:
+    study, raw = tmp_path / "study", tmp_path / "raw" / "sourcedata" / "sub-01" / "anat" / "sub-01_MEGRE.h5"
+    for folder in (study, raw.parent):
+        folder.mkdir(parents=True)
+    write_json(study / "dataset_description.json", {"Name": "a study", "BIDSVersion": "1.10.0"})
+    all_lines = np.argwhere(np.ones((14, 9), bool)).astype(np.int32)
+    header = replace(small_raw().header, lines=all_lines, calibration=np.ones(len(all_lines), bool))
+    write_raw(raw, MemoryRaw(header, np.ones((len(all_lines), 2, 3, 20), np.complex64)))
+    before = state(tmp_path)
+    stream = ("simulate", tmp_path / "cohort", "--participants", 1, "--protocol", "small", "--stream", study)
+    assert "named 'a study'; give another folder for --stream" in refused(*stream)
+    lines = ("undersample", tmp_path / "raw", study, "--acceleration", 2, "--overwrite")
+    assert "named 'a study'; give another folder for OUT" in refused(*lines)
+    assert state(tmp_path) == before
+
+
+def test_a_cohort_that_was_cut_short_is_no_other_one(tmp_path: Path) -> None:
+    cohort, people = Cohort(PROTOCOLS["small"], ("PI2",), seed=3), draw_participants(2, seed=3)
+    describe_dataset(tmp_path, people, cohort)
+    require_virtual(tmp_path, people)
+    (tmp_path / "dataset_description.json").unlink()
+    require_virtual(tmp_path, people)
+    with pytest.raises(InputError, match="of other people"):
+        require_virtual(tmp_path, people[:1])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from dlqsm.core.checks import InputError
+from dlqsm.io.bids import DESCRIPTION
 from dlqsm.io.bids_names import label_of
 from dlqsm.io.bids_write import participants_of, require_raw_dataset
+from dlqsm.io.outputs import read_json
 
 FIRST_LABEL = "01"
 
@@ -29,6 +32,18 @@ def target_entities(arguments: argparse.Namespace, root: Path) -> dict[str, str 
         "acq": _label("--acq", arguments.acq, "acq-"),
         "run": _run_number(arguments.run),
     }
+
+
+def require_own(root: Path, own_name: str, option: str) -> None:
+    """Raise `InputError` where a folder holds a dataset whose name is not as the glob ``own_name``.
+
+    Results replace those of the same command, and no other dataset, whatever ``--overwrite`` says.
+    """
+    if not (root / DESCRIPTION).is_file():
+        return
+    name = str(read_json(root / DESCRIPTION).get("Name", ""))
+    if not fnmatchcase(name, own_name):
+        raise InputError(f"{root}: holds another dataset, named '{name}'; give another folder for {option}")
 
 
 def require_new(present: list[Path], *, overwrite: bool) -> None:

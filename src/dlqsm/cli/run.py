@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlqsm.cli.console import Talk
+from dlqsm.cli.dataset_target import require_own
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.phase_arguments import phase_options
 from dlqsm.cli.report import build_group_page, build_page
@@ -40,13 +41,13 @@ from dlqsm.cohort.study_strength import with_study_strength
 from dlqsm.config import QsmConfig, read_qsm_config, read_reconstruction_options
 from dlqsm.core.checks import InputError
 from dlqsm.core.realisations import require_realisations
-from dlqsm.io.bids import DESCRIPTION, read_dataset
+from dlqsm.io.bids import read_dataset
 from dlqsm.io.bids_filter import read_filters
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
 from dlqsm.io.derivatives import NAME_START, describe, unit_folder
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import GROUP_NAME, NAME, group_manifests
-from dlqsm.io.outputs import output_folder, read_json, remove_partial_files
+from dlqsm.io.outputs import output_folder, remove_partial_files
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -253,7 +254,4 @@ def _require_apart(bids: Path, out: Path) -> None:
     """The derivatives need a folder that is no other dataset."""
     if out.resolve() == bids.resolve():
         raise InputError(f"{out}: is the dataset itself; give another folder for OUT, such as derivatives/dlqsm in it")
-    if (out / DESCRIPTION).is_file():
-        name = str(read_json(out / DESCRIPTION).get("Name", ""))
-        if not name.startswith(NAME_START):
-            raise InputError(f"{out}: holds another dataset, named '{name}'; give another folder for OUT")
+    require_own(out, f"{NAME_START}*", "OUT")

@@ -20,7 +20,13 @@ from dlqsm.cli.arguments import add_memory_argument, path, positive, seed
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.memory import LARGER, room_bytes, state_memory
 from dlqsm.cli.simulate_stream import stream
-from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, simulate_participant
+from dlqsm.cli.virtual_dataset import (
+    Cohort,
+    describe_dataset,
+    remove_other_scans,
+    require_virtual,
+    simulate_participant,
+)
 from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
@@ -90,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--participants must be at most {MOST_PARTICIPANTS}; got {arguments.participants}")
     factors = [_acceleration(arm, cohort) for arm in cohort.arms]
     participants = draw_participants(arguments.participants, arguments.seed)
+    require_virtual(arguments.out, participants)
     if arguments.stream is not None:
         _share_memory(arguments, cohort, factors, talk)
         return stream(arguments, cohort, participants, talk, str(device))

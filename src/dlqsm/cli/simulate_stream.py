@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from dlqsm.acquisition.head import Participant
 from dlqsm.cli.console import Talk
+from dlqsm.cli.dataset_target import require_own
 from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_page
 from dlqsm.cli.report_example import PICTURE_SUFFIX
@@ -35,7 +36,7 @@ from dlqsm.config import QsmConfig, read_qsm_config, read_reconstruction_options
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import read_dataset
-from dlqsm.io.derivatives import ACCOUNT_SUFFIX, TABLE_SUFFIX, describe, table_path
+from dlqsm.io.derivatives import ACCOUNT_SUFFIX, NAME_START, TABLE_SUFFIX, describe, table_path
 from dlqsm.io.outputs import output_folder, read_json, remove_partial_files, write_json
 
 STREAM: Final = Path("logs") / "stream.json"
@@ -62,6 +63,7 @@ def stream(
     root, wanted = arguments.out, _chosen(participants, arguments.participant_label)
     if root.resolve() == arguments.stream.resolve():
         raise InputError(f"{root}: is both OUT and --stream; give two folders")
+    require_own(arguments.stream, f"{NAME_START}*", "--stream")
     with (
         output_folder(root, overwrite=True, produces=()),
         output_folder(arguments.stream, overwrite=True, produces=()) as out,

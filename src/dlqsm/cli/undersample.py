@@ -21,6 +21,7 @@ import numpy as np
 
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
+from dlqsm.cli.dataset_target import require_own
 from dlqsm.cli.memory import state_memory
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.core.checks import InputError
@@ -42,6 +43,8 @@ from dlqsm.io.raw_identity import Identity, read_identity, tells_identity
 from dlqsm.io.tables import read_table
 from dlqsm.pipeline.memory import raw_copy_bytes, samples_bytes
 
+NAME_END: Final = ", undersampled"
+"""How the names of these datasets end."""
 PASSED_ON: Final = ("participant_id", "age", "sex")
 
 
@@ -105,6 +108,7 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
         raise InputError(f"{arguments.raw}: has no raw data (sourcedata/sub-*/anat/*_MEGRE.h5) to undersample")
     if arguments.out.resolve() == arguments.raw.resolve():
         raise InputError(f"{arguments.out}: is the dataset itself; give another folder for OUT")
+    require_own(arguments.out, f"*{NAME_END}", "OUT")
     full = [(label, arm) for label, arm in scans if _has_every_line(arm)]
     if not full:
         raise InputError(
@@ -167,7 +171,7 @@ def _describe(dataset: Dataset, out: Path, *, keep_identity: bool) -> None:
     about = (
         read_json(dataset.root / DESCRIPTION) if (dataset.root / DESCRIPTION).is_file() else {"BIDSVersion": "1.10.0"}
     )
-    write_json(out / DESCRIPTION, {**about, "Name": f"{dataset.name}, undersampled"})
+    write_json(out / DESCRIPTION, {**about, "Name": f"{dataset.name}{NAME_END}"})
 
 
 def _copy_participants(root: Path, out: Path, *, keep_identity: bool) -> None:

@@ -16,10 +16,12 @@ from dlqsm.acquisition.scan_times import scan_times
 from dlqsm.acquisition.t1w import t1w_image
 from dlqsm.acquisition.virtual_scan import Truth, VirtualScan, acquire
 from dlqsm.cli.console import Talk
+from dlqsm.cli.dataset_target import require_own
 from dlqsm.core.anatomy import Anatomy
+from dlqsm.core.checks import InputError
 from dlqsm.io.bids import read_people
 from dlqsm.io.nifti import write_volume
-from dlqsm.io.outputs import read_json, whole_file, write_json
+from dlqsm.io.outputs import read_json, write_json, write_text
 from dlqsm.io.raw import write_raw
 from dlqsm.io.tables import write_label_names, write_table
 from dlqsm.io.version import full_version
@@ -27,6 +29,7 @@ from dlqsm.io.version import full_version
 TRUTH = Path("derivatives") / "dlqsm-truth"
 COHORT = "dlqsm virtual cohort"
 """How the names of these datasets begin."""
+PEOPLE = "participants.tsv"
 SCAN_TIMES = "scan_times.tsv"
 _TRUTH_NOTE = "Made by simulation on a finer grid and cropped in k-space to the acquired grid"
 _SCAN_TIME_COLUMNS = {
@@ -92,7 +95,7 @@ def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
 
 def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> None:
     """Remove scans of an earlier virtual cohort that this one does not replace: they are of other heads."""
-    description, people = root / "dataset_description.json", root / "participants.tsv"
+    description, people = root / "dataset_description.json", root / PEOPLE
     if not (description.is_file() and people.is_file()):
         return
     if not str(read_json(description).get("Name")).startswith(COHORT):
@@ -108,11 +111,24 @@ def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> Non
                     empty.rmdir()
 
 
+def require_virtual(root: Path, participants: Sequence[Participant]) -> None:
+    """Raise `InputError` where a folder holds a dataset that is no virtual cohort; ``--overwrite`` is not for those."""
+    require_own(root, f"{COHORT}*", "OUT")
+    people = root / PEOPLE
+    if (root / "dataset_description.json").is_file() or not people.is_file():
+        return
+    if people.read_text(encoding="utf-8", errors="replace") != _people_text(participants):
+        raise InputError(f"{people}: is of other people; give a new folder for the virtual cohort, or remove this file")
+
+
+def _people_text(participants: Sequence[Participant]) -> str:
+    rows = [(p.label, p.age_years, p.sex[0].upper()) for p in participants]
+    return pd.DataFrame(rows, columns=["participant_id", "age", "sex"]).to_csv(sep="\t", index=False)
+
+
 def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Cohort) -> None:
     """Write ``participants.tsv`` and the dataset descriptions; the top one last, which says that all is there."""
-    rows = [(p.label, p.age_years, p.sex[0].upper()) for p in participants]
-    with whole_file(root / "participants.tsv") as partial:
-        pd.DataFrame(rows, columns=["participant_id", "age", "sex"]).to_csv(partial, sep="\t", index=False)
+    write_text(root / PEOPLE, _people_text(participants))
     units = {
         "age": {"Description": "age at the scan", "Units": "year"},
         "sex": {"Levels": {"F": "female", "M": "male"}},
