@@ -31,7 +31,7 @@ from dlqsm.core.scan import Grid
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.nuclei.transfer import labels_of, transfer_labels
-from dlqsm.nuclei.transforms import positions
+from dlqsm.nuclei.transforms import Linear, positions
 from dlqsm.pipeline import map_susceptibility
 from dlqsm.pipeline.alignment import Alignment
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm
@@ -77,7 +77,7 @@ def dice(found: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
 def fine_labels(case: Case, atlas: Atlas, channels: str, seed: int, store: Path) -> torch.Tensor:
     """Labels on the 1 mm grid of the T1-weighted image, by the same transforms; the arm's pose is that image's."""
     run = Alignment(case.arm, atlas, channels, store, seed, lambda step, seconds: None)
-    placed, _ = run.placement(case.t1w if channels.startswith("t1w") else None)
+    placed, _ = run.placement(case.t1w if channels.startswith("t1w") else None, [(case.arm, Linear(np.eye(4)))])
     near = positions(placed.box).reshape(-1, 3)
     return labels_of(transfer_labels(atlas, placed.chain, case.t1w[1], near), atlas.names)
 

@@ -6,7 +6,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from dlqsm.acquisition.conditions import ARMS, draw_conditions, lines_of, parse_arm
+from dlqsm.acquisition.conditions import ARMS, draw_conditions, draw_lying, lines_of, parse_arm
 from dlqsm.acquisition.participants import Pose
 from dlqsm.acquisition.protocols import PROTOCOLS, protocol_from
 from dlqsm.acquisition.sampling import poisson
@@ -170,6 +170,18 @@ def test_reference_arms_do_not_move_and_a_given_pose_is_kept():
         still = draw_conditions(protocol.without_motion(), arm, np.random.default_rng(1), None)
         assert still.pose == Pose()
         assert still.drift_hz_per_s == 0
+
+
+def test_a_person_lies_as_drawn_in_every_scan_and_moves_from_there():
+    protocol, lying = PROTOCOLS["small"], Pose((4.0, -2.0, 1.0), (3.0, 5.0, -1.0))
+    for arm in ARMS.values():
+        drawn = draw_conditions(protocol, arm, np.random.default_rng(1), None, lying)
+        alone = draw_conditions(protocol, arm, np.random.default_rng(1), None)
+        np.testing.assert_allclose(drawn.pose.matrix, alone.pose.matrix @ lying.matrix, atol=1e-12)
+    lyings = [draw_lying(protocol, np.random.default_rng(seed)) for seed in range(400)]
+    for values in ([p.rotation_deg for p in lyings], [p.translation_mm for p in lyings]):
+        assert np.sqrt((np.array(values) ** 2).sum(axis=1).mean()) == pytest.approx(3.0, rel=0.08)
+    assert draw_lying(protocol.without_motion(), np.random.default_rng(1)) == Pose()
 
 
 def test_drift_runs_with_the_time_of_each_line():

@@ -11,7 +11,7 @@ from standins import AIR_PPM, LABEL_OF, Sphere, ball_head
 
 from dlqsm.acquisition import placement, virtual_scan
 from dlqsm.acquisition.coils import helmet, sensitivity_map
-from dlqsm.acquisition.conditions import Conditions, draw_conditions, parse_arm
+from dlqsm.acquisition.conditions import Conditions, draw_conditions, draw_lying, parse_arm
 from dlqsm.acquisition.head import Participant, Pose, make_head
 from dlqsm.acquisition.protocols import Protocol
 from dlqsm.acquisition.resampling import crop_matrices, fraction_of_voxels, resample
@@ -268,7 +268,9 @@ def test_arms_are_separate_scans_and_seeds_repeat_them():
     assert first.truth.conditions == again.truth.conditions
     pi, repeated = scanned(noisy, "PI2"), scanned(noisy, "PI2rep")
     np.testing.assert_array_equal(pi.raw.header.lines, repeated.raw.header.lines)
-    assert pi.truth.conditions["rotation_deg"] == (0.0, 0.0, 0.0) != repeated.truth.conditions["rotation_deg"]
+    lying = draw_lying(noisy, np.random.default_rng([1, *b"lying"]))
+    assert pi.truth.conditions["rotation_deg"] == lying.rotation_deg != repeated.truth.conditions["rotation_deg"]
+    assert scanned(noisy, "FULL", seeds=(1, 9)).truth.conditions["translation_mm"] == lying.translation_mm
     assert pi.truth.conditions["shim_error_ppm"] != repeated.truth.conditions["shim_error_ppm"]
     assert np.abs(pi.raw.header.noise - repeated.raw.header.noise).max() > 0
     other = scanned(noisy, "DL4", seeds=(1, 3))

@@ -15,6 +15,7 @@ from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.scan import Vector
 from dlqsm.core.units import hz_per_ppm
 
+STRAIGHT: Final = Pose()
 DRIFT_TIME_S: Final = 420.0
 """Seven minutes: the time that drifts are quoted for."""
 
@@ -139,7 +140,7 @@ class Conditions:
     Parameters
     ----------
     pose
-        Motion of the head against the reference scan.
+        How the head lies in the scanner.
     drift_hz_per_s
         Linear drift of the field [Hz/s].
     """
@@ -152,15 +153,22 @@ class Conditions:
         return np.arange(n_lines) * repetition_time_s * self.drift_hz_per_s
 
 
-def draw_conditions(protocol: Protocol, arm: Arm, rng: np.random.Generator, pose: Pose | None) -> Conditions:
+def draw_lying(protocol: Protocol, rng: np.random.Generator) -> Pose:
+    """Draw how a person lies in the scanner: rotation vector and translation normal with the protocol's rms length."""
+    return Pose(_vector(rng, protocol.lying_rotation_sd_deg), _vector(rng, protocol.lying_translation_sd_mm))
+
+
+def draw_conditions(
+    protocol: Protocol, arm: Arm, rng: np.random.Generator, pose: Pose | None, lying: Pose = STRAIGHT
+) -> Conditions:
     """Draw pose and drift of one scan from the protocol's spreads; a given pose is taken as it is.
 
-    Rotation vector and translation are normal with the protocol's root mean square length.
+    A person who lies as ``lying`` has moved in the arms that tell so, by a rotation vector and a translation that are
+    normal with the protocol's root mean square length.
     """
-    rotation = _vector(rng, protocol.pose_rotation_sd_deg)
-    translation = _vector(rng, protocol.pose_translation_sd_mm)
+    moved = Pose(_vector(rng, protocol.pose_rotation_sd_deg), _vector(rng, protocol.pose_translation_sd_mm))
     if pose is None:
-        pose = Pose(rotation, translation) if arm.moved else Pose()
+        pose = moved.after(lying) if arm.moved else lying
     drift_ppm = float(rng.uniform(*protocol.drift_ppm) * rng.choice((-1.0, 1.0)))
     return Conditions(pose, drift_ppm * hz_per_ppm(protocol.field_strength_t) / DRIFT_TIME_S)
 

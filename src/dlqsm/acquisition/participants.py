@@ -69,6 +69,17 @@ class Pose:
         matrix[:3, 3] = self.translation_mm
         return matrix
 
+    def after(self, first: Pose) -> Pose:
+        """Return this motion of a head that lies as ``first``."""
+        matrix = self.matrix @ first.matrix
+        turn = Rotation.from_matrix(matrix[:3, :3]).as_rotvec(degrees=True)
+        return Pose(_vector(turn), _vector(matrix[:3, 3]))
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
 
 def draw_participants(n: int, seed: int) -> list[Participant]:
     """Draw a population: ages 18 to 75 with mean 44 and SD 15, 22 men to 37 women.

@@ -46,8 +46,12 @@ class Protocol:
         Rotations of the slab about the scanner's x, y and z [degrees].
     slab_edge
         Share of the slab over which the excitation rolls off, at each end.
+    lying_rotation_sd_deg, lying_translation_sd_mm
+        Root mean square rotation angle [degrees] and translation [mm] of a person's head against the axes and the
+        middle of the slab, in all scans; assumed, since slabs are laid along the head. Were all heads straight, slices
+        would cut each nucleus alike in all people, which made a nucleus of one scan differ from the next by a bias.
     pose_rotation_sd_deg, pose_translation_sd_mm
-        Root mean square rotation angle [degrees] and translation [mm] of the head between scans.
+        The same of the head between scans.
     drift_ppm
         Range of the linear field drift, of either sign, in seven minutes [ppm].
     shim_sd_ppm
@@ -71,6 +75,8 @@ class Protocol:
     snr: float = 90.0
     tilt_deg: Vector = (0.0, 0.0, 0.0)
     slab_edge: float = 0.08
+    lying_rotation_sd_deg: float = 3.0
+    lying_translation_sd_mm: float = 3.0
     pose_rotation_sd_deg: float = 1.5
     pose_translation_sd_mm: float = 1.5
     drift_ppm: tuple[float, float] = (0.02, 0.05)
@@ -93,7 +99,9 @@ class Protocol:
             raise InputError(f"snr must be above zero (inf for no noise); got {self.snr}")
         if not 0 <= self.slab_edge < 0.5:
             raise InputError(f"slab_edge must be at least 0 and below 0.5; got {self.slab_edge}")
-        spreads = (self.pose_rotation_sd_deg, self.pose_translation_sd_mm, self.shim_sd_ppm, *self.drift_ppm)
+        lying = (self.lying_rotation_sd_deg, self.lying_translation_sd_mm)
+        moved = (self.pose_rotation_sd_deg, self.pose_translation_sd_mm)
+        spreads = (*lying, *moved, self.shim_sd_ppm, *self.drift_ppm)
         if not all(math.isfinite(value) and value >= 0 for value in spreads):
             raise InputError(f"spreads of pose, drift and shim must be 0 or more; got {spreads}")
 
@@ -154,8 +162,10 @@ class Protocol:
         )
 
     def without_motion(self) -> Protocol:
-        """Return the same protocol with no pose change, drift or shim error between scans."""
+        """Return the same protocol with straight heads and no pose change, drift or shim error between scans."""
         still = {
+            "lying_rotation_sd_deg": 0.0,
+            "lying_translation_sd_mm": 0.0,
             "pose_rotation_sd_deg": 0.0,
             "pose_translation_sd_mm": 0.0,
             "drift_ppm": (0.0, 0.0),

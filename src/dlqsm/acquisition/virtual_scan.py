@@ -21,7 +21,7 @@ from dlqsm.acquisition.coils import (
     sensitivities_at,
     sensitivity_map,
 )
-from dlqsm.acquisition.conditions import Conditions, draw_conditions, lines_of, parse_arm
+from dlqsm.acquisition.conditions import Conditions, draw_conditions, draw_lying, lines_of, parse_arm
 from dlqsm.acquisition.head import Head, Pose, tissue_maps
 from dlqsm.acquisition.placement import SignalSource, TissueSource, Truth, place
 from dlqsm.acquisition.protocols import Protocol
@@ -111,7 +111,7 @@ def acquire(
     seed
         Seed of the scan.
     pose
-        Position of the head; by default none for FULL and PI2, drawn for the others.
+        How the head lies; by default drawn for the participant, and moved from there but in FULL and PI2.
     af_mode
         One of `conditions.AF_MODES`.
 
@@ -140,7 +140,8 @@ def scan_tissue(
     """Scan anything that gives tissue maps on a grid; see `acquire`. ``seeds`` are the participant's and the scan's."""
     chosen = parse_arm(arm, af_mode)
     draws, lines, noise, phase = np.random.default_rng([*seeds, *chosen.name.encode()]).spawn(4)
-    conditions = draw_conditions(protocol, chosen, draws, pose)
+    lying = draw_lying(protocol, np.random.default_rng([seeds[0], *b"lying"]))
+    conditions = draw_conditions(protocol, chosen, draws, pose, lying)
     sampling = lines_of(chosen, protocol, int(lines.integers(2**31)), af_mode)
     coils = helmet(protocol.n_coils, np.random.default_rng(seeds[0]))
     clean = scan_clean(tissue, protocol, conditions, sampling, coils, (draws, phase))

@@ -86,7 +86,7 @@ class Placement:
 
 def place_atlas(
     image: Picture,
-    chi_ppm: Picture | None,
+    chi_ppm: Sequence[Picture],
     brain: Picture,
     atlas: Atlas,
     *,
@@ -101,7 +101,9 @@ def place_atlas(
     image
         T1-weighted image, or magnitude.
     chi_ppm
-        Susceptibility [ppm], zero where not known, as a second channel in the box of the nuclei; None for none.
+        Susceptibility [ppm] of each scan, zero where not known: their mean is a second channel in the box of the
+        nuclei; none for no such channel. Labels that follow the noise of one scan alone lie better in that scan than in
+        others.
     brain
         Brain mask, 1 inside.
     atlas
@@ -118,8 +120,8 @@ def place_atlas(
     InputError
         If the brain mask is empty, the atlas lacks susceptibility that is asked for, or nothing overlaps.
     """
-    first, second = _atlas_pictures(atlas, with_chi=chi_ppm is not None)
-    both = (chi_ppm, second) if chi_throughout and chi_ppm is not None and second is not None else None
+    first, second = _atlas_pictures(atlas, with_chi=bool(chi_ppm))
+    both = (chi_ppm, second) if chi_throughout and second is not None else None
     whole = _place_whole(image, brain, first, both, seed)
     affine = whole[-1]
     assert isinstance(affine, Linear)
@@ -129,8 +131,8 @@ def place_atlas(
     fixed = [_normalised(image.on(box), inside)]
     moving = [_normalised(_moved(first, whole).on(box), inside)]
     before = local_correlation(fixed[0], _moved(first, (affine,)).on(box), inside)
-    if chi_ppm is not None and second is not None:
-        fixed.append(chi_ppm.on(box).clamp(*CHI_WINDOW_PPM))
+    if second is not None:
+        fixed.append(_mean_on(box, chi_ppm))
         moving.append(_moved(second, whole).on(box).clamp(*CHI_WINDOW_PPM))
     found = register(
         Channels(torch.stack(fixed), box),
@@ -182,9 +184,9 @@ def _atlas_pictures(atlas: Atlas, *, with_chi: bool) -> tuple[Picture, Picture |
 
 
 def _place_whole(
-    image: Picture, brain: Picture, template: Picture, chi: tuple[Picture, Picture] | None, seed: int
+    image: Picture, brain: Picture, template: Picture, chi: tuple[Sequence[Picture], Picture] | None, seed: int
 ) -> Chain:
-    """Rigid, affine and SyN on the brain, both images without their skulls; ``chi``: the person's and the atlas's."""
+    """Rigid, affine and SyN on the brain, both images without their skulls; ``chi``: the scans' and the atlas's."""
     own = _inside(brain)
     if not len(own):
         raise InputError("the brain mask is empty; the atlas cannot be placed")
@@ -195,7 +197,7 @@ def _place_whole(
     stripped = template.on(template_grid)
     fixed, moving = [_normalised(image.on(coarse), mask) * mask], [_normalised(stripped, stripped > 0)]
     if chi is not None:
-        fixed.append(chi[0].on(coarse).clamp(*CHI_WINDOW_PPM))
+        fixed.append(_mean_on(coarse, chi[0]))
         moving.append(chi[1].on(template_grid).clamp(*CHI_WINDOW_PPM))
     start = np.eye(4)
     start[:3, 3] = (theirs.double().mean(0) - own.double().mean(0)).numpy()
@@ -213,6 +215,11 @@ def _box_stages(n_channels: int, chi_weight: float) -> Sequence[Stage]:
     metrics = tuple(Metric("CC", channel, weight, 2) for channel, weight in enumerate(weights))
     # The field is found on twice the voxel edge: at full resolution it followed noise (Dice of SNc 0.36 against 0.53).
     return (Stage("SyN[0.2,3,0]", metrics, (60, 40), (4, 2), (2.0, 1.0)),)
+
+
+def _mean_on(target: Grid, chi_ppm: Sequence[Picture]) -> torch.Tensor:
+    """Mean susceptibility of the scans within the window, each interpolated once."""
+    return torch.stack([picture.on(target).clamp(*CHI_WINDOW_PPM) for picture in chi_ppm]).mean(0)
 
 
 def _moved(picture: Picture, chain: Chain) -> Picture:

@@ -86,8 +86,9 @@ def locate_nuclei(
 ) -> list[ArmNuclei]:
     """Find the nuclei of one participant in all arms.
 
-    The atlas is placed once, in the reference arm; the other arms follow by rigid motion of their magnitude, so that
-    all arms measure the same tissue. Each arm's susceptibility loses its mean over the mask that all share.
+    The other arms are brought to the reference arm by rigid motion of their magnitude. The atlas is placed once, by the
+    reference arm's image and the mean susceptibility of all arms, so that all measure the same tissue and none is
+    favoured. Each arm's susceptibility loses its mean over the mask that all share.
 
     Parameters
     ----------
@@ -125,12 +126,12 @@ def locate_nuclei(
     channels = _channels(channels, atlas, t1w)
     run = Alignment(leading, atlas, channels, store, seed, report)
     motions = {arm.name: run.motion(arm) for arm in arms}
-    placed, told = run.placement(t1w if channels.startswith("t1w") else None)
+    shared = [(arm, motions[arm.name][0]) for arm in arms]
+    placed, told = run.placement(t1w if channels.startswith("t1w") else None, shared)
     probabilities = resample(atlas.probabilities, atlas.grid, placed.box, placed.chain)
     near_mm = positions(placed.box)[probabilities.amax(0) > 0]
     if not len(near_mm):
         raise InputError(f"atlas {atlas.name}: no label lies in the brain after registration; check mask and atlas")
-    shared = [(arm, motions[arm.name][0]) for arm in arms]
     found = []
     for arm, motion in shared:
         account = motions[arm.name][1] | {"placement": told} | _cover(arm, motion, atlas, probabilities, placed.box)
