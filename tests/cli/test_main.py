@@ -203,7 +203,7 @@ def test_bad_input_of_single_steps(phantom: Path, tmp_path: Path, refused: Refus
     write_volume(empty, torch.zeros(grid.shape), grid)
     write_volume(small, torch.ones(8, 8, 8), Grid((8, 8, 8), (1, 1, 1)))
     target = tmp_path / "out.nii.gz"
-    assert "is empty" in refused("invert", field, target, "--mask", empty, *out)
+    assert "zero in every voxel" in refused("invert", field, target, "--mask", empty, *out)
     assert "(8, 8, 8)" in refused("invert", field, target, "--mask", small, *out)
     assert "no such file" in refused("invert", tmp_path / "x.nii", target, "--mask", mask, *out)
     assert "magic" in refused("invert", field, target, "--mask", mask, "--method", "magic", "--unit", "ppm")

@@ -89,7 +89,8 @@ CASES = (
     Case("protocol_key", "an entry that protocols do not have", _protocol("matrix = [16, 16, 16]"), PROTOCOL,
          "IN/protocol.toml: unknown protocol key 'matrix'; known keys are base, name, shape, voxel_size_mm, "
          "fine_factor, n_coils, echo_times_s, repetition_time_s, flip_angle_deg, field_strength_t, snr, tilt_deg, "
-         "slab_edge, pose_rotation_sd_deg, pose_translation_sd_mm, drift_ppm, shim_sd_ppm"),
+         "slab_edge, lying_rotation_sd_deg, lying_translation_sd_mm, pose_rotation_sd_deg, pose_translation_sd_mm, "
+         "drift_ppm, shim_sd_ppm"),
     Case("protocol_times_ms", "echo times in milliseconds", _protocol("echo_times_s = [4.0, 8.0]"), PROTOCOL,
          "IN/protocol.toml: echo time 8.0 s is longer than 0.5 s; give echo times in seconds, not "
          "milliseconds", pain=8),
