@@ -267,6 +267,7 @@ def signs(record: Record, judged: Judged, seed: int) -> None:
 
 
 STEPS = {"chain": whole_chain, "invariances": invariances, "repeats": repeats, "arms": arms}
+PAPER = replace(PROTOCOLS["paper"].with_straight_heads(), n_coils=8)
 ROWS = ("sphere", *STEPS, "paper")
 
 
@@ -277,7 +278,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "acceptance.tsv")
     arguments = parser.parse_args()
     record, anatomy = Record(arguments.out), load_anatomy()
-    rows, small = arguments.rows, PROTOCOLS["small"]
+    rows, small = arguments.rows, PROTOCOLS["small"].with_straight_heads()
     if "sphere" in rows:
         sphere(record)
     participants = draw_participants(max(arguments.seeds) + 1, 2025)
@@ -289,7 +290,7 @@ def main() -> int:
     if "paper" in rows:
         seed = arguments.seeds[-1]
         with stopwatch() as took:
-            whole_chain(record, make_head(anatomy, participants[seed]), replace(PROTOCOLS["paper"], n_coils=8), seed)
+            whole_chain(record, make_head(anatomy, participants[seed]), PAPER, seed)
         record.add("paper matrix, 8 coils", "seconds in all", took["wall_s"])
     record.add("all", "peak memory MB", peak_mb())
     record.write()

@@ -83,7 +83,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     changes: dict[Case, list[NDArray[np.float64]]] = {}
     for participant in draw_participants(N_STUDY, SEED)[: options.participants]:
-        scan = acquire(make_head(load_anatomy(), participant), PROTOCOLS["small"], "FULL", SEED)
+        scan = acquire(make_head(load_anatomy(), participant), PROTOCOLS["small"].with_straight_heads(), "FULL", SEED)
         sums = reconstruct(scan.raw, "sense").lag_sums
         head = Head(scan, sums, nuclei_ppb(scan, sums))
         for arm in options.arms:

@@ -264,7 +264,7 @@ def scan_sigpy(problem: Problem, tell) -> float:
 def line(record: Record, head: Head, seed: int, accelerations: list[float]) -> None:
     """Nuclei and field of separate scans with motion."""
     for acceleration in accelerations:
-        scan = acquire(head, PROTOCOLS["small"], f"DL{acceleration:g}", seed)
+        scan = acquire(head, PROTOCOLS["small"].with_straight_heads(), f"DL{acceleration:g}", seed)
         for name, (method, options) in LINE.items():
             start = time.process_time()
             images = reconstruct(scan.raw, method, options)

@@ -264,7 +264,7 @@ def clean_participant(n: int, n_all: int, atlas: Atlas, *, placed: bool) -> tupl
 
 def protocol() -> Protocol:
     """The coarse protocol."""
-    return protocol_from(PROTOCOL)
+    return protocol_from(PROTOCOL).with_straight_heads()
 
 
 def _facts(arm: Mapped) -> ScanFacts:

@@ -57,7 +57,7 @@ def make_case(participant: Participant, seed: int) -> Case:
     head = make_head(load_anatomy(), participant)
     t1w = t1w_image(head, seed)
     true_1mm = tissue_maps(head, t1w[1], Pose()).labels
-    scan = acquire(head, PROTOCOLS["small"], "PI2", seed)
+    scan = acquire(head, PROTOCOLS["small"].with_straight_heads(), "PI2", seed)
     sums = reconstruct(scan.raw, "sense").lag_sums
     maps = map_susceptibility(sums, scan.raw.header.scan)
     magnitude = sums.power.sum(0).sqrt()

@@ -21,9 +21,9 @@ def test_the_python_block_is_twenty_lines_and_runs(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "GPe" in said
     assert "rmse_ppb" in said
-    # The brain mask holds every voxel of the nuclei, and V-SHARP, which erodes by a voxel of 4 mm, 99.5 % of them.
+    # The brain mask holds 99.9 % of the voxels of the nuclei, and 99.5 % are left without its rim.
     nuclei, maps = made["scan"].truth.labels > 0, made["maps"]
-    assert not (nuclei & ~maps.mask).any()
+    assert (nuclei & ~maps.mask).sum() < 0.001 * nuclei.sum()
     assert (nuclei & ~maps.eroded_mask).sum() < 0.005 * nuclei.sum()
 
 

@@ -67,8 +67,9 @@ class TestAnUndisturbedRun:
         assert list(table.columns[:4]) == ["participant_id", "arm", "roi", "side"]
         assert list(table.columns[-2:]) == ["truth_ppb", "mean_true_labels_ppb"]
         assert len(table) == len(ARMS) * 7 * 3
-        # On 4 mm voxels a nucleus holds few voxels, too few for the network of DL3; those of PI2 follow the truth.
-        both = table[(table["side"] == "both") & (table["arm"] == "PI2")].dropna()
+        # On 4 mm voxels RN and SN hold too few voxels, and all do for the network of DL3.
+        large = table["roi"].isin(["Pu", "Ca", "GPe", "GPi"])
+        both = table[(table["side"] == "both") & (table["arm"] == "PI2") & large].dropna()
         assert both["truth_ppb"].corr(both["mean_true_labels_ppb"]) > 0.8
 
     def test_files_between_the_stages_are_gone(self, finished: Path) -> None:

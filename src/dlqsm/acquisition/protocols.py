@@ -161,17 +161,19 @@ class Protocol:
             n_coils=n_coils or max(1, round(self.n_coils * scale)),
         )
 
+    def with_straight_heads(self) -> Protocol:
+        """Return the same protocol with heads along the axes, their middle at the isocentre, but for motion."""
+        return dataclasses.replace(self, lying_rotation_sd_deg=0.0, lying_translation_sd_mm=0.0)
+
     def without_motion(self) -> Protocol:
         """Return the same protocol with straight heads and no pose change, drift or shim error between scans."""
         still = {
-            "lying_rotation_sd_deg": 0.0,
-            "lying_translation_sd_mm": 0.0,
             "pose_rotation_sd_deg": 0.0,
             "pose_translation_sd_mm": 0.0,
             "drift_ppm": (0.0, 0.0),
             "shim_sd_ppm": 0.0,
         }
-        return dataclasses.replace(self, **still)  # type: ignore[arg-type]
+        return dataclasses.replace(self.with_straight_heads(), **still)  # type: ignore[arg-type]
 
     @property
     def _rotation(self) -> np.ndarray:
