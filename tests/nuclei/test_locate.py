@@ -15,8 +15,10 @@ from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid
+from dlqsm.nuclei.transforms import Linear, resample
 from dlqsm.nuclei.weighting import measure_nuclei
 from dlqsm.pipeline import alignment
+from dlqsm.pipeline.alignment import Alignment
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
 
 POSE = motion((1.5, -2.0, 2.0), (1.5, -1.0, 2.0))
@@ -114,6 +116,24 @@ class TestLocate:
         np.testing.assert_allclose(table["noise_sd_ppb"], expected, rtol=1e-3)
         with pytest.raises(InputError, match="a realisation of arm DL4 has shape"):
             measure_arm(found, label_table(), participant="sub-01", errors_ppm=errors_ppm[:, 1:])
+
+
+class TestNoArmIsFavoured:
+    def test_the_placement_is_the_same_where_two_arms_exchange_their_susceptibility(self, atlas: Atlas) -> None:
+        """Their images are the same; labels that the reference alone had placed would follow its noise."""
+        grid = Grid.centred((54, 64, 34), (1.6, 1.6, 2.4), np.eye(3))
+        first, second = _arm("PI2", grid, STRETCH, 1), _arm("PI2rep", grid, STRETCH, 2)
+        second = dataclasses.replace(second, magnitude=first.magnitude, chi_ppm=second.chi_ppm * 1.1)
+        exchanged = [
+            dataclasses.replace(arm, chi_ppm=other.chi_ppm) for arm, other in ((first, second), (second, first))
+        ]
+        still, chains = Linear(np.eye(4)), []
+        for pair in ([first, second], exchanged):
+            run = Alignment(pair[0], atlas, "magnitude+chi", None, 0, lambda step, seconds: None)
+            placed, told = run.placement(None, [(arm, still) for arm in pair])
+            assert told["susceptibility"] == ["PI2", "PI2rep"]
+            chains.append(resample(atlas.probabilities, atlas.grid, grid, placed.chain))
+        assert torch.equal(*chains)
 
 
 class TestStore:
