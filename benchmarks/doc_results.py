@@ -42,7 +42,7 @@ FILES: Mapping[str, str] = {
     "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
     "replication": "replication_bars.py: bars of the repeated study beside those of its repeat",
-    "replication_poses": "replication_bars.py: these in poses of their own, labels placed by all arms; not all are done",
+    "replication_poses": "replication_bars.py: these in poses of their own, placed by all arms; not all are done",
     "replication_steps": "replication_bars.py: the same of other people, with two final steps of joint",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
