@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -134,6 +135,27 @@ class TestNoArmIsFavoured:
             assert told["susceptibility"] == ["PI2", "PI2rep"]
             chains.append(resample(atlas.probabilities, atlas.grid, grid, placed.chain))
         assert torch.equal(*chains)
+
+    def test_a_phase_turned_over_and_another_head_do_not_place_the_atlas(
+        self, located: tuple[list[ArmNuclei], Path], arms: list[ArmMap], atlas: Atlas, tmp_path: Path
+    ) -> None:
+        """All arms are labelled by this placement: one bad scan must not move the labels of the good ones."""
+        store = tmp_path / "xfm"
+        shutil.copytree(located[1], store)
+        turned = dataclasses.replace(arms[1], name="TURNED", chi_ppm=-arms[1].chi_ppm)
+        noise = torch.randn(arms[0].magnitude.shape, generator=torch.Generator().manual_seed(5))
+        stranger = dataclasses.replace(arms[0], name="OTHER", magnitude=noise.abs(), chi_ppm=0.05 * noise)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = locate_nuclei([*arms, turned, stranger], atlas, reference="PI2", store=store)
+        told = found[0].account["placement"]
+        assert told["susceptibility"] == ["PI2", "DL4"]
+        assert set(told["left_out"]) == {"TURNED", "OTHER"}
+        assert told["left_out"]["TURNED"].startswith("correlation of its susceptibility with that of PI2 is -0.")
+        assert told["left_out"]["OTHER"].startswith("local correlation of its image with that of PI2 is 0.")
+        assert told["transform"].endswith("reused")
+        assert torch.equal(found[0].labels, located[0][0].labels)
+        assert "left_out" not in located[0][0].account["placement"]
 
 
 class TestStore:

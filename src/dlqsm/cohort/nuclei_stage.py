@@ -41,14 +41,8 @@ from dlqsm.io.nifti import read_mask, read_series, read_volume, require_same_gri
 from dlqsm.io.outputs import write_json
 from dlqsm.io.tables import write_table
 from dlqsm.nuclei.regions import measure_regions
+from dlqsm.pipeline.alignment import SAME_HEAD
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
-
-SAME_HEAD = 0.85
-"""Local correlation of the magnitudes of two arms, after rigid registration, below which they may show two heads.
-
-Measured on virtual heads: one head 0.99 at 1.6 mm and at least 0.886 at 4 mm voxels (AF 2 with AF 3), two heads at most
-0.81 there.
-"""
 
 
 def nuclei_key(family: Family, plan: Plan, prints: Fingerprints) -> str:

@@ -87,8 +87,8 @@ def locate_nuclei(
     """Find the nuclei of one participant in all arms.
 
     The other arms are brought to the reference arm by rigid motion of their magnitude. The atlas is placed once, by the
-    reference arm's image and the mean susceptibility of all arms, so that all measure the same tissue and none is
-    favoured. Each arm's susceptibility loses its mean over the mask that all share.
+    reference arm's image and the mean susceptibility of the arms that agree with it, so that all measure the same
+    tissue and none is favoured. Each arm's susceptibility loses its mean over the mask that all share.
 
     Parameters
     ----------
@@ -127,7 +127,9 @@ def locate_nuclei(
     run = Alignment(leading, atlas, channels, store, seed, report)
     motions = {arm.name: run.motion(arm) for arm in arms}
     shared = [(arm, motions[arm.name][0]) for arm in arms]
-    placed, told = run.placement(t1w if channels.startswith("t1w") else None, shared)
+    alike, left_out = run.agreeing(motions, arms)
+    placed, told = run.placement(t1w if channels.startswith("t1w") else None, alike)
+    told |= {"left_out": left_out} if left_out else {}
     probabilities = resample(atlas.probabilities, atlas.grid, placed.box, placed.chain)
     near_mm = positions(placed.box)[probabilities.amax(0) > 0]
     if not len(near_mm):
