@@ -1,15 +1,16 @@
 """Options out of their range: every method of every step names the option, before it computes anything."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dlqsm.config import TABLES
+from dlqsm.config import TABLES, read_qsm_config
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
-from dlqsm.core.methods import options_of
+from dlqsm.core.methods import choose, options_of
 from dlqsm.core.scan import Grid, Scan
 
 GRID = Grid((12, 12, 12), (2.0, 2.0, 2.0))
@@ -54,6 +55,26 @@ def test_a_number_below_zero_is_refused_by_the_name_of_its_option(
 ) -> None:
     with pytest.raises(InputError, match=name):
         call(*inputs_of(step), **{name: value})
+
+
+@pytest.mark.parametrize(("step", "call", "name", "value"), list(below_range()))
+def test_it_is_refused_when_the_method_is_chosen(step: str, call: Callable[..., Any], name: str, value: Any) -> None:
+    """A study's configuration is read before anything runs; the step itself comes after minutes."""
+    method = next(known for known, its_call in TABLES[step].items() if its_call is call)
+    with pytest.raises(InputError, match=f"{name} of the {step} method '{method}' must be zero or more"):
+        choose(step, TABLES[step], method, {name: value})
+
+
+def test_a_configuration_file_with_a_number_below_zero_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    for text in (
+        "[inversion]\nstrength = -1.0",
+        "[background]\nmethod = 'vsharp'\nradii_mm = [8.0, -2.0]",
+        "[reconstruction.cs]\nmax_iterations = -1",
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"study\.toml: \w+ of the \w+ method '\w+' must be zero or more; got -"):
+            read_qsm_config(path)
 
 
 @pytest.mark.parametrize(

@@ -105,15 +105,19 @@ def choose(step: str, table: Mapping[str, Method], name: str, options: Mapping[s
     Raises
     ------
     InputError
-        If the name is not in the table or an option is not a parameter of the method.
+        If the name is not in the table, an option is not a parameter of the method, or a number is below zero, which no
+        method takes: so it is told before the steps that come first have run.
     """
     require_choice(f"{step} method", name, table)
     method, options = table[name], dict(options or {})
     known = options_of(method)
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             has = ", ".join(known) if known else "none"
             raise InputError(f"{step} method '{name}' has no option '{option}'; its options are: {has}")
+        for number in _numbers(value):
+            if number < 0:
+                raise InputError(f"{option} of the {step} method '{name}' must be zero or more; got {number}")
     return typing.cast(Method, functools.partial(method, **options)) if options else method
 
 
@@ -122,6 +126,11 @@ def resolved_options(method: Callable[..., Any]) -> dict[str, Any]:
     bound = method.keywords if isinstance(method, functools.partial) else {}
     plain = method.func if isinstance(method, functools.partial) else method
     return {name: bound.get(name, option.default) for name, option in options_of(plain).items()}
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    parts = value if isinstance(value, tuple) else (value,)
+    return tuple(part for part in parts if isinstance(part, int | float))
 
 
 def _plain_type(hint: Any) -> type:
