@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
+from dlqsm.core.labels import NUCLEI
+
 VOID = {"meta", "img", "input", "br", "link", "hr"}
 
 
@@ -85,3 +87,28 @@ def decode(uri):
     kind, content = uri.split(";base64,")
     assert kind in ("data:image/webp", "data:image/png")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def minus(text):
+    """As the page writes numbers."""
+    return text.replace("-", "−")
+
+
+def p_text(value):
+    """A p value as the page writes it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def table_with(reader, *head):
+    """The first table whose head has all these words."""
+    return next(t for t in reader.tables if all(any(word in cell for cell in t[0]) for word in head))
+
+
+def by_nucleus(table):
+    """(nucleus, arm) to the cells that follow; the nucleus stands once for all its arms."""
+    found, nucleus = {}, None
+    for row in table[1:]:
+        if row[0] in NUCLEI:
+            nucleus, row = row[0], row[1:]
+        found[(nucleus, row[0])] = row[1:]
+    return found
