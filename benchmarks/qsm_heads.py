@@ -1,4 +1,4 @@
-"""QSM on other virtual heads: the default chain against its bars, the paper's chain beside it, on four protocols.
+"""QSM on other virtual heads: the default chain against its bars, the paper's chain beside it, on five protocols.
 
     python benchmarks/qsm_heads.py [--seeds 5] [--conditions "paper" "SNR 20"] [--scans DIR]
                                    [--out benchmarks/results/qsm_heads.tsv]
@@ -40,8 +40,9 @@ CONDITIONS = {
     "isotropic 1 mm": replace(PAPER, shape=(224, 224, 144), voxel_size_mm=(1.0, 1.0, 1.0)),
     "oblique 20 degrees": replace(PAPER, tilt_deg=(20.0, 0.0, 0.0)),
     "SNR 20": replace(PAPER, snr=20.0),
+    "slices of 4 mm": replace(PROTOCOLS["small"], n_coils=N_COILS).without_motion(),
 }
-"""The paper's protocol, and what changes in it."""
+"""The paper's protocol, what changes in it, and one of half its resolution."""
 CHAINS = {"default": QsmConfig(), "paper": PAPER_CHAIN}
 BARS_PPB = {"mean absolute nucleus error": 3.0, "worst nucleus error": 6.0, "brain RMSE": 12.0}
 """What the default chain must stay below [ppb]."""

@@ -21,7 +21,6 @@ from acceptance import judge
 from qsm_stages import Problem, chi_scores, load_module
 from record import Record
 
-from dlqsm.acquisition.protocols import PROTOCOLS
 from dlqsm.config import QsmConfig, Step
 from dlqsm.core.scan import Scan
 from dlqsm.io.anatomy import load_anatomy
@@ -110,8 +109,6 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "qsm_strength.tsv")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    coarse = replace(PROTOCOLS["small"], n_coils=qsm_heads.N_COILS).without_motion()
-    qsm_heads.CONDITIONS["slices of 4 mm"] = coarse
     record, scorer = Record(arguments.out), load_module(arguments.bench / "score.py")
     with tempfile.TemporaryDirectory() as folder:
         for size, seed in BENCH:
