@@ -9,9 +9,15 @@ import pytest
 
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS
-from dlqsm.cli import main
+from dlqsm.cli import main, simulate_stream
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset
+from dlqsm.cohort.nuclei_stage import settings_hash
+from dlqsm.cohort.participant import RECORDS
+from dlqsm.cohort.records import write_record
+from dlqsm.cohort.stages import fingerprints_of
 from dlqsm.core.labels import NUCLEI
+from dlqsm.io.derivatives import table_path
+from dlqsm.io.outputs import write_json
 
 Refused = Callable[..., str]
 PROTOCOL = """
@@ -69,6 +75,58 @@ def test_a_stream_keeps_tables_and_a_picture_and_goes_on_where_it_stopped(
     assert "of no participant are maps kept, nor a picture" in (out / "group.html").read_text()
     assert "holds another study (2 participants" in refused(*words, "--participants", "3")
     assert "has no participant sub-009" in refused(*both, "--participant-label", "009")
+
+
+class TestOverwrite:
+    """Tables of another study are no results of this one; those of this one are made anew where that is asked for."""
+
+    @pytest.fixture
+    def done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Labels that were done, in turn; a participant is done at once, without scan and maps."""
+        made: list[str] = []
+
+        def at_once(job: simulate_stream.Job) -> simulate_stream.Outcome:
+            label, out = job.participant.label, job.plan.out
+            made.append(label)
+            path = table_path(out, label, "nuclei")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\t".join(job.cohort.arms))
+            settings = settings_hash(job.plan, fingerprints_of(job.plan, label))
+            write_record(out / RECORDS / label / "all_nuclei.json", "key", out, [path], 1.0, settings=settings)
+            write_json(out / RECORDS / label / "outcome.json", {"failures": []})
+            return simulate_stream.Outcome(label)
+
+        monkeypatch.setattr(simulate_stream, "do_participant", at_once)
+        return made
+
+    @pytest.fixture
+    def command(self, words: list[str], tmp_path: Path) -> list[str]:
+        """Of a study whose inversion has no strength to choose."""
+        (tmp_path / "plain.toml").write_text('[inversion]\nmethod = "tkd"\n')
+        return [*words, "--participants", "2", "--config", str(tmp_path / "plain.toml")]
+
+    def test_without_it_nobody_is_made_twice(self, command: list[str], done: list[str]) -> None:
+        assert main(command) == 0 and main(command) == 0
+        assert done == ["sub-001", "sub-002"]
+
+    def test_with_it_those_who_are_asked_for_are_made_again(self, command: list[str], done: list[str]) -> None:
+        assert main(command) == 0
+        assert main([*command, "--overwrite", "--participant-label", "002"]) == 0
+        assert done == ["sub-001", "sub-002", "sub-002"]
+        assert main([*command, "--overwrite"]) == 0
+        assert done[3:] == ["sub-001", "sub-002"]
+
+    @pytest.mark.parametrize("other", [("--seed", "4"), ("--arms", "PI2", "PI2rep", "DL3")])
+    def test_another_study_is_made_whole(
+        self, command: list[str], done: list[str], tmp_path: Path, refused: Refused, other: tuple[str, ...]
+    ) -> None:
+        assert main(command) == 0
+        assert "arms PI2, PI2rep); give another folder" in refused(*command, *other)
+        assert main([*command, *other, "--overwrite", "--participant-label", "002"]) == 0
+        assert done == ["sub-001", "sub-002", "sub-002"]
+        assert not (tmp_path / "out" / "sub-001").exists()
+        assert main([*command, *other]) == 0
+        assert done[3:] == ["sub-001"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from dlqsm.acquisition.tissue import FIELD_STRENGTH_T
 from dlqsm.cli.arguments import add_memory_argument, path, positive, seed
 from dlqsm.cli.console import Talk, start
 from dlqsm.cli.memory import LARGER, room_bytes, state_memory
-from dlqsm.cli.simulate_stream import stream
+from dlqsm.cli.simulate_stream import stream, stream_config
 from dlqsm.cli.virtual_dataset import (
     Cohort,
     describe_dataset,
@@ -28,7 +28,6 @@ from dlqsm.cli.virtual_dataset import (
     simulate_participant,
 )
 from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM
-from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import DESCRIPTION
@@ -124,7 +123,7 @@ def _acceleration(arm: str, cohort: Cohort) -> float:
 
 def _share_memory(arguments: argparse.Namespace, cohort: Cohort, factors: list[float], talk: Talk) -> None:
     """Tell what participants side by side take; fewer of them where ``--mem`` grants less."""
-    need = virtual_study_bytes(cohort.protocol, factors, (FOR_UNIFORM, FOR_RANDOM), QsmConfig())
+    need = virtual_study_bytes(cohort.protocol, factors, (FOR_UNIFORM, FOR_RANDOM), stream_config(arguments))
     granted = room_bytes(arguments)
     if granted is not None and granted >= need:
         arguments.workers = min(arguments.workers, granted // need)

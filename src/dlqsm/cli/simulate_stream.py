@@ -72,6 +72,8 @@ def stream(
         plan = _plan(arguments, cohort, root, out, device)
         about = _study(cohort, len(participants), plan)
         known = _known_study(out, about, overwrite=arguments.overwrite)
+        if arguments.overwrite:
+            _forget(out, about, [p.label for p in wanted])
         describe_dataset(root, participants, cohort)
         describe(out, root, cohort.name, VIRTUAL_ATLAS, citation_text(plan, raw_data=True))
         plan = _with_strength(plan, cohort, participants, known, arguments.quiet, talk)
@@ -158,7 +160,7 @@ def _plan(arguments: argparse.Namespace, cohort: Cohort, root: Path, out: Path, 
         out=out,
         work=root / "work",
         methods=None,
-        config=QsmConfig() if arguments.config is None else read_qsm_config(arguments.config),
+        config=stream_config(arguments),
         reconstruction={} if arguments.config is None else read_reconstruction_options(arguments.config),
         atlas=VIRTUAL_ATLAS,
         reference="PI2" if "PI2" in cohort.arms else cohort.arms[0],
@@ -166,6 +168,11 @@ def _plan(arguments: argparse.Namespace, cohort: Cohort, root: Path, out: Path, 
         threads=max(1, (arguments.threads or usable) // arguments.workers),
         seed=cohort.seed,
     )
+
+
+def stream_config(arguments: argparse.Namespace) -> QsmConfig:
+    """Methods of the maps: those of ``--config``, or the defaults."""
+    return QsmConfig() if arguments.config is None else read_qsm_config(arguments.config)
 
 
 def _with_strength(
@@ -194,7 +201,7 @@ def _with_strength(
 
 def _study(cohort: Cohort, n_participants: int, plan: Plan) -> dict[str, Any]:
     content: dict[str, Any] = {"cohort": asdict(cohort), "participants": n_participants}
-    about = {"study": cohort.name, "participants": n_participants}
+    about: dict[str, Any] = {"study": cohort.name, "participants": n_participants, "arms": list(cohort.arms)}
     if plan.config != QsmConfig():
         content["config"] = plan.config.resolved()
     if plan.reconstruction:
@@ -207,12 +214,26 @@ def _known_study(out: Path, now: dict[str, Any], *, overwrite: bool) -> float | 
     """Strength of the study whose tables the folder holds; raises `InputError` where that is another study."""
     if overwrite or not (out / STREAM).is_file():
         return None
-    told = read_json(out / STREAM)
+    told: dict[str, Any] = dict(read_json(out / STREAM))
     if told.get("key") != now["key"]:
-        held = f"{told.get('participants')} participants of {told.get('study')}"
+        arms = f", arms {', '.join(told['arms'])}" if "arms" in told else ""
+        held = f"{told.get('participants')} participants of {told.get('study')}{arms}"
         raise InputError(f"{out}: holds another study ({held}); give another folder for --stream, or --overwrite")
     strength = told.get("strength_ppm")
     return strength if isinstance(strength, float) else None
+
+
+def _forget(out: Path, now: dict[str, Any], wanted: Sequence[str]) -> None:
+    """Take who is asked for as not done, for ``--overwrite``; remove everyone where the folder holds another study."""
+    told = read_json(out / STREAM) if (out / STREAM).is_file() else {}
+    if told.get("key") == now["key"]:
+        for label in wanted:
+            (out / RECORDS / label / "all_nuclei.json").unlink(missing_ok=True)
+        return
+    for records in sorted((out / RECORDS).glob("sub-*")):
+        shutil.rmtree(out / records.name, ignore_errors=True)
+        (out / f"{records.name}.html").unlink(missing_ok=True)
+        shutil.rmtree(records)
 
 
 def _chosen(participants: Sequence[Participant], labels: Sequence[str] | None) -> list[Participant]:
