@@ -122,6 +122,35 @@ def test_fine_tuning_starts_from_the_weights(trained: Path, raw: Path, tmp_path:
     assert any(float(value.abs().max()) > 0 for value in old.values())
 
 
+def test_a_training_may_start_from_the_weights_that_it_replaces(trained: Path, raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    old = read_network(NETWORKS["cascade"], out / "best.safetensors").state_dict()
+    words = ["--data", raw / "full", "--network", "cascade", "--from", out / "best.safetensors", "--quiet"]
+    assert train(out, *words, "--steps", 1, "--learning-rate", 1e-12, "--overwrite") == 0
+    start = read_network(NETWORKS["cascade"], out / "start.safetensors").state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in old.items())
+
+
+def test_slabs_that_a_new_training_would_remove_are_not_learned_from(
+    trained: Path, tmp_path: Path, refused: Refused
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    before = tree(out)
+    said = refused("train", out, "--data", out / "slabs" / "train", *NEW, "--overwrite")
+    assert "which the new training replaces; move it first" in said
+    assert tree(out) == before
+
+
+def test_a_training_without_data_to_judge_by_goes_on(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert train(out, "--data", raw / "full" / "a.h5", *NEW, "--steps", 2, "--minutes", 1e-9) == 0
+    assert not list((out / "slabs" / "validation").glob("*"))
+    assert train(out, "--resume", "--processes", 2, "--quiet") == 0
+    assert (out / "last.safetensors").is_file()
+
+
 def test_undersampled_data_train_by_themselves(raw: Path, tmp_path: Path) -> None:
     words = ["--data", raw / "some.h5", raw / "some.h5", "--self-supervised", *NEW, "--steps", 3]
     assert train(tmp_path / "out", *words) == 0

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dlqsm.cohort import records
-from dlqsm.cohort.records import CODE, Fingerprints, code_hash, file_hash, is_current, key_of, read_record, write_record
+from dlqsm.cohort.records import CODE, Fingerprints, file_hash, is_current, key_of, read_record, write_record
 from dlqsm.core.checks import InputError
+from dlqsm.io.source_code import code_hash
 
 
 def test_the_hash_of_a_file_is_sha256(tmp_path: Path) -> None:

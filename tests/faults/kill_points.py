@@ -24,7 +24,7 @@ from scenarios import SCENARIOS, Scenario, make_data, prepare_process
 from trees import left_over, sizes, tree
 from trials import Conditions, Ended, call
 
-from dlqsm.cohort.records import code_hash
+from dlqsm.io.source_code import code_hash
 
 EXACT_SHARE = 0.7
 MOST_TRIES = 3

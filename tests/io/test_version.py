@@ -12,7 +12,7 @@ import torch
 import dlqsm
 from dlqsm.cohort import records
 from dlqsm.core.scan import Grid
-from dlqsm.io import version
+from dlqsm.io import source_code, version
 from dlqsm.io.checkout import RECORDED, Commit, commit_of_checkout, read_commit
 from dlqsm.io.derivatives import write_derivative
 
@@ -101,11 +101,11 @@ def test_derivatives_carry_the_commit_and_keys_do_not(tmp_path: Path, monkeypatc
         path = tmp_path / "sub-1_Chimap.nii.gz"
         write_derivative(path, torch.zeros(2, 2, 2), Grid((2, 2, 2), (1.0, 1.0, 1.0)), "Chimap", {})
         written.append(json.loads((tmp_path / "sub-1_Chimap.json").read_text())["GeneratedBy"][0]["Version"])
-        records.code_hash.cache_clear()
+        source_code.code_hash.cache_clear()
         keys.append([records.key_of(stage, {}) for stage in records.CODE])
     assert written == [f"{dlqsm.__version__}+g{name[:12]}" for name in (HASH, HASH[::-1])]
     assert keys[0] == keys[1]
-    assert Path(RECORDED).suffix not in records.CODE_SUFFIXES
+    assert Path(RECORDED).suffix not in source_code.CODE_SUFFIXES
 
 
 def test_one_version_in_all_files() -> None:

@@ -18,7 +18,7 @@ from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.scan import Grid
 from dlqsm.nuclei.transforms import Linear, resample
 from dlqsm.nuclei.weighting import measure_nuclei
-from dlqsm.pipeline import alignment
+from dlqsm.pipeline import alignment, transform_store
 from dlqsm.pipeline.alignment import Alignment
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
 
@@ -176,7 +176,7 @@ class TestStore:
             assert torch.equal(first.labels, second.labels)
         assert again[1].account["transform"].endswith("reused")
 
-    def test_another_input_or_a_damaged_file_makes_them_anew(
+    def test_another_input_a_damaged_file_and_other_code_make_them_anew(
         self,
         located: tuple[list[ArmNuclei], Path],
         arms: list[ArmMap],
@@ -199,12 +199,15 @@ class TestStore:
         with pytest.raises(MadeAnewError):
             locate_nuclei(arms, atlas, reference="PI2", store=located[1])
         file.write_bytes(whole)
+        monkeypatch.setattr(transform_store, "code_hash", lambda parts: "of other code")
+        with pytest.raises(MadeAnewError):
+            locate_nuclei(arms, atlas, reference="PI2", store=located[1])
 
     def test_the_record_tells_input_settings_and_versions(self, located: tuple[list[ArmNuclei], Path]) -> None:
         told = json.loads((located[1] / "from-PI2_to-phantom_xfm.json").read_text())
         assert set(told) == {"inputs", "parameters", "software", "account", "files"}
         assert {"PI2 magnitude", "PI2 chi_ppm", "atlas template"} <= set(told["inputs"])
-        assert "antspyx" in told["software"]
+        assert {"antspyx", "code"} <= set(told["software"])
 
 
 class TestRefused:

@@ -19,7 +19,7 @@ import dlqsm
 from dlqsm.cli.arguments import add_memory_argument, path, peek, positive, seed
 from dlqsm.cli.console import start
 from dlqsm.cli.memory import state_memory
-from dlqsm.cli.train_data import DataSource, check_source, planned_bytes, prepare
+from dlqsm.cli.train_data import SLABS, DataSource, check_source, planned_bytes, prepare
 from dlqsm.core.checks import InputError, require_choice
 from dlqsm.core.methods import options_of
 from dlqsm.io.outputs import output_folder, read_json, write_json
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "--validation", type=path, nargs="+", metavar="PATH", help="data to judge by (default: some of --data)"
     )
     source.add_argument("--virtual", type=positive(int), metavar="N", help="virtual heads, made first")
-    source.add_argument(
-        "--processes", type=positive(int), metavar="N", default=1, help="that make virtual heads (default: 1)"
-    )
+    source.add_argument("--processes", type=positive(int), metavar="N", help="that make virtual heads (default: 1)")
     source.add_argument(
         "--coil-maps",
         type=path,
@@ -122,7 +120,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Recipe, DataSource]:
     """Recipe and data of a new training, checked."""
     if arguments.network is None:
         raise InputError(f"give --network, one of {', '.join(NETWORKS)}")
-    _check_place(arguments.out, overwrite=arguments.overwrite)
+    _check_place(arguments)
     given = _given_settings(arguments)
     if arguments.from_weights is not None:
         if given:
@@ -141,7 +139,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Recipe, DataSource]:
         validation=tuple(arguments.validation or ()),
         self_supervised=bool(arguments.self_supervised),
         seed=seed,
-        processes=arguments.processes,
+        processes=arguments.processes or 1,
         coil_maps=arguments.coil_maps,
     )
     check_source(source)
@@ -162,6 +160,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[Recipe, DataSource]:
                 f"a resumed training keeps what it was started with; drop --{flag}, or start another folder"
             )
     recipe, source = _read_recipe(file)
+    source = replace(source, processes=arguments.processes or source.processes)
     if arguments.steps:
         recipe = replace(recipe, loop=replace(recipe.loop, steps=arguments.steps))
     done = steps_done(arguments.out)
@@ -192,20 +191,24 @@ def _mapping(value: object) -> dict[str, Any]:
     return value
 
 
-def _check_place(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder with files that no training wrote."""
-    if out.is_dir() and any(out.iterdir()) and not (out / RECIPE).is_file() and not overwrite:
+def _check_place(arguments: argparse.Namespace) -> None:
+    """Refuse a folder with files that no training wrote, and data that the new training would remove."""
+    out: Path = arguments.out
+    if out.is_dir() and any(out.iterdir()) and not (out / RECIPE).is_file() and not arguments.overwrite:
         raise InputError(f"{out}: holds files that no training wrote; choose another folder")
+    for source in (*(arguments.data or ()), *(arguments.validation or ()), arguments.coil_maps):
+        if source is not None and source.resolve().is_relative_to((out / SLABS).resolve()):
+            raise InputError(f"{source}: lies among the slabs of {out}, which the new training replaces; move it first")
 
 
 def _begin(folder: Path, recipe: Recipe, source: DataSource, from_weights: Path | None) -> None:
-    """Forget an older training, and write what the new one is."""
+    """Forget an older training, and write what the new one is; it may start from weights of the older one."""
+    network = None if from_weights is None else read_network(NETWORKS[recipe.network], from_weights)
     for name in _MADE:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "slabs", ignore_errors=True)
-    if from_weights is not None:
+    shutil.rmtree(folder / SLABS, ignore_errors=True)
+    if network is not None:
         # A copy, so that resuming does not depend on a file elsewhere.
-        network = read_network(NETWORKS[recipe.network], from_weights)
         save_network(folder / START, network, {"copied_from": str(from_weights)})
     _write_recipe(folder, recipe, source)
 

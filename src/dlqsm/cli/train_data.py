@@ -25,6 +25,8 @@ from dlqsm.reconstruction.training.slabs import SUFFIX, open_slab, slab_paths
 
 VALIDATION_HEADS: Final = 2
 _FIRST_VALIDATION_HEAD: Final = 100_000
+SLABS: Final = "slabs"
+"""Folder of a training, below OUT, that holds what it learns from."""
 _PREPARED: Final = "prepared.json"
 
 
@@ -125,11 +127,11 @@ def planned_bytes(source: DataSource, network: str) -> int:
 def prepare(source: DataSource, out: Path, talk: Talk, settings: SlabSettings) -> Folders:
     """Make the slabs that are not there yet, below ``out / slabs``; folders of slabs are used where they are."""
     if source.virtual:
-        return _virtual(source, out / "slabs", talk, settings)
+        return _virtual(source, out / SLABS, talk, settings)
     train, validation = _slab_folder(source.data), _slab_folder(source.validation)
     if train is not None and (validation is not None or not source.validation):
         return Folders(train, validation)
-    return _measured(source, out / "slabs", talk, settings)
+    return _measured(source, out / SLABS, talk, settings)
 
 
 def _virtual(source: DataSource, root: Path, talk: Talk, settings: SlabSettings) -> Folders:
@@ -154,7 +156,7 @@ def _measured(source: DataSource, root: Path, talk: Talk, settings: SlabSettings
     folders = Folders(root / "train", root / "validation")
     assert folders.validation is not None
     if (root / _PREPARED).is_file():
-        return folders
+        return _with_slabs(folders)
     files = _raw_files(source.data)
     judged = _raw_files(source.validation) if source.validation else files[-1:] if len(files) > 1 else []
     learned = files if source.validation or len(files) == 1 else files[:-1]
@@ -169,7 +171,12 @@ def _measured(source: DataSource, root: Path, talk: Talk, settings: SlabSettings
         folders.validation.mkdir(parents=True, exist_ok=True)
         made[len(made) // 2].replace(folders.validation / made[len(made) // 2].name)
     write_json(root / _PREPARED, {"train": len(slab_paths(folders.train))})
-    return folders if slab_paths(folders.validation) else Folders(folders.train, None)
+    return _with_slabs(folders)
+
+
+def _with_slabs(folders: Folders) -> Folders:
+    """The folders, without that to judge by where it is empty."""
+    return folders if folders.validation and slab_paths(folders.validation) else Folders(folders.train, None)
 
 
 def _slab_folder(paths: Sequence[Path]) -> Path | None:

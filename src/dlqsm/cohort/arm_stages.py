@@ -12,7 +12,7 @@ import torch
 from dlqsm.cohort.chain import account_of, examined, run_chain, run_uncertainty, sidecars_of, volumes_of
 from dlqsm.cohort.chain_input import ChainInput, read_complex_images, read_images, read_recon
 from dlqsm.cohort.plan import Arm, Plan, by_content
-from dlqsm.cohort.records import Fingerprints, code_hash, key_of
+from dlqsm.cohort.records import Fingerprints, key_of
 from dlqsm.core.methods import options_of
 from dlqsm.core.realisations import ENOUGH_REALISATIONS
 from dlqsm.io.derivatives import account_path, derivative_path, sidecar_of, uri, write_derivative
@@ -24,6 +24,7 @@ from dlqsm.io.outputs import read_json, write_json
 from dlqsm.io.raw import read_raw
 from dlqsm.io.scan_json import ScanFile, write_scan
 from dlqsm.io.sidecars import inherited_sidecar
+from dlqsm.io.source_code import code_hash
 from dlqsm.pipeline import QsmMaps
 from dlqsm.reconstruction import RECONSTRUCTIONS
 from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct

@@ -21,10 +21,10 @@ from distributed.deploy.spec import SpecCluster
 
 import dlqsm
 from dlqsm.cohort.dask_schedule import dask_scheduler
-from dlqsm.cohort.records import code_hash
 from dlqsm.cohort.schedule import Scheduler
 from dlqsm.config import ClusterConfig
 from dlqsm.core.checks import InputError
+from dlqsm.io.source_code import code_hash
 
 LOCAL: Final = "local"
 QUEUES: Final = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster", "lsf": "LSFCluster"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -150,6 +151,8 @@ def _locate(
     maps = [_arm_map(arm, plan) for arm in family.arms]
     t1w = read_volume(family.person.t1w) if family.person.t1w else None
     store = unit_folder(plan.out, family.person.label) / "xfm"
+    if plan.overwrite:
+        shutil.rmtree(store, ignore_errors=True)
 
     def on(like_paper: bool) -> list[ArmNuclei]:
         return locate_nuclei(

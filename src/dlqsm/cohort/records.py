@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ import dlqsm
 from dlqsm.core.checks import InputError
 from dlqsm.io.derivatives import uri
 from dlqsm.io.outputs import read_json, write_json
+from dlqsm.io.source_code import code_hash
 
 _ARMS: Final = ("cohort/arm_stages.py", "cohort/chain.py", "cohort/chain_input.py")
 CODE: Final = {
@@ -54,8 +54,9 @@ CODE: Final = {
 
 What schedules the stages is not among them: it moves results about, and makes none.
 """
-PACKAGES: Final = {"recon": ("torch",), "qsm": ("torch",), "nuclei": ("torch", "antspyx"), "page": ()}
-"""Other packages whose version is part of a stage's key."""
+_NUMERIC: Final = ("torch", "numpy", "scipy", "numba")
+PACKAGES: Final = {"recon": _NUMERIC, "qsm": _NUMERIC, "nuclei": (*_NUMERIC, "antspyx"), "page": ()}
+"""Other packages whose version is part of a stage's key: they compute what it writes."""
 _BLOCK: Final = 2**22
 _WORK: Final = "work:"
 """Stands for the folder of files between the stages, where that lies outside the derivatives."""
@@ -100,23 +101,6 @@ def code_state() -> str:
     """Short name of the code on which values depend, for tables that many runs make together."""
     parts = sorted({part for stage, parts in CODE.items() if stage != "page" for part in parts})
     return f"{dlqsm.__version__}+{code_hash(tuple(parts))[:12]}"
-
-
-CODE_SUFFIXES: Final = (".py", ".j2", ".css", ".safetensors")
-"""Files of the package on which results depend; weights among them."""
-
-
-@cache
-def code_hash(parts: tuple[str, ...]) -> str:
-    """Hash over the source files in parts of the package; the whole package for an empty part."""
-    package = Path(dlqsm.__file__).parent
-    digest = hashlib.sha256()
-    for part in parts:
-        place = package / part
-        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.suffix in CODE_SUFFIXES]
-        for path in sorted(files):
-            digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def file_hash(path: Path) -> str:

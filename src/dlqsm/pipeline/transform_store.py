@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -13,9 +13,19 @@ import dlqsm
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.outputs import read_json, whole_file, write_json
+from dlqsm.io.source_code import code_hash
 from dlqsm.nuclei.registration import ANTS_VERSION, read_linear, read_warp, write_linear, write_warp
 from dlqsm.nuclei.transforms import Chain, Linear
 
+CODE: Final = (
+    "core",
+    "nuclei/itk_whole.py",
+    "nuclei/placement.py",
+    "nuclei/registration.py",
+    "nuclei/transforms.py",
+    "pipeline/alignment.py",
+)
+"""Parts of the package that make transforms: those of other code are made anew."""
 Made = tuple[Chain, dict[str, Any]]
 
 
@@ -49,7 +59,7 @@ def kept(
     """
     if folder is None:
         return (*make(), False)
-    software = {"dlqsm": dlqsm.__version__, "antspyx": ANTS_VERSION}
+    software = {"dlqsm": dlqsm.__version__, "code": code_hash(CODE), "antspyx": ANTS_VERSION}
     wanted = {"inputs": dict(inputs), "parameters": _plain(parameters), "software": software}
     found = _read(folder, name, wanted)
     if found is not None:
