@@ -18,6 +18,7 @@ from dlqsm.cohort import nuclei_stage
 from dlqsm.cohort.participant import STAGES
 from dlqsm.cohort.plan import default_method
 from dlqsm.io.nifti import read_image
+from dlqsm.io.outputs import write_json
 
 STANDIN = Path(__file__).with_name("standin.py")
 ARMS = ("DL3", "PI2")
@@ -128,6 +129,18 @@ class TestResume:
             "PI2_qsm.json", "PI2_recon.json", "all_nuclei.json", "all_page.json",
         }  # fmt: skip
         assert {p for p in changed if "sub-003" not in p} == set()
+
+    def test_what_is_made_anew_on_request_registers_anew(
+        self, study: Path, finished: Path, run: Run, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        kept = out / "sub-003" / "xfm" / "from-PI2_to-atlas_xfm.json"
+        write_json(kept, {})
+        assert run(study, out, "participant", "--participant-label", "003") == 0
+        assert kept.is_file()
+        assert run(study, out, "participant", "--participant-label", "003", "--overwrite") == 0
+        assert not kept.exists()
 
 
 def _start(*words: object) -> subprocess.Popen[bytes]:
