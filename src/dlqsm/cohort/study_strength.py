@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from dlqsm.cohort.inputs import inputs_of_arm
 from dlqsm.cohort.journal import Journal
 from dlqsm.cohort.participant import names_of_places
 from dlqsm.cohort.plan import Arm, Plan, arms_of
-from dlqsm.cohort.records import Fingerprints
 from dlqsm.cohort.schedule import Each, each_in_turn
 from dlqsm.cohort.stages import alone, fingerprints_of, once, record_path, steady
 from dlqsm.config import TABLES, QsmConfig
@@ -38,9 +38,9 @@ def with_study_strength(
 ) -> Plan:
     """Freeze the strength of an inversion that would choose it scan by scan.
 
-    It is the median of what the reference arms of the first `N_PARTICIPANTS` participants of the dataset choose,
-    whichever participants the run is about, so that runs on parts of a dataset agree. It is kept in ``logs`` of the
-    derivatives and made anew where the inputs, the other options or the code have changed.
+    It is the median of what the reference arms of the first `N_PARTICIPANTS` participants of the dataset choose that
+    can be mapped, whichever participants the run is about, so that runs on parts of a dataset agree. It is kept in
+    ``logs`` of the derivatives and made anew where the inputs, the other options or the code have changed.
 
     Parameters
     ----------
@@ -59,13 +59,11 @@ def with_study_strength(
     """
     if not chooses_strength(plan.config):
         return plan
-    arms = _reference_arms(everyone, plan)
-    quiet = replace(plan, uncertainty=None)  # noise that is asked for changes no choice
-    keys = {arm.label: qsm_key(arm, quiet, prints) for arm, prints in arms}
-    found = _known(plan, keys)
+    found = _known(everyone, plan)
     if found is None:
-        found = _choose(arms, {person.label for person in asked}, plan, tell, each)
+        keys, found = _choose(everyone, {person.label for person in asked}, plan, tell, each)
         if not found:
+            tell(f"warning: {plan.reference} of nobody says anything of the strength: each scan chooses its own")
             return plan
         write_json(plan.out / FILE, {"keys": keys, "arm": plan.reference, "strengths_ppm": found})
     strength = statistics.median(found.values())
@@ -80,19 +78,18 @@ def chooses_strength(config: QsmConfig) -> bool:
     return option is not None and option.default is None and step.options.get("strength") is None
 
 
-def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> list[tuple[Arm, Fingerprints]]:
-    """The reference arms of the first participants that have one that can be used."""
-    found: list[tuple[Arm, Fingerprints]] = []
+def _reference_arms(everyone: Sequence[ParticipantSource], plan: Plan) -> Iterator[tuple[Arm, str]]:
+    """The reference arms in their order, as far as their files can be read, each with the key of its maps."""
+    quiet = replace(plan, uncertainty=None)  # noise that is asked for changes no choice
     for person in _one_of_each(everyone):
         prints = fingerprints_of(plan, person.label)
         for source in person.arms:
             try:
-                found += [(a, prints) for a in arms_of(source, person.label, plan, prints) if a.name == plan.reference]
+                arms = [arm for arm in arms_of(source, person.label, plan, prints) if arm.name == plan.reference]
+                keys = [qsm_key(arm, quiet, prints) for arm in arms]
             except InputError:
                 continue  # the participant's own run tells it
-        if len(found) >= N_PARTICIPANTS:
-            break
-    return found[:N_PARTICIPANTS]
+            yield from zip(arms, keys, strict=True)
 
 
 def _one_of_each(everyone: Sequence[ParticipantSource]) -> list[ParticipantSource]:
@@ -103,28 +100,34 @@ def _one_of_each(everyone: Sequence[ParticipantSource]) -> list[ParticipantSourc
     return list(first.values())
 
 
-def _known(plan: Plan, keys: dict[str, str]) -> dict[str, float] | None:
+def _known(everyone: Sequence[ParticipantSource], plan: Plan) -> dict[str, float] | None:
     """Strengths that an earlier run chose from the same data by the same code."""
     if plan.overwrite or not (plan.out / FILE).is_file():
         return None
     content: dict[str, Any] = dict(read_json(plan.out / FILE))
+    n_asked = max(N_PARTICIPANTS, len(content.get("keys", ())))
+    keys = {arm.label: key for arm, key in islice(_reference_arms(everyone, plan), n_asked)}
     return dict(content["strengths_ppm"]) if content.get("keys") == keys else None
 
 
 def _choose(
-    arms: Sequence[tuple[Arm, Fingerprints]], asked: set[str], plan: Plan, tell: Callable[[str], None], each: Each
-) -> dict[str, float]:
-    """Strength by participant; one whose data cannot be used is left out, and its own run tells why."""
-    tell(f"strength: asked of {', '.join(f'{arm.label} {arm.name}' for arm, _ in arms)}")
+    everyone: Sequence[ParticipantSource], asked: set[str], plan: Plan, tell: Callable[[str], None], each: Each
+) -> tuple[dict[str, str], dict[str, float]]:
+    """Key of each participant who was asked, and the strengths; for one who cannot be mapped the next one is asked."""
+    waiting = _reference_arms(everyone, plan)
+    keys: dict[str, str] = {}
     found: dict[str, float] = {}
-    for (arm, _), strength in zip(arms, each(strength_of, [(arm, plan) for arm, _ in arms]), strict=True):
-        if isinstance(strength, float):
-            found[arm.label] = strength
-        else:
-            tell(f"note: {arm.label} says nothing of the strength: {strength}")
-        if arm.label not in asked:
-            shutil.rmtree(plan.work / arm.label, ignore_errors=True)
-    return found
+    while batch := list(islice(waiting, N_PARTICIPANTS - len(found))):
+        tell(f"strength: asked of {', '.join(f'{arm.label} {arm.name}' for arm, _ in batch)}")
+        for (arm, key), strength in zip(batch, each(strength_of, [(arm, plan) for arm, _ in batch]), strict=True):
+            keys[arm.label] = key
+            if isinstance(strength, float):
+                found[arm.label] = strength
+            else:
+                tell(f"note: {arm.label} says nothing of the strength: {strength}")
+            if arm.label not in asked:
+                shutil.rmtree(plan.work / arm.label, ignore_errors=True)
+    return keys, found
 
 
 def strength_of(arm: Arm, plan: Plan) -> float | str:
