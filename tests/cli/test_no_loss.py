@@ -15,7 +15,7 @@ from raw_fixtures import small_raw
 from dlqsm.acquisition.head import draw_participants
 from dlqsm.acquisition.protocols import PROTOCOLS
 from dlqsm.cli import main
-from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, require_virtual
+from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, require_virtual, write_people
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import MemoryRaw
 from dlqsm.io.outputs import write_json
@@ -152,6 +152,46 @@ def test_tables_of_a_stream_and_undersampled_scans_take_no_place_of_another_data
     lines = ("undersample", tmp_path / "raw", study, "--acceleration", 2, "--overwrite")
     assert "named 'a study'; give another folder for OUT" in refused(*lines)
     assert state(tmp_path) == before
+
+
+def test_other_factors_leave_no_copy_of_the_former_ones(tmp_path: Path, refused: Refused) -> None:
+    """A run would take them for arms of the same study."""
+    out, anat = tmp_path / "out", Path("sourcedata") / "sub-01" / "anat"
+    header = small_raw().header
+    lines = np.argwhere(np.ones((14, 9), bool)).astype(np.int32)
+    header = replace(header, lines=lines, calibration=np.ones(len(lines), bool))
+    for label in ("sub-01", "sub-02"):
+        raw = tmp_path / "raw" / "sourcedata" / label / "anat" / f"{label}_MEGRE.h5"
+        raw.parent.mkdir(parents=True)
+        write_raw(raw, MemoryRaw(header, np.ones((len(lines), 2, 3, 20), np.complex64)))
+    words = ["undersample", tmp_path / "raw", out, "--calibration", 4, 4, "--quiet", "--acceleration"]
+    assert main([str(w) for w in [*words, 2, 3]]) == 0
+    assert {path.name for path in (out / anat).iterdir()} == {
+        "sub-01_MEGRE.h5", "sub-01_rec-AF2_MEGRE.h5", "sub-01_rec-AF3_MEGRE.h5",
+    }  # fmt: skip
+    shutil.rmtree(tmp_path / "raw" / "sourcedata" / "sub-02")
+    (out / "dataset_description.json").unlink()  # as if the first call had been cut short
+    before = state(out)
+    assert "is of an earlier call with other options" in refused(*words, 2)
+    assert state(out) == before
+    assert main([str(w) for w in [*words, 3, 4, "--overwrite"]]) == 0
+    assert {path.name for path in (out / anat).iterdir()} == {
+        "sub-01_MEGRE.h5", "sub-01_rec-AF3_MEGRE.h5", "sub-01_rec-AF4_MEGRE.h5",
+    }  # fmt: skip
+    assert main([str(w) for w in [*words, 3, "--overwrite"]]) == 0
+    assert {path.name for path in out.rglob("*.h5")} == {"sub-01_MEGRE.h5", "sub-01_rec-AF3_MEGRE.h5"}
+
+
+def test_a_virtual_cohort_that_was_cut_short_leaves_no_scan_beside_another(tmp_path: Path) -> None:
+    people, file = draw_participants(1, seed=3), "sub-001/anat/sub-001_acq-DL3_MEGRE.h5"
+    write_people(tmp_path, people)
+    (tmp_path / "sourcedata" / file).parent.mkdir(parents=True)
+    (tmp_path / "sourcedata" / file).write_text("a scan")
+    require_virtual(tmp_path, people)
+    remove_other_scans(tmp_path, ["sub-001"], Cohort(PROTOCOLS["small"], ("PI2", "DL3"), seed=3))
+    assert (tmp_path / "sourcedata" / file).is_file()
+    remove_other_scans(tmp_path, ["sub-001"], Cohort(PROTOCOLS["small"], ("PI2",), seed=3))
+    assert not (tmp_path / "sourcedata" / file).exists()
 
 
 def test_a_cohort_that_was_cut_short_is_no_other_one(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from dlqsm.cli.virtual_dataset import (
     remove_other_scans,
     require_virtual,
     simulate_participant,
+    write_people,
 )
 from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM
 from dlqsm.core.checks import InputError
@@ -106,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         remove_partial_files(root)
         remove_other_scans(root, [participant.label for participant in participants], cohort)
         (root / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
+        write_people(root, participants)
         for participant in participants:
             simulate_participant(root, anatomy, participant, cohort, talk)
         describe_dataset(root, participants, cohort)

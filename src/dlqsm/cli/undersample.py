@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ from dlqsm.pipeline.memory import raw_copy_bytes, samples_bytes
 NAME_END: Final = ", undersampled"
 """How the names of these datasets end."""
 PASSED_ON: Final = ("participant_id", "age", "sex")
+_COPY: Final = re.compile(r"_rec-[A-Za-z0-9]*AF\d+(p\d+)?(s\d+)?_")
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -121,6 +123,7 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     state_memory(arguments, talk, raw_copy_bytes(round(largest / min(arguments.acceleration))))
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
         remove_partial_files(out)
+        _remove_others(out, _planned(full, dataset, out, arguments), overwrite=arguments.overwrite)
         (out / DESCRIPTION).unlink(missing_ok=True)  # it comes last, and tells that the dataset is whole
         for label, arm in full:
             _scan(label, arm, dataset, out, arguments, talk)
@@ -132,18 +135,53 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
 def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: argparse.Namespace, talk: Talk) -> None:
     """One scan and its undersampled copies."""
     source = _raw_of(arm)
-    folder = out / source.parent.relative_to(dataset.root)
-    folder.mkdir(parents=True, exist_ok=True)
+    whole = _target(source, dataset, out)
+    whole.parent.mkdir(parents=True, exist_ok=True)
     if arguments.keep_identity or not tells_identity(source):
-        _link_or_copy(source, folder / source.name)
+        _link_or_copy(source, whole)
     else:
-        write_raw(folder / source.name, read_raw(source))
-    entities = {"sub": label.removeprefix("sub-"), **dict(arm.entities)}
+        write_raw(whole, read_raw(source))
     for acceleration, seed, name in _variants(arguments):
         kept = _kept(source, arguments, acceleration, seed)
-        target = folder / join_name({**entities, "rec": entities.get("rec", "") + name}, "MEGRE", ".h5")
+        target = whole.with_name(_name_of(label, arm, name))
         write_raw(target, kept, identity=_identity(source, arguments))
         talk.say(f"{_in_words(kept)}: {target}")
+
+
+def _target(source: Path, dataset: Dataset, out: Path) -> Path:
+    return out / source.relative_to(dataset.root)
+
+
+def _name_of(label: str, arm: ArmSource, variant: str) -> str:
+    entities = {"sub": label.removeprefix("sub-"), **dict(arm.entities)}
+    return join_name({**entities, "rec": entities.get("rec", "") + variant}, "MEGRE", ".h5")
+
+
+def _planned(
+    full: Sequence[tuple[str, ArmSource]], dataset: Dataset, out: Path, arguments: argparse.Namespace
+) -> set[Path]:
+    """Every raw file that the new dataset will hold."""
+    wholes = {(label, arm.name): _target(_raw_of(arm), dataset, out) for label, arm in full}
+    copies = {
+        wholes[label, arm.name].with_name(_name_of(label, arm, name))
+        for label, arm in full
+        for _, _, name in _variants(arguments)
+    }
+    return {*wholes.values(), *copies}
+
+
+def _remove_others(out: Path, planned: set[Path], *, overwrite: bool) -> None:
+    """Remove raw data of an earlier call that this one does not replace: a run would take them for arms of this study.
+
+    Where there is no description the earlier call was cut short; its copies are removed on request only.
+    """
+    is_own = (out / DESCRIPTION).is_file()
+    for raw in sorted((out / "sourcedata").glob("sub-*/**/*_MEGRE.h5")):
+        if raw in planned or not (is_own or _COPY.search(raw.name)):
+            continue
+        if not overwrite:
+            raise InputError(f"{raw}: is of an earlier call with other options; give --overwrite, or another OUT")
+        raw.unlink()
 
 
 def _variants(arguments: argparse.Namespace) -> Iterator[tuple[float, int, str]]:

@@ -94,11 +94,14 @@ def truth_path(root: Path, label: str, arm: str, suffix: str) -> Path:
 
 
 def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> None:
-    """Remove scans of an earlier virtual cohort that this one does not replace: they are of other heads."""
-    description, people = root / "dataset_description.json", root / PEOPLE
-    if not (description.is_file() and people.is_file()):
+    """Remove scans of an earlier virtual cohort that this one does not replace: they are of other heads.
+
+    Where the description is absent, `require_virtual` has found the same people: a call was cut short.
+    """
+    description = root / "dataset_description.json"
+    if not (root / PEOPLE).is_file():
         return
-    if not str(read_json(description).get("Name")).startswith(COHORT):
+    if description.is_file() and not str(read_json(description).get("Name")).startswith(COHORT):
         return
     kept = tuple(f"_acq-{arm}_" for arm in cohort.arms)
     for label in read_people(root)["participant_id"]:
@@ -126,9 +129,14 @@ def _people_text(participants: Sequence[Participant]) -> str:
     return pd.DataFrame(rows, columns=["participant_id", "age", "sex"]).to_csv(sep="\t", index=False)
 
 
+def write_people(root: Path, participants: Sequence[Participant]) -> None:
+    """Write ``participants.tsv``: where no description has come yet, it tells whose scans the folder begins to hold."""
+    write_text(root / PEOPLE, _people_text(participants))
+
+
 def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Cohort) -> None:
     """Write ``participants.tsv`` and the dataset descriptions; the top one last, which says that all is there."""
-    write_text(root / PEOPLE, _people_text(participants))
+    write_people(root, participants)
     units = {
         "age": {"Description": "age at the scan", "Units": "year"},
         "sex": {"Levels": {"F": "female", "M": "male"}},
