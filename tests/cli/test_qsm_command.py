@@ -180,6 +180,15 @@ def test_single_echo(phantom: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "o" / "R2starmap.nii.gz").exists()
 
 
+def test_csf_is_no_reference_of_a_single_echo(phantom: Path, tmp_path: Path, refused: Refused) -> None:
+    for name in ("magnitude", "phase"):
+        image = read_image(phantom / f"{name}.nii.gz")
+        write_volume(tmp_path / f"{name}.nii.gz", torch.from_numpy(image.values[..., 2].copy()), image.grid)
+    words = ["qsm", tmp_path / "o", "--magnitude", tmp_path / "magnitude.nii.gz", "--phase", tmp_path / "phase.nii.gz"]
+    words += ["--phase-unit", "rad", "--echo-times", 0.0095, "--field-strength", 3, "--reference", "csf"]
+    assert "which one echo does not tell" in refused(*words)
+
+
 def test_nan_voxels_stay_local(phantom: Path, tmp_path: Path) -> None:
     image = read_image(phantom / "phase.nii.gz")
     values = torch.from_numpy(image.values.copy())

@@ -228,3 +228,10 @@ def test_what_cannot_be_used_is_refused(generator):
 
 def test_the_table_names_it():
     assert FIELD_ESTIMATORS["mdi"] is mdi
+
+
+def test_an_estimate_goes_to_a_device_whole() -> None:
+    ones = torch.ones(SHAPE)
+    there = FieldEstimate(ones, 0.003, ones, ones).to(torch.device("meta"))
+    assert {volume.device.type for volume in (there.wrapped_phase_rad, there.noise_hz, there.coherence)} == {"meta"}
+    assert there.spacing_s == 0.003

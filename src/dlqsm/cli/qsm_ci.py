@@ -127,8 +127,9 @@ def _of_phase(task: _Task) -> Field:
     lags, power = source.sums.lags.to(task.device), source.sums.power.to(task.device)
     sums = LagSums(lags, power, source.sums.noise_sd, source.sums.n_channels)
     usable = None if source.usable is None else source.usable.to(task.device)
+    estimate = None if source.estimate is None else source.estimate.to(task.device)
     with task.talk.working("total field"):
-        return total_field(sums, mask, source.scan, task.config, estimate=source.estimate, usable=usable)
+        return total_field(sums, mask, source.scan, task.config, estimate=estimate, usable=usable)
 
 
 def _brain(task: _Task) -> torch.Tensor:

@@ -45,7 +45,7 @@ def run_chain(
         source.scan,
         config,
         usable=None if source.usable is None else source.usable.to(device),
-        estimate=source.estimate,
+        estimate=None if source.estimate is None else source.estimate.to(device),
         external_mask=None if external is None else external.to(device),
         reference_region=None if region is None else region.to(device),
         fill_holes=fill_holes,

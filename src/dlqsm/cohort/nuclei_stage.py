@@ -69,6 +69,7 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "methods": plan.methods,
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
+        "reference": plan.reference,
     }
     if plan.reconstruction:
         content["reconstruction"] = {

@@ -73,7 +73,7 @@ def similarity_tables(label: str, reference: str, aligned: Sequence[ArmNuclei]) 
         if found.name == reference:
             continue
         key = dict(zip(_KEYS, (participant_of(label), found.name, reference), strict=True))
-        maps = found.chi_ppm, target.chi_ppm, target.common
+        maps = found.chi_ppm, target.chi_ppm, target.common & found.common
         figures.append({**key, **compare_maps(*maps, target.grid)})
         definitions += [{**key, **asdict(one)} for one in all_definitions(*maps)]
     told = [name for name in DEFINITION_COLUMNS if name != _SESSION]

@@ -88,7 +88,8 @@ def locate_nuclei(
 
     The other arms are brought to the reference arm by rigid motion of their magnitude. The atlas is placed once, by the
     reference arm's image and the mean susceptibility of the arms that agree with it, so that all measure the same
-    tissue and none is favoured. Each arm's susceptibility loses its mean over the mask that all share.
+    tissue and none is favoured. Each arm's susceptibility loses its mean over the mask that these share; one that does
+    not agree with the reference arm is measured, but moves nothing of the others.
 
     Parameters
     ----------
@@ -138,7 +139,7 @@ def locate_nuclei(
     for arm, motion in shared:
         account = motions[arm.name][1] | {"placement": told} | _cover(arm, motion, atlas, probabilities, placed.box)
         there, target = (motion, leading) if like_paper else (Linear(np.eye(4)), arm)
-        found.append(_arm(arm, target, there, motion, shared, atlas, placed.chain, near_mm, account, like_paper))
+        found.append(_arm(arm, target, there, motion, alike, atlas, placed.chain, near_mm, account, like_paper))
     return found
 
 
@@ -190,7 +191,7 @@ def _arm(
     target: ArmMap,
     there: Linear,
     motion: Linear,
-    shared: list[tuple[ArmMap, Linear]],
+    alike: list[tuple[ArmMap, Linear]],
     atlas: Atlas,
     chain: Chain,
     near_mm: torch.Tensor,
@@ -201,8 +202,9 @@ def _arm(
     to_reference: Chain = () if like_paper else (motion.inverse,)
     near = near_mm if like_paper else motion.move(near_mm)
     probabilities = transfer_labels(atlas, (*to_reference, *chain), target.grid, near)
+    own = [] if any(other is arm for other, _ in alike) else [(arm, motion)]
     common = torch.ones(target.grid.shape, dtype=torch.bool)
-    for other, to_other in shared:
+    for other, to_other in (*alike, *own):
         moved = (*to_reference, to_other) if other is not target or like_paper else ()
         common &= resample(other.valid[None].float(), other.grid, target.grid, moved)[0] >= 0.5
     if not bool(common.any()):

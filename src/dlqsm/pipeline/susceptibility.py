@@ -107,11 +107,14 @@ def map_susceptibility(
     Raises
     ------
     InputError
-        If there is but one slice, echo times or field strength are unknown, or no voxel enters the mask.
+        If there is but one slice, echo times or field strength are unknown, CSF is to be the reference of one echo, or
+        no voxel enters the mask.
     """
     if min(scan.grid.shape) == 1:
         raise InputError(f"the images have shape {scan.grid.shape}, one slice; susceptibility needs a volume")
     config, clock, hz_per_ppm = config or QsmConfig(), _Clock(report), scan.hz_per_ppm
+    if config.reference == "csf" and reference_region is None and len(scan.echo_times_s) == 1:
+        raise InputError("the reference csf is found by R2*, which one echo does not tell; give a mask of it, or brain")
     sums = with_noise(within_range(sums))
     magnitude = sums.power.sum(0).sqrt()
     with clock("field"):

@@ -41,6 +41,12 @@ class FieldEstimate:
     noise_hz: torch.Tensor
     coherence: torch.Tensor
 
+    def to(self, device: torch.device) -> FieldEstimate:
+        """The same on a device."""
+        maps = (self.wrapped_phase_rad, self.noise_hz, self.coherence)
+        phase_rad, noise_hz, coherence = (volume.to(device) for volume in maps)
+        return FieldEstimate(phase_rad, self.spacing_s, noise_hz, coherence)
+
 
 def mdi(sums: LagSums, scan: Scan, *, refine: bool = True, lag_snr: float = 2.0) -> FieldEstimate:
     """Estimate the field from the inter-echo lag sums of all channels; coil phases and offsets cancel in them.
