@@ -19,6 +19,7 @@ from made_up_table import cohort  # noqa: E402
 from tiny_images import GRID, describe_scans, raw_scan, signal, write_scan  # noqa: E402
 
 from dlqsm.cli import main, virtual_dataset  # noqa: E402
+from dlqsm.core.labels import label_table  # noqa: E402
 from dlqsm.core.threads import use_threads  # noqa: E402
 from dlqsm.io.nifti import write_volume  # noqa: E402
 from dlqsm.io.raw import write_raw  # noqa: E402
@@ -173,7 +174,7 @@ def _labels(data: Path) -> None:
     labels = torch.zeros(GRID.shape, dtype=torch.uint8)
     labels[x - 6 : x, y : y + 2, z : z + 2], labels[x : x + 6, y : y + 2, z : z + 2] = 1, 2
     write_volume(data / "labels.nii.gz", labels, GRID)
-    write_label_names(data / "labels.tsv")
+    write_label_names(data / "labels.tsv", label_table())
 
 
 def _datasets(data: Path) -> None:

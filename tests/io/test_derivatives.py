@@ -23,10 +23,9 @@ from dlqsm.io.derivatives import (
     table_path,
     uri,
     write_derivative,
-    write_dseg_names,
 )
 from dlqsm.io.nifti import read_volume
-from dlqsm.io.tables import read_label_names
+from dlqsm.io.tables import read_label_names, write_label_names
 
 GRID = Grid((4, 5, 6), (1.0, 1.0, 2.0))
 ENTITIES = (("acq", "DL3"), ("rec", "cs"))
@@ -73,8 +72,7 @@ def test_an_image_has_the_sidecar_that_bids_demands(tmp_path: Path) -> None:
 
 
 def test_label_numbers_are_told_beside_the_image(tmp_path: Path) -> None:
-    path = write_dseg_names(tmp_path / "sub-01_atlas-virtual_dseg.nii.gz", label_table())
-    assert path.name == "sub-01_atlas-virtual_dseg.tsv"
+    path = write_label_names(tmp_path / "sub-01_atlas-virtual_dseg.tsv", label_table())
     assert read_label_names(path) == label_table()
 
 
@@ -105,7 +103,7 @@ def _write_every_kind(out: Path, label: str, entities: tuple[tuple[str, str], ..
         path = derivative_path(out, label, entities, kind, **more)
         write_derivative(path, torch.ones(GRID.shape), GRID, kind, {"EchoTime": 0.003, "Sources": ["bids::a"]})
         if kind == "dseg":
-            write_dseg_names(path, label_table())
+            write_label_names(sidecar_of(path).with_suffix(".tsv"), label_table())
     account_path(out, label, entities).write_text("{}")
     table_path(out, label, "nuclei").write_text("participant_id\n")
 

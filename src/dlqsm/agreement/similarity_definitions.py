@@ -26,8 +26,6 @@ Inside = NDArray[np.bool_]
 
 SCALES: Final = ("window", "one", "max", "range")
 """Peak of PSNR and data range of SSIM: 0.5 ppm, 1 ppm, maximum and range of the reference inside the mask."""
-DOMAINS: Final = ("volume", "brain", "box")
-"""Voxels averaged over: the whole array (zero outside the brain), the mask, the smallest box round the mask."""
 DIMENSIONS: Final = ("2d", "3d")
 """Slice by slice along the last axis, or the volume at once."""
 PRIMARY: Final = ("window", "brain", "3d")

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dlqsm.agreement.equivalence import ALPHA
 from dlqsm.agreement.mixed_model import MixedModel
 from dlqsm.cli.agree_files import Agreement
 from dlqsm.core.arm_names import family_of
@@ -17,7 +18,6 @@ from dlqsm.report.agreement_style import columns_of, number, plain, rois_of, row
 
 WIDTH = 124
 """Columns of the print: a narrower terminal wraps lines, which loses nothing; rich would cut figures off."""
-ALPHA = 0.05
 
 
 def print_summary(study: Agreement, *, reference: str, margin_ppb: float) -> None:

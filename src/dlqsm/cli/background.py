@@ -18,11 +18,11 @@ from dlqsm.cli.single_step import (
     record,
     require_unit,
     scan_of,
-    sidecar_of,
     state_step_memory,
 )
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.nifti import require_nifti_name, write_volume
 from dlqsm.io.outputs import output_files, whole_file, write_json
 from dlqsm.qsm.background import BACKGROUND_REMOVERS

@@ -23,7 +23,6 @@ from dlqsm.cli.single_step import (
     record,
     require_unit,
     scan_of,
-    sidecar_of,
     state_step_memory,
 )
 from dlqsm.config import QsmConfig
@@ -31,6 +30,7 @@ from dlqsm.core import units
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import resolved_options
 from dlqsm.core.scan import Grid, check_echo_times
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.nifti import read_mask, require_nifti_name, write_volume
 from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.inversion import INVERSIONS

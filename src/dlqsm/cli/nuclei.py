@@ -24,10 +24,11 @@ from dlqsm.cli.arguments import add_memory_argument, path, seed
 from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_alarm_argument
-from dlqsm.cli.single_step import require_unit, sidecar_of
+from dlqsm.cli.single_step import require_unit
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.nifti import read_image, read_mask, read_series, read_volume, require_same_grid, write_volume
 from dlqsm.io.outputs import read_json, require_named, whole_file, whole_files
 from dlqsm.io.steady import require_unchanged, stamps_of
@@ -280,7 +281,7 @@ def _write_labels(out: Path, whose: str, arm: ArmMap, found: ArmNuclei, names: A
         template=found.template, title=title,
     )  # fmt: skip
     write_volume(_beside(out, "_dseg.nii.gz"), found.labels, arm.grid)
-    write_label_names(_beside(out, "_dseg.tsv"))
+    write_label_names(_beside(out, "_dseg.tsv"), names)
     with whole_file(_beside(out, ".png")) as partial:
         partial.write_bytes(png(figure))
 

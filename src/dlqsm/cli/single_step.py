@@ -17,6 +17,7 @@ from dlqsm.core.checks import InputError, require_choice, require_direction, req
 from dlqsm.core.methods import choose, options_of, resolved_options
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import read_json
@@ -98,8 +99,3 @@ def record(method: Any, name: str, scan: Scan, convergence: Convergence | None, 
     if convergence is not None:
         content["Convergence"] = convergence.as_dict()
     return json.loads(json.dumps(content))
-
-
-def sidecar_of(target: Path) -> Path:
-    """The JSON beside a NIfTI file."""
-    return target.with_name(target.name.removesuffix(".gz").removesuffix(".nii") + ".json")

@@ -22,12 +22,12 @@ from dlqsm.cli.single_step import (
     bound_method,
     record,
     scan_of,
-    sidecar_of,
     state_step_memory,
 )
 from dlqsm.core.checks import InputError
 from dlqsm.core.methods import Account, Unwrap
 from dlqsm.core.scan import Grid, Scan
+from dlqsm.io.derivatives import sidecar_of
 from dlqsm.io.nifti import Image, read_image, read_mask, require_nifti_name, require_same_grid, write_volume
 from dlqsm.io.outputs import whole_files, write_json
 from dlqsm.qsm.unwrap import UNWRAPPERS

@@ -19,17 +19,16 @@ from dlqsm.cli.console import Talk
 from dlqsm.cli.dataset_target import require_own
 from dlqsm.core.anatomy import Anatomy
 from dlqsm.core.checks import InputError
-from dlqsm.io.bids import read_people
+from dlqsm.core.labels import label_table
+from dlqsm.io.bids import PARTICIPANTS, TRUTH, read_people
 from dlqsm.io.nifti import write_volume
 from dlqsm.io.outputs import read_json, write_json, write_text
 from dlqsm.io.raw import write_raw
 from dlqsm.io.tables import write_label_names, write_table
 from dlqsm.io.version import full_version
 
-TRUTH = Path("derivatives") / "dlqsm-truth"
 COHORT = "dlqsm virtual cohort"
 """How the names of these datasets begin."""
-PEOPLE = "participants.tsv"
 SCAN_TIMES = "scan_times.tsv"
 _TRUTH_NOTE = "Made by simulation on a finer grid and cropped in k-space to the acquired grid"
 _SCAN_TIME_COLUMNS = {
@@ -99,7 +98,7 @@ def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> Non
     Where the description is absent, `require_virtual` has found the same people: a call was cut short.
     """
     description = root / "dataset_description.json"
-    if not (root / PEOPLE).is_file():
+    if not (root / PARTICIPANTS).is_file():
         return
     if description.is_file() and not str(read_json(description).get("Name")).startswith(COHORT):
         return
@@ -117,7 +116,7 @@ def remove_other_scans(root: Path, labels: Sequence[str], cohort: Cohort) -> Non
 def require_virtual(root: Path, participants: Sequence[Participant]) -> None:
     """Raise `InputError` where a folder holds a dataset that is no virtual cohort; ``--overwrite`` is not for those."""
     require_own(root, f"{COHORT}*", "OUT")
-    people = root / PEOPLE
+    people = root / PARTICIPANTS
     if (root / "dataset_description.json").is_file() or not people.is_file():
         return
     if people.read_text(encoding="utf-8", errors="replace") != _people_text(participants):
@@ -131,7 +130,7 @@ def _people_text(participants: Sequence[Participant]) -> str:
 
 def write_people(root: Path, participants: Sequence[Participant]) -> None:
     """Write ``participants.tsv``: where no description has come yet, it tells whose scans the folder begins to hold."""
-    write_text(root / PEOPLE, _people_text(participants))
+    write_text(root / PARTICIPANTS, _people_text(participants))
 
 
 def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Cohort) -> None:
@@ -146,7 +145,7 @@ def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Co
     common = {"BIDSVersion": "1.10.0", "GeneratedBy": generated}
     truth = {"Name": "dlqsm-truth: what was simulated", "DatasetType": "derivative", **common}
     write_json(root / TRUTH / "dataset_description.json", truth)
-    write_label_names(root / TRUTH / "dseg.tsv")
+    write_label_names(root / TRUTH / "dseg.tsv", label_table())
     times = pd.DataFrame([asdict(time) for time in scan_times(cohort.protocol, cohort.arms)])
     write_table(root / TRUTH / SCAN_TIMES, times, columns=_SCAN_TIME_COLUMNS)
     about = {"Name": cohort.name, "DatasetType": "raw", **common}

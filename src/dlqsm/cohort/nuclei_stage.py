@@ -33,14 +33,13 @@ from dlqsm.io.derivatives import (
     unit_folder,
     uri,
     write_derivative,
-    write_dseg_names,
 )
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import write_manifest
 from dlqsm.io.nifti import read_mask, read_series, read_volume, require_same_grid
 from dlqsm.io.outputs import write_json
-from dlqsm.io.tables import write_table
+from dlqsm.io.tables import write_label_names, write_table
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.pipeline.alignment import SAME_HEAD
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
@@ -214,7 +213,7 @@ def _write_arm(arm: Arm, found: ArmNuclei, atlas: Atlas, family: Family, plan: P
     sidecar = {"Sources": [chi], **(_on_reference(family, plan) if plan.like_paper else {})}
     write_derivative(dseg, found.labels, found.grid, "dseg", {**sidecar, "Atlas": atlas.name})
     write_derivative(common, found.common, found.grid, "mask_desc-common", sidecar)
-    return [dseg, write_dseg_names(dseg, atlas.names), common]
+    return [dseg, write_label_names(sidecar_of(dseg).with_suffix(".tsv"), atlas.names), common]
 
 
 def _write_aligned(arm: Arm, found: ArmNuclei, family: Family, plan: Plan) -> Path:

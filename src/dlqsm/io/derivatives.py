@@ -180,15 +180,6 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{name}.json")
 
 
-def write_dseg_names(image: Path, names: Mapping[int, tuple[str, str]]) -> Path:
-    """Write the meaning of the numbers of a label image beside it; return the table's path."""
-    rows = [(number, f"{roi}_{side}", roi, side) for number, (roi, side) in names.items()]
-    path = image.with_name(image.name.removesuffix(".nii.gz") + ".tsv")
-    with whole_file(path) as partial:
-        pd.DataFrame(rows, columns=["index", "name", "roi", "side"]).to_csv(partial, sep="\t", index=False)
-    return path
-
-
 def uri(path: Path, out: Path, bids: Path) -> str:
     """The BIDS URI of a file of this dataset, or of the one that it was made from."""
     if path.is_relative_to(out):

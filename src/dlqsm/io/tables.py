@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from dlqsm.core.checks import InputError
-from dlqsm.core.labels import label_table
 from dlqsm.io.files import require_file, shown
 from dlqsm.io.outputs import whole_file, write_json
 
@@ -73,11 +72,12 @@ def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) 
     return table
 
 
-def write_label_names(path: Path) -> None:
-    """Write the table of label numbers that `dlqsm simulate` uses."""
-    rows = [(index, f"{roi}_{side}", roi, side) for index, (roi, side) in label_table().items()]
+def write_label_names(path: Path, names: Mapping[int, tuple[str, str]]) -> Path:
+    """Write what the numbers of a label image mean; return the table's path."""
+    rows = [(index, f"{roi}_{side}", roi, side) for index, (roi, side) in names.items()]
     with whole_file(path) as partial:
         pd.DataFrame(rows, columns=["index", "name", "roi", "side"]).to_csv(partial, sep="\t", index=False)
+    return path
 
 
 def read_label_names(path: Path) -> dict[int, tuple[str, str]]:
