@@ -20,7 +20,7 @@ Measured as `FieldSpread` tells it on 8 virtual heads and one of a person: 31 to
 kernels of 32 to 96 samples 0 to 3.5 ppb; true local fields of virtual heads, without any background, 1 to 2 ppb.
 """
 LEAST_RATIO: Final = 4.0
-"""High over low frequencies that a filter leaves at the least: 9 to 124 in the filtered heads, 2 as scanned."""
+"""High over low frequencies that a filter leaves at the least: 8 to 124 in the filtered heads, 2 as scanned."""
 LEAST_VOLUME_ML: Final = 200.0
 """Masks below this are too small to tell low frequencies."""
 
