@@ -15,6 +15,7 @@ import pytest
 from cohort_study import THREADS, Run, records, tables, write_images
 
 from dlqsm.cohort import nuclei_stage
+from dlqsm.cohort.family_alarms import ArmRefusedError
 from dlqsm.cohort.participant import STAGES
 from dlqsm.cohort.plan import default_method
 from dlqsm.io.nifti import read_image
@@ -250,6 +251,35 @@ class TestFailures:
         accounts = json.loads((out / "sub-001" / "sub-001_desc-registration_qsmaccount.json").read_text())
         assert ["another head than PI2" in " ".join(accounts[arm]["warnings"]) for arm in ARMS] == [True, False]
         assert "another head" in (out / "logs" / "sub-001.log").read_text()
+
+    @pytest.mark.parametrize(("bad", "left"), [("DL3", ["PI2"]), ("PI2", [])])
+    def test_an_arm_that_is_refused_beside_the_others_takes_only_itself(
+        self,
+        study: Path,
+        finished: Path,
+        run: Run,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        bad: str,
+        left: list[str],
+    ) -> None:
+        """All are measured against the reference, so that without it none is."""
+        out = tmp_path / "out"
+        shutil.copytree(finished, out)
+        (out / "logs" / "records" / "sub-001" / "all_nuclei.json").unlink()
+        (out / "sub-001" / "sub-001_desc-nuclei_qsmstats.tsv").unlink()
+
+        def refuse(nuclei: pd.DataFrame, *_: object) -> dict[str, str]:
+            if bad in set(nuclei["arm"]):
+                raise ArmRefusedError(bad, f"arm {bad}: the phase seems to have the opposite sign")
+            return {}
+
+        monkeypatch.setattr(nuclei_stage, "doubtful_signs", refuse)
+        assert run(study, out, "participant", "--participant-label", "001") == 1
+        (failure,) = json.loads((out / "logs" / "records" / "sub-001" / "outcome.json").read_text())["failures"]
+        assert failure == f"arm {bad}: the phase seems to have the opposite sign"
+        path = out / "sub-001" / "sub-001_desc-nuclei_qsmstats.tsv"
+        assert ([*_nuclei(out, "sub-001")["arm"].unique()] if path.is_file() else []) == left
 
     def test_two_runs_on_one_folder(
         self, study: Path, finished: Path, run: Run, capsys: pytest.CaptureFixture[str]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from dlqsm.cohort.plan import Arm, Plan
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.atlas import Atlas
+from dlqsm.core.checks import InputError
 from dlqsm.io.derivatives import account_path
 from dlqsm.io.outputs import read_json
 from dlqsm.pipeline.arm_figures import ScanFacts, figures_beside, least_side_distance_mm, registration_alarm_figures
@@ -17,6 +18,14 @@ from dlqsm.pipeline.nuclei import ArmNuclei
 
 WARNED: Final = ("atlas_score", "arm_score", "coverage")
 """Alarms of which the registration warns by itself, in sentences that name the nuclei."""
+
+
+class ArmRefusedError(InputError):
+    """One arm must not be measured beside the others; ``arm`` is its name."""
+
+    def __init__(self, arm: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.arm = arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ def family_alarms(
 
     Raises
     ------
-    InputError
+    ArmRefusedError
         If one of them stops, unless a user accepts it.
     """
     facts = {arm.name: _facts(account_path(plan.out, arm.label, arm.entities)) for arm in arms}
@@ -55,7 +64,10 @@ def family_alarms(
             **figures_beside(nuclei.name, facts, reference),
         }
         alarms = alarms_of(figures, FAMILY)
-        require_no_stop(alarms, f"arm {nuclei.name}", plan.phase.accept)
+        try:
+            require_no_stop(alarms, f"arm {nuclei.name}", plan.phase.accept)
+        except InputError as error:
+            raise ArmRefusedError(nuclei.name, str(error)) from None
         told[nuclei.name] = ArmAlarms(figures, alarms)
     return told
 

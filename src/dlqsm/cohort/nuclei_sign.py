@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.cohort.family_alarms import ArmRefusedError
 from dlqsm.cohort.plan import Plan
-from dlqsm.core.checks import InputError
 from dlqsm.pipeline.alignment import LOW_CORRELATION
 from dlqsm.pipeline.phase_trust import SIGN
 
@@ -24,7 +24,7 @@ def doubtful_signs(nuclei: pd.DataFrame, accounts: Mapping[str, Mapping[str, Any
 
     Raises
     ------
-    InputError
+    ArmRefusedError
         If there is such an arm, unless a user accepts it.
     """
     placed = nuclei[nuclei["arm"].map(lambda arm: _lies_well(accounts[arm])).astype(bool)]
@@ -37,7 +37,8 @@ def doubtful_signs(nuclei: pd.DataFrame, accounts: Mapping[str, Mapping[str, Any
         if value < -CLEAR_PPB
     }
     if doubtful and SIGN not in plan.phase.accept:
-        raise InputError(f"{next(iter(doubtful.values()))}; {remedy}, or --accept-phase {SIGN} to go on all the same")
+        arm, sentence = next(iter(doubtful.items()))
+        raise ArmRefusedError(arm, f"{sentence}; {remedy}, or --accept-phase {SIGN} to go on all the same")
     return doubtful
 
 

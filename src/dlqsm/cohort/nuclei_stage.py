@@ -83,6 +83,10 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     """Find the nuclei in all arms and measure them; write labels, tables and the page's manifest; return the files."""
     label, atlas = family.person.label, known_atlas(plan.atlas)
     own, aligned, warned = _locate(family, atlas, plan, journal)
+    nuclei = pd.concat(
+        [_measure(a, f, atlas, family, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True
+    )
+    told = _accounts(family, own, nuclei, warned, atlas, plan, journal)
     written = [
         path
         for arm, found in zip(family.arms, own, strict=True)
@@ -92,10 +96,6 @@ def measure_family(family: Family, plan: Plan, journal: Journal) -> list[Path]:
     moved = {found.name: found for found in aligned}
     written += [_write_aligned(arm, moved[arm.name], family, plan) for arm in aligned_arms]
     written += [sidecar_of(path) for path in written if path.name.endswith(".nii.gz")]
-    nuclei = pd.concat(
-        [_measure(a, f, atlas, family, plan) for a, f in zip(family.arms, own, strict=True)], ignore_index=True
-    )
-    told = _accounts(family, own, nuclei, warned, atlas, plan, journal)
     about = {
         "Reference": "mean over the mask in which the susceptibility of all arms is valid",
         "ReferenceArm": family.reference,

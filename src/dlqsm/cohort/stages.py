@@ -14,6 +14,7 @@ import torch
 
 from dlqsm.cohort.arm_stages import map_arm, qsm_key, recon_key, reconstruct_arm
 from dlqsm.cohort.attempts import MARKER, LostProcessError, attempt
+from dlqsm.cohort.family_alarms import ArmRefusedError
 from dlqsm.cohort.family_files import Family
 from dlqsm.cohort.inputs import inputs_of_arm, inputs_of_family, inputs_of_page
 from dlqsm.cohort.journal import Journal, Listener
@@ -248,17 +249,32 @@ def _require_reconstruction(job: _Job, arm: Arm, files: Sequence[str]) -> None:
 
 
 def _nuclei(job: _Job) -> Result:
-    """Nuclei of the arms that have maps: one that failed leaves the others as they are."""
-    person, plan = job.person, job.plan
+    """Nuclei of the arms that have maps: one that failed, or is refused here, leaves the others as they are."""
+    plan = job.plan
     done = [result.arm for result in job.before if result.arm is not None]
     if not done:
-        raise InputError(f"{person.label} has no arm that could be mapped")
+        raise InputError(f"{job.person.label} has no arm that could be mapped")
     reference = _reference_among(done, plan, job.journal)
-    family = Family(person, tuple(sorted(done, key=lambda arm: _order(arm.name, reference))), reference)
     for result in job.before:
         if result.arm is not None:
             arm = result.arm
             _require_same_key(result.record_key, qsm_key(arm, plan, job.prints), inputs_of_arm(arm, plan))
+    arms, refused = sorted(done, key=lambda arm: _order(arm.name, reference)), list[str]()
+    while True:
+        try:
+            result = _family(job, Family(job.person, tuple(arms), reference))
+        except ArmRefusedError as error:
+            if error.arm == reference:
+                raise InputError(str(error)) from None
+            job.journal.tell(f"{error.arm}: {error}")
+            refused.append(str(error))
+            arms = [arm for arm in arms if arm.name != error.arm]
+        else:
+            return replace(result, failure="; ".join(refused) or None)
+
+
+def _family(job: _Job, family: Family) -> Result:
+    plan = job.plan
 
     def key_now() -> str:
         return nuclei_key(family, plan, job.prints)
