@@ -35,6 +35,7 @@ FILES: Mapping[str, str] = {
     "qsm_growth": "qsm_figure.py: exponents of seconds and memory over sizes",
     "qsm_heads": "qsm_heads.py: virtual heads under other conditions",
     "qsm_heads_paper": "qsm_heads.py: four heads at the paper's matrix",
+    "qsm_heads_slices": "qsm_heads.py: three heads at slices of 4 mm",
     "qsm_strength": "qsm_strength.py: the chosen strength beside constants",
     "raw_paper_size": "raw_paper_size.py: raw data of the paper's size",
     "reconstruction": "reconstruction.py: each slab, mask and method",
@@ -97,7 +98,7 @@ def stage_table(stage: str, *, peers: bool) -> str:
 
 def heads_table() -> str:
     """Virtual heads by their true labels: nuclei, worst, brain [ppb], by both chains."""
-    told = pd.concat([read("qsm_heads"), read("qsm_heads_paper")])
+    told = pd.concat([read("qsm_heads"), read("qsm_heads_paper"), read("qsm_heads_slices")])
     told = told.drop_duplicates(["test", "measure", "seed", "chain"], keep="last")
     measures = ("mean absolute nucleus error ppb", "worst nucleus error ppb", "brain RMSE ppb")
     wide = told[told["measure"].isin(measures)].assign(value=lambda t: t["value"].astype(float))
