@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from dlqsm.acquisition.deformation import invert, smallest_jacobian
+from dlqsm.acquisition.deformation import Volumes, invert
 from dlqsm.acquisition.head import Participant, Pose, draw_displacement, draw_participants, make_head, tissue_maps
 from dlqsm.acquisition.tissue import TISSUE_NUMBERS
 from dlqsm.core.checks import InputError
@@ -84,6 +84,14 @@ def test_same_participant_same_head_other_seed_other_head(anatomy, head, maps, n
     assert other.scale != head.scale
     assert other.values["RN"] != head.values["RN"]
     assert not torch.equal(tissue_maps(other, nuclei_grid, Pose()).labels, maps.labels)
+
+
+def smallest_jacobian(displacement: Volumes) -> float:
+    """Smallest determinant of the derivative of x + u(x) over the grid; positive means that nothing folds."""
+    u = displacement.channels.numpy()
+    rows = [np.gradient(part, *displacement.grid.voxel_size_mm) for part in u]
+    jacobian = np.moveaxis(np.array(rows), (0, 1), (-2, -1)) + np.eye(3)
+    return float(np.linalg.det(jacobian).min())
 
 
 @pytest.mark.parametrize("age_years", [18.0, 44.0, 75.0])

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from sense_encoding import LinearOperator, sense_operator
 
 from dlqsm.core.checks import InputError, require_finite, require_mask
 from dlqsm.core.differences import divergence, gradient, isotropic_spacing, laplacian
 from dlqsm.core.lags import LARGEST_POWER, LEAST_POWER, lag_sums, within_range
-from dlqsm.core.operators import LinearOperator, sense_operator
 from dlqsm.core.solvers import CLOSED_FORM, conjugate_gradient
 
 SPACING = (0.8, 1.0, 2.0)

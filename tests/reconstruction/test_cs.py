@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from coil_phantom import loop_coils, positions
+from sense_encoding import sense_operator
 
 from dlqsm.acquisition.sampling import poisson
 from dlqsm.core.checks import InputError
 from dlqsm.core.fourier import fftc
 from dlqsm.core.methods import options_of
-from dlqsm.core.operators import sense_operator
 from dlqsm.reconstruction import RECONSTRUCTIONS
 from dlqsm.reconstruction.linear import sense, zero
 from dlqsm.reconstruction.sparse import PRIORS, cs

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from coil_phantom import SHAPE, every_second_row, loop_coils, make_phantom, positions
+from sense_encoding import sense_operator
 
 from dlqsm.core.fourier import fftc
-from dlqsm.core.operators import sense_operator
 from dlqsm.core.solvers import conjugate_gradient, conjugate_gradient_of_each
 from dlqsm.reconstruction.linear import sense, zero
 

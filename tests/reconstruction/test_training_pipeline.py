@@ -19,7 +19,6 @@ from dlqsm.pipeline.training_validation import (
     ValidationSettings,
     field_difference_hz,
     image_errors,
-    linear_network,
 )
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.learned import NETWORKS
@@ -127,6 +126,16 @@ def test_whole_turns_are_no_error():
     a = torch.tensor([100.0, -120.0])
     assert torch.allclose(field_difference_hz(a + 250.0, a, times), torch.zeros(2), atol=1e-4)
     assert torch.allclose(field_difference_hz(a + 255.0, a, times), torch.full((2,), 5.0), atol=1e-4)
+
+
+def linear_network(combines):
+    """Zero-filled images with the signature of a network, to judge beside it."""
+
+    def linear(samples, mask, maps, noise):
+        del mask, noise
+        return linear_images(samples, maps, combines)
+
+    return linear
 
 
 def test_a_validation_judges_the_same_scan_every_time(folder):

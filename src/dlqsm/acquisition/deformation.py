@@ -89,11 +89,3 @@ def invert(displacement: Volumes, template_mm: Points, *, n_iterations: int = 20
     for _ in range(n_iterations):
         found = target - displacement.sample(found).movedim(0, -1)
     return found.numpy().astype(np.float64)
-
-
-def smallest_jacobian(displacement: Volumes) -> float:
-    """Smallest determinant of the derivative of x + u(x) over the grid; positive means that nothing folds."""
-    u = displacement.channels.numpy()
-    rows = [np.gradient(part, *displacement.grid.voxel_size_mm) for part in u]
-    jacobian = np.moveaxis(np.array(rows), (0, 1), (-2, -1)) + np.eye(3)
-    return float(np.linalg.det(jacobian).min())

@@ -1,1 +1,1 @@
-"""What every step speaks: units, scan geometry, transforms, operators, solvers, method tables. Knows no step."""
+"""What every step speaks: units, scan geometry, transforms, solvers, method tables. Knows no step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,6 @@ from dlqsm.qsm.mdi import mdi, wrap
 from dlqsm.reconstruction.training.draws import (
     DrawSettings,
     Example,
-    linear_images,
     self_supervised_example,
     supervised_example,
 )
@@ -159,16 +158,6 @@ def field_difference_hz(a: torch.Tensor, b: torch.Tensor, echo_times_s: Sequence
 def rms(values: torch.Tensor) -> float:
     """Root mean square; NaN where there are no values."""
     return math.sqrt(float(values.double().square().mean())) if values.numel() else math.nan
-
-
-def linear_network(combines: bool) -> Callable[..., torch.Tensor]:
-    """Zero-filled images with the signature of a network, to judge beside it."""
-
-    def linear(samples: torch.Tensor, mask: torch.Tensor, maps: torch.Tensor, noise: float) -> torch.Tensor:
-        del mask, noise
-        return linear_images(samples, maps, combines)
-
-    return linear
 
 
 def _inner(n_planes: int) -> slice:

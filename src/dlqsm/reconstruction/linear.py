@@ -6,8 +6,7 @@ import torch
 
 from dlqsm.core.checks import require_not_negative, require_stop
 from dlqsm.core.fourier import ifftc
-from dlqsm.core.operators import Map
-from dlqsm.core.solvers import conjugate_gradient_of_each
+from dlqsm.core.solvers import Map, conjugate_gradient_of_each
 
 _PLANE = (-2, -1)
 

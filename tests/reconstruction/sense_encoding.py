@@ -1,15 +1,13 @@
-"""Linear operators as pairs of functions, forward and adjoint."""
+"""The encoding that reconstructions invert, as a pair of functions: forward and adjoint."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from dlqsm.core.fourier import fftc, ifftc
-
-Map = Callable[[torch.Tensor], torch.Tensor]
+from dlqsm.core.solvers import Map
 
 
 @dataclass(frozen=True, slots=True)
