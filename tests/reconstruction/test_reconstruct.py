@@ -181,6 +181,7 @@ def test_options_and_virtual_coils_reach_the_method(halved):
     assert not torch.allclose(plain.images, changed.images, atol=1e-2)
     assert changed.decisions["options"]["max_iterations"] == 2 and changed.decisions["n_virtual_coils"] == 4
     assert plain.decisions["acceleration"] == pytest.approx(halved.raw.header.acceleration)
+    assert plain.decisions["sampling"] == "uniform" and plain.decisions["partial_fourier"] == "none"
     assert "noise scan of 20000 samples" in plain.decisions["whitening"]
     assert set(plain.decisions["seconds"]) == {"calibration", "sensitivities", "hybrid", "reconstruction"}
 

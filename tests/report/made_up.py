@@ -18,7 +18,7 @@ SUMMARY = {
         "repetition_time_s": 0.03,
         "n_coils": 8,
         "scan_time_s": 305.0,
-        "sampling": "poisson",
+        "sampling": "irregular",
     },
     "methods": {
         "reconstruction": {"method": "sense", "parameters": {"max_iterations": 30}},

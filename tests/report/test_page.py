@@ -68,7 +68,7 @@ def test_arms_say_acceleration_time_and_error(report, reader):
     assert row[:3] == ["PI2 reference", "2.00", "5:05 min"]
     pooled = report.regions[(report.regions.side == "both") & (report.regions.arm == "PI2")]
     assert row[3] == f"{(pooled.mean_ppb - pooled.truth_ppb).abs().mean():.1f} ppb"
-    assert row[4:] == ["poisson", "sense", "10.8 s"]
+    assert row[4:] == ["irregular", "sense", "10.8 s"]
 
 
 def test_columns_of_which_nothing_is_known_are_left_out():
@@ -159,7 +159,7 @@ def test_methods_and_reporting_tables_tell_every_arm():
     assert "ESPIRiT sensitivities (max iterations 30) (arms PI2)" in found.words
     assert "by compressed sensing (arms DL3)" in found.words and "V-SHARP (radii" in found.words
     rows = {row[0]: row[1:] for table in found.tables if table[0] == ["", "PI2", "DL3"] for row in table[1:]}
-    assert rows["Acceleration"] == ["net factor 2, poisson sampling", "net factor 3, poisson sampling"]
+    assert rows["Acceleration"] == ["net factor 2, irregular sampling", "net factor 3, irregular sampling"]
     assert rows["Phase reconstruction and coil combination"] == ["sense (max iterations 30)", "cs"]
     assert rows["Field strength"] == ["3 T"] and rows["Vendor"] == ["–"]
 

@@ -35,6 +35,15 @@ def test_reconstruction_joins_the_methods_the_seconds_and_the_scan():
     assert scan_of(SUMMARY)["n_coils"] == 8
 
 
+def test_how_k_space_was_sampled_is_told_of_the_scan_and_in_the_methods():
+    facts = {"sampling": "irregular", "partial_fourier": "none", "elliptical_shutter": True}
+    summary = {"scan": {"decisions": {"method": "joint", **facts}}}
+    assert facts.items() <= scan_of(summary).items()
+    assert methods_of(summary)["sampling"] == "irregular"
+    assert methods_of({"scan": {"sampling": "full", **summary["scan"]}})["sampling"] == "full"
+    assert not any("sampling" in name or "shutter" in name for name in decisions_of(summary))
+
+
 def test_a_network_is_named_by_its_hash():
     """The option is empty where the shipped weights are taken: the record of what ran tells which they were."""
     told = {"method": "joint", "options": {"weights": None}, "network": {"sha256": 32 * "ab", "shipped": True}}

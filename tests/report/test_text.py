@@ -46,7 +46,7 @@ def test_checklist_fills_what_is_known_and_leaves_the_rest_open():
     assert items["Repetition time"] == "30 ms"
     assert items["Voxel size"] == "1.6 × 1.6 × 4 mm"
     assert items["Field of view and matrix"] == "64 × 70.4 × 64 mm, matrix 40 × 44 × 16"
-    assert items["Acceleration"] == "net factor 2, poisson sampling"
+    assert items["Acceleration"] == "net factor 2, irregular sampling"
     assert items["Background field removal"] == "vsharp (radii [mm] 12, 3; threshold 0.05)"
     assert items["Reference region"] == "brain; before referencing: csf −3.1 ± 20.0 ppb (411 voxels)"
     assert items["Toolbox and version"] == "dlqsm 0.1.0"

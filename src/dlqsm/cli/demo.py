@@ -28,10 +28,10 @@ from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, raw_path, simula
 from dlqsm.cohort.chain import examined
 from dlqsm.cohort.chain_input import read_recon
 from dlqsm.cohort.plan import FOR_RANDOM, FOR_UNIFORM, default_method
-from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
 from dlqsm.core.labels import NUCLEI, label_table
 from dlqsm.core.raw import calibration_region
+from dlqsm.core.sampling_kind import is_uniform
 from dlqsm.core.scan import Grid
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.manifest import ArmFolders, Manifest, write_manifest

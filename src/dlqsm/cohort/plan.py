@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dlqsm.cohort.records import Fingerprints
-from dlqsm.cohort.sampling_kind import is_uniform
 from dlqsm.config import QsmConfig
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import calibration_region
+from dlqsm.core.sampling_kind import is_uniform
 from dlqsm.io.bids_names import label_of
 from dlqsm.io.bids_sources import ArmSource, Dataset, Entities, ParticipantSource
 from dlqsm.io.images import AS_STORED, PhaseOptions

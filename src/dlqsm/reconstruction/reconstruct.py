@@ -14,6 +14,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums, lag_sums
 from dlqsm.core.methods import Reconstruction, choose, resolved_options
 from dlqsm.core.raw import RawData, RawHeader
+from dlqsm.core.sampling_kind import sampling_facts
 from dlqsm.reconstruction import ECHO_BY_ECHO, FIELD_UNCERTAINTY, LINEAR, NETWORKS, RECONSTRUCTIONS
 from dlqsm.reconstruction.combine import roemer
 from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
@@ -262,6 +263,7 @@ def _decisions(
         "options": options,
         "acceleration": header.acceleration,
         "n_lines": len(header.lines),
+        **sampling_facts(header.sampling_mask),
         "n_calibration_lines": int(header.calibration.sum()),
         "n_coils": header.n_coils,
         "n_silent_coils": calibration.n_silent_coils,

@@ -10,12 +10,13 @@ STEPS: Final = ("sampling", "reconstruction", "field", "unwrap", "background", "
 """Order of the sentences: the order of the data."""
 
 SENTENCES: Final[dict[tuple[str, str], tuple[str, tuple[str, ...]]]] = {
-    ("sampling", "poisson"): (
-        "Phase-encoding positions were drawn by a Poisson-disk rule of variable density",
-        ("10.1145/1278780.1278807", "10.1002/mrm.22428"),
+    ("sampling", "full"): ("K-space was fully sampled", ()),
+    ("sampling", "irregular"): (
+        "Phase-encoding positions were sampled irregularly round a fully sampled centre",
+        ("10.1002/mrm.21391",),
     ),
     ("sampling", "uniform"): (
-        "Phase-encoding positions were skipped regularly outside a calibration region",
+        "Phase-encoding positions were skipped regularly outside a fully sampled centre",
         ("10.1002/mrm.1241",),
     ),
     ("reconstruction", "zero"): ("Images were reconstructed by zero filling and combined with coil sensitivities", ()),

@@ -26,13 +26,18 @@ _FROM_BIDS: Final = {
     "GradientSetType": "gradient_system",
 }
 """Keys of a BIDS sidecar, and ours with the same meaning and unit."""
+_FROM_RECONSTRUCTION: Final = (
+    "n_coils", "n_lines", "acceleration", "sampling", "partial_fourier", "elliptical_shutter",
+)  # fmt: skip
+"""What raw data tell of the scan, among what their reconstruction decided."""
+_TOLD_ELSEWHERE: Final = {"method", "options", "seconds", "missing", *_FROM_RECONSTRUCTION} - {"n_coils", "n_lines"}
 
 
 def scan_of(summary: Known) -> dict[str, Any]:
     """What is known of the scan; numbers that the reconstruction found (channels, lines) among them."""
     told, found = summary.get("scan") or {}, _reconstruction(summary)
     scan = {_FROM_BIDS.get(key, key): value for key, value in told.items()}
-    lifted = {key: found[key] for key in ("n_coils", "n_lines", "acceleration") if key in found}
+    lifted = {key: found[key] for key in _FROM_RECONSTRUCTION if key in found}
     return {**lifted, **scan}
 
 
@@ -49,6 +54,9 @@ def scan_time_s(summary: Known) -> float | None:
 def methods_of(summary: Known) -> dict[str, Any]:
     """Step to its method and parameters, the reconstruction's among them."""
     methods, found = dict(summary.get("methods") or {}), _reconstruction(summary)
+    kind = scan_of(summary).get("sampling")
+    if kind and "sampling" not in methods:
+        methods["sampling"] = kind
     if "method" in found and "reconstruction" not in methods:
         parameters = dict(found.get("options", {}))
         if isinstance(found.get("network"), Mapping):
@@ -77,7 +85,7 @@ def decisions_of(summary: Known) -> dict[str, str]:
     if "b0_direction" not in words and scan.get("b0_direction"):
         words["b0_direction"] = direction_text(scan["b0_direction"])
     for key, value in _reconstruction(summary).items():
-        if key not in ("method", "options", "seconds", "missing", "acceleration"):
+        if key not in _TOLD_ELSEWHERE:
             words.setdefault(f"reconstruction: {key.removeprefix('n_')}", value_text(value))
     if summary.get("mask"):
         words["mask voxels"] = counts_text(summary["mask"])

@@ -1,17 +1,75 @@
-"""Whether phase-encoding lines were skipped regularly or drawn at random, told from the sampling itself."""
+"""How k-space was sampled, told from the cells themselves: regularly or not, one-sided or not, in which outline."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dlqsm.core.raw import calibration_region
 
 _LATTICE_REACH: Final = 8
 _SAME: Final = 0.95
 _PURE: Final = 0.9
 
+FULL: Final = "full"
+UNIFORM: Final = "uniform"
+IRREGULAR: Final = "irregular"
+_NEARLY_ALL: Final = 0.98
+_ONE_SIDED: Final = 0.85
+"""Reach of the shorter side over that of the longer one; random samplings miss the outermost lines by chance."""
+_CORNERS: Final = 0.01
+"""Share of samples outside the ellipse; a rectangle that is sampled throughout has 0.21."""
+
 Cells = NDArray[np.bool_]
+
+
+def sampling_facts(sampling_mask: Cells) -> dict[str, Any]:
+    """What the consensus checklist asks of a sampling.
+
+    Parameters
+    ----------
+    sampling_mask
+        ``(ny, nz)`` bool, k-space centre at ``n // 2``.
+
+    Returns
+    -------
+    ``sampling`` (`FULL`, `UNIFORM` or `IRREGULAR`), ``partial_fourier`` (the share of k-space along each axis that is
+    sampled to one side only, in words) and ``elliptical_shutter``.
+    """
+    return {
+        "sampling": sampling_kind(sampling_mask),
+        "partial_fourier": _partial_fourier(sampling_mask),
+        "elliptical_shutter": is_elliptical(sampling_mask),
+    }
+
+
+def sampling_kind(sampling_mask: Cells) -> str:
+    """`FULL` where hardly a sample lies outside the fully sampled region, else `UNIFORM` or `IRREGULAR`."""
+    calibration = calibration_region(sampling_mask)
+    if (sampling_mask & calibration).sum() >= _NEARLY_ALL * sampling_mask.sum():
+        return FULL
+    return UNIFORM if is_uniform(sampling_mask, calibration) else IRREGULAR
+
+
+def is_elliptical(sampling_mask: Cells) -> bool:
+    """Whether the corners of the sampled rectangle are left out."""
+    taken = np.nonzero(sampling_mask)
+    offsets = [where - n // 2 for where, n in zip(taken, sampling_mask.shape, strict=True)]
+    squares = [(offset / max(1, int(np.abs(offset).max()))) ** 2 for offset in offsets]
+    return bool((squares[0] + squares[1] > 1.0).mean() < _CORNERS)
+
+
+def _partial_fourier(sampling_mask: Cells) -> str:
+    """Share of each one-sided axis, as ``0.75 along ky``; ``none`` where both sides reach as far."""
+    parts = []
+    for axis, name in enumerate(("ky", "kz")):
+        where = np.flatnonzero(sampling_mask.any(1 - axis)) - sampling_mask.shape[axis] // 2
+        sides = -int(where.min()), int(where.max()) + 1
+        if min(sides) < _ONE_SIDED * max(sides):
+            parts.append(f"{sum(sides) / (2 * max(sides)):.2g} along {name}")
+    return ", ".join(parts) or "none"
 
 
 def is_uniform(sampling_mask: Cells, calibration: Cells) -> bool:
