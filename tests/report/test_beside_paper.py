@@ -50,8 +50,8 @@ def test_people_and_scan_times(reader):
         ["published", "59 (22 men, 37 women), 18–75 years, mean 44"],
     )
     ours, theirs = lines["Scan time [min:s]"]
-    assert ours == ["this study", "6:46", "4:35", "3:15"]
-    assert theirs == ["published", "6:46", "4:35", "3:15"]
+    assert ours == ["this study", "6:46", "4:35", "3:15", "–"]
+    assert theirs == ["published", "6:46", "4:35", "3:15", "–"]
 
 
 def test_people_of_other_or_unknown_sex_are_counted_as_such(group):
@@ -77,27 +77,27 @@ def test_similarity_agreement_and_age_are_those_of_the_tables(group, reader):
     lines = lines_of(reader, "SSIM", "PSNR")
     own = group.similarity[group.similarity["arm"] == "DL3"]["ssim"]
     assert lines["SSIM"][0][1] == f"{own.mean():.2f} ({own.min():.2f}–{own.max():.2f})"
-    assert lines["SSIM"][1][1:] == ["0.87 (0.82–0.89)", "0.86 (0.77–0.89)"]
-    assert lines["PSNR [dB]"][1][1:] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)"]
+    assert lines["SSIM"][1][1:] == ["0.87 (0.82–0.89)", "0.86 (0.77–0.89)", "–"]
+    assert lines["PSNR [dB]"][1][1:] == ["44.56 (37.31–52.12)", "44.53 (37.42–53.10)", "–"]
     both = group.agreement[group.agreement["side"] == "both"]
     lines = lines_of(reader, "Pearson r", "Largest")
-    for i, arm in enumerate(("DL3", "DL4"), start=1):
+    for i, arm in enumerate(("DL3", "DL4", "PI2rep"), start=1):
         rows = both[both["arm"] == arm]
         assert lines["Pearson r"][0][i] == f"{rows['pearson_r'].min():.3f} to {rows['pearson_r'].max():.3f}"
         top = rows.loc[rows["percent_difference"].idxmax()]
         assert lines["Largest difference of means [%]"][0][i] == f"{top['percent_difference']:.2f} ({top['roi']})"
-    assert lines["Largest difference of means [%]"][1] == ["published", "4.19", "2.98"]
+    assert lines["Largest difference of means [%]"][1] == ["published", "4.19", "2.98", "–"]
     lines = lines_of(reader, "putamen", "caudate")
     ours = group.age.set_index(["arm", "roi"])["pearson_r"]
-    assert lines["putamen, r"][0][1:] == [f"{ours[(a, 'Pu')]:.3f}".replace("-", "−") for a in ("PI2", "DL3", "DL4")]
-    assert lines["putamen, r"][1][1:] == ["0.631", "0.644", "0.653"]
-    assert lines["caudate nucleus, r"][1][1:] == ["–", "0.284", "0.224"]
+    assert lines["putamen, r"][0][1:] == [f"{ours[(a, 'Pu')]:.3f}".replace("-", "−") for a in ARMS]
+    assert lines["putamen, r"][1][1:] == ["0.631", "0.644", "0.653", "–"]
+    assert lines["caudate nucleus, r"][1][1:] == ["–", "0.284", "0.224", "–"]
 
 
 def test_the_sequence_stands_beside_the_published_one(reader):
     lines = lines_of(reader, "Field strength", "Voxel size")
-    assert lines["Repetition time [ms]"] == (["this study", "30"], ["published", "30.2"])
-    assert lines["Voxel size [mm]"] == (["this study", "0.8 × 0.8 × 2"], ["published", "0.8 × 0.8 × 2"])
+    assert lines["Repetition time [ms]"] == (["this study", "30", "30", "30", "–"], ["published", "30.2"])
+    assert lines["Voxel size [mm]"] == (["this study", *3 * ["0.8 × 0.8 × 2"], "–"], ["published", "0.8 × 0.8 × 2"])
     assert "Receive channels" not in lines, "what our accounts do not tell is no line"
 
 
@@ -112,14 +112,14 @@ def test_nuclei_without_a_shown_correlation_with_age_stand_beside():
         for i, row in enumerate(table)
         if row[0].startswith("No correlation with age shown (p ≥ 0.05)")
     )
-    assert ours[1:] == ["this study", "Ca, GPe, GPi, SNc, SNr", "all 7", "none"]
+    assert ours[1:] == ["this study", "Ca, GPe, GPi, SNc, SNr", "all 7", "none", "Ca, GPe, GPi, SNc, SNr"]
     assert theirs[1:] == ["published", "GPe, GPi, SNr; of Ca see below"]
 
 
 def test_the_picture_draws_ours_filled_and_the_published_open(group):
     found = paper_figure(group)
     svg = found.image.decode()
-    for word in ("SSIM", "PSNR [dB]", "r with age: Pu", "this study", "published", "DL4"):
+    for word in ("SSIM", "PSNR [dB]", "r with age: Pu", "this study", "published", "DL4", "PI2rep"):
         assert f">{word}<" in svg, word
     assert paper_figure(make_group(reference_arm="DL3")) is None
     assert paper_figure(make_group(age=None, agreement=None, similarity=None)) is None

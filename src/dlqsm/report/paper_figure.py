@@ -16,9 +16,11 @@ from dlqsm.report.group import GroupFigure, GroupReport
 from dlqsm.report.group_tables import known_value, row_of
 from dlqsm.report.paper import matching_arms, published
 
-WIDTH_INCHES, HEIGHT_INCHES = 7.6, 2.1
+WIDTH_INCHES, HEIGHT_INCHES = 8.6, 2.1
 SHIFT: Final = 0.09
 """Half the distance of our mark from the published one."""
+SMALL_POINTS: Final = 6.0
+"""Of the names of five arms and more, which else touch."""
 TITLES: Final = ("SSIM", "PSNR [dB]", "largest difference [%]", "r with age: Pu", "r with age: Ca")
 NORMAL_QUANTILE: Final = 1.959964
 """Of 97.5 %."""
@@ -29,6 +31,7 @@ Panel = tuple[Sequence[str], list[Spread], list[Spread], str]
 def paper_figure(report: GroupReport) -> GroupFigure | None:
     """Ours filled, published open, with bars; None where no arm is the paper's or nothing was computed."""
     arms = matching_arms(report.arms, report.reference_arm)
+    arms = (*arms, report.repeat_arm) if arms and report.repeat_arm else arms
     if not arms or all(table is None for table in (report.similarity, report.agreement, report.age)):
         return None
     with rc_context(STYLE):
@@ -43,6 +46,8 @@ def paper_figure(report: GroupReport) -> GroupFigure | None:
         "its 95 % interval. SSIM and PSNR of this study have a window of 0.5 ppm inside the brain; the published "
         "definition is not told."
     )
+    if report.repeat_arm:
+        note += f" {report.repeat_arm}, the reference scanned again, is what the published study lacks."
     return GroupFigure(
         "This study and the published one", note, f"{note} The numbers stand in the tables below.", image
     )
@@ -52,10 +57,10 @@ def _contents(report: GroupReport, arms: tuple[str, ...]) -> list[Panel]:
     """Arms, our values, the published ones and the colour of each panel."""
     told, every = published(), (report.reference_arm, *arms)
     similar = [
-        (arms, [_ours_similar(report, arm, key) for arm in arms], [tuple(told[key][arm]) for arm in arms], INK)
+        (arms, [_ours_similar(report, arm, key) for arm in arms], [_range(told[key].get(arm)) for arm in arms], INK)
         for key in ("ssim", "psnr_db")
     ]
-    largest = [_alone(told["largest_percent_difference"][arm]) for arm in arms]
+    largest = [_alone(told["largest_percent_difference"].get(arm)) for arm in arms]
     difference = [(arms, [_alone(_largest(report, arm)) for arm in arms], largest, INK)]
     ageing: list[Panel] = []
     for roi, known in told["age_r"].items():
@@ -73,7 +78,7 @@ def _panel(axes: Axes, title: str, arms: Sequence[str], ours: list[Spread], thei
         axes.plot(places, [value[0] for value in values], "s", markersize=4.2, markerfacecolor=face,
                   markeredgecolor=INK, markeredgewidth=0.8, label=name, zorder=2)  # fmt: skip
     axes.set(xticks=range(len(arms)), xlim=(-0.5, len(arms) - 0.5))
-    axes.set_xticklabels(arms)
+    axes.set_xticklabels(arms, fontsize=SMALL_POINTS if len(arms) > 4 else None)
     axes.set_title(title)
 
 
@@ -109,6 +114,14 @@ def _with_interval(r: float | None, n: int) -> Spread:
         return _alone(None)
     half = NORMAL_QUANTILE / math.sqrt(n - 3)
     return r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+
+
+def _range(published: Sequence[float] | None) -> Spread:
+    """Mean, lowest and highest as published; NaN for an arm that the paper lacks."""
+    if published is None:
+        return _alone(None)
+    mean, low, high = published
+    return mean, low, high
 
 
 def _alone(value: float | None) -> Spread:

@@ -1,4 +1,4 @@
-"""The study beside Zhou et al. 2025: the same quantities, ours and the published ones, for arms of the same names."""
+"""The study beside Zhou et al. 2025: the same quantities for arms of the same names, and for the repeat it lacks."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def beside_paper(report: GroupReport) -> list[BesideTable]:
     matched = matching_arms(report.arms, report.reference_arm)
     if not matched:
         return []
-    with_reference = (report.reference_arm, *matched)
+    compared = (*matched, report.repeat_arm) if report.repeat_arm else matched
+    every = (report.reference_arm, *compared)
     tables = [
-        BesideTable("Participants and scans", with_reference, tuple(_scans(report, with_reference))),
-        BesideTable("Similarity of maps, mean (lowest–highest)", matched, tuple(_similarity(report, matched))),
-        BesideTable("Agreement over the nuclei, both sides pooled", matched, tuple(_agreement(report, matched))),
-        BesideTable("Correlation with age", with_reference, tuple(_age(report, with_reference))),
+        BesideTable("Participants and scans", every, tuple(_scans(report, every))),
+        BesideTable("Similarity of maps, mean (lowest–highest)", compared, tuple(_similarity(report, compared))),
+        BesideTable("Agreement over the nuclei, both sides pooled", compared, tuple(_agreement(report, compared))),
+        BesideTable("Correlation with age", every, tuple(_age(report, every))),
     ]
     return [table for table in tables if table.lines]
 
@@ -75,7 +76,7 @@ def _scans(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
         ("", THEIRS, [theirs]),
         *_sequence(report, arms),
         ("Scan time [min:s]", OURS, [_clock(seconds) for seconds in times]),
-        ("", THEIRS, [_clock(told["scan_time_s"][arm]) for arm in arms]),
+        ("", THEIRS, [_clock(told["scan_time_s"].get(arm)) for arm in arms]),
     ]
 
 
@@ -144,9 +145,8 @@ def _similarity(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
         if key in table:
             ours = [_range(table.loc[table["arm"] == arm, key], decimals) for arm in arms]
             lines.append((name, f"{OURS}, window of 0.5 ppm, in the brain", ours))
-            lines.append(
-                ("", f"{THEIRS}, definition not told", [_told(published()[key][arm], decimals) for arm in arms])
-            )
+            theirs = [_told(published()[key].get(arm, []), decimals) for arm in arms]
+            lines.append(("", f"{THEIRS}, definition not told", theirs))
     return lines
 
 
@@ -156,6 +156,9 @@ def _range(values: pd.Series, decimals: int) -> str:
 
 
 def _told(figures: list[float], decimals: int) -> str:
+    """Mean, lowest and highest; what the paper has none of is unknown."""
+    if not figures:
+        return UNKNOWN
     mean, low, high = (number(float(value), decimals) for value in figures)
     return f"{mean} ({low}–{high})"
 
@@ -170,7 +173,7 @@ def _agreement(report: GroupReport, arms: tuple[str, ...]) -> list[Line]:
         ("Pearson r", OURS, [_over_nuclei(both, arm, _correlations) for arm in arms]),
         ("", THEIRS, [theirs]),
         ("Largest difference of means [%]", OURS, [_over_nuclei(both, arm, _largest) for arm in arms]),
-        ("", THEIRS, [number(told["largest_percent_difference"][arm], 2) for arm in arms]),
+        ("", THEIRS, [number(told["largest_percent_difference"].get(arm), 2) for arm in arms]),
     ]
 
 
