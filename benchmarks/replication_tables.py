@@ -11,7 +11,8 @@ from markdown_rows import number, table
 import dlqsm
 from dlqsm.agreement.similarity_definitions import PRIMARY
 
-GROUP = Path(__file__).resolve().parent.parent / "docs" / "replication" / "group"
+STUDY = Path(__file__).resolve().parent.parent / "docs" / "replication"
+GROUP = STUDY / "group"
 PAPER = json.loads((Path(dlqsm.__file__).parent / "report" / "paper.json").read_text())
 
 
@@ -69,6 +70,25 @@ def age_table(told: pd.DataFrame) -> str:
         rows.append([roi, f"{own['slope_ppb_per_year']:.2f}", *cells, " / ".join(rs)])
     heads = ["", f"slope, {reference}", *(f"change, {arm}" for arm in arms)]
     return table([*heads, "r with age, " + " / ".join([reference, *arms])], rows)
+
+
+def scan_times_table() -> str:
+    """Net acceleration and scan time of each arm, by each meaning of an acceleration, the published time beside."""
+    times = pd.read_csv(STUDY / "logs" / "scan_times.tsv", sep="\t", na_values="n/a").set_index(["af_mode", "arm"])
+    rows = []
+    for arm in times.loc["nominal"].index:
+        cells = []
+        for mode in ("central", "nominal", "time-matched"):
+            of = times.loc[(mode, arm)]
+            full = _clock(of["paper_matrix_scan_time_s"])
+            cells.append(f"{of['acceleration']:.2f}; {_clock(of['scan_time_s'])}; {full}")
+        rows.append([arm, *cells, _clock(times.loc[("nominal", arm)]["published_s"])])
+    heads = ["central (here)", "nominal", "time-matched"]
+    return table(["net AF; time here; time of 280 x 96 lines", *heads, "published time"], rows)
+
+
+def _clock(seconds: float) -> str:
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}" if seconds == seconds else ""
 
 
 def similarity_table() -> str:

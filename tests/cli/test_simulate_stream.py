@@ -50,6 +50,8 @@ def test_a_stream_keeps_tables_and_a_picture_and_goes_on_where_it_stopped(
     assert left == {".tsv", ".json", ".webp"}
     (picture,) = out.rglob("*.webp")
     assert picture.name == "sub-002_desc-arms_qsmfigure.webp" and picture.stat().st_size < 60_000
+    times = Path("scan_times.tsv")
+    assert (out / "logs" / times).read_text() == (bids / "derivatives" / "dlqsm-truth" / times).read_text()
     assert not list(bids.rglob("*.h5"))
     assert not list(bids.rglob("*.nii.gz"))
     records = {path.name for path in (out / "logs" / "records" / "sub-002").iterdir()}

@@ -23,7 +23,7 @@ from dlqsm.cli.failure import one_sentence
 from dlqsm.cli.report import build_page
 from dlqsm.cli.report_example import PICTURE_SUFFIX
 from dlqsm.cli.run import listen, summary_text
-from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, simulate_participant
+from dlqsm.cli.virtual_dataset import SCAN_TIMES, Cohort, describe_dataset, simulate_participant, write_scan_times
 from dlqsm.cohort.citation import citation_text
 from dlqsm.cohort.nuclei_stage import settings_hash
 from dlqsm.cohort.participant import RECORDS, Hooks, Outcome
@@ -78,6 +78,7 @@ def stream(
         describe(out, root, cohort.name, VIRTUAL_ATLAS, citation_text(plan, raw_data=True))
         plan = _with_strength(plan, cohort, participants, known, arguments.quiet, talk)
         write_json(out / STREAM, about | {"strength_ppm": plan.config.inversion.options.get("strength")})
+        write_scan_times((out / STREAM).with_name(SCAN_TIMES), cohort)
         jobs = [Job(p, cohort, plan, arguments.quiet) for p in wanted if not is_done(plan, p.label)]
         talk.say(f"{len(wanted) - len(jobs)} of {len(wanted)} participants are done; {len(jobs)} to do")
         outcomes = _all(jobs, min(arguments.workers, max(len(jobs), 1)), talk)

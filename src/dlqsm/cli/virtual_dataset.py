@@ -146,10 +146,15 @@ def describe_dataset(root: Path, participants: Sequence[Participant], cohort: Co
     truth = {"Name": "dlqsm-truth: what was simulated", "DatasetType": "derivative", **common}
     write_json(root / TRUTH / "dataset_description.json", truth)
     write_label_names(root / TRUTH / "dseg.tsv", label_table())
-    times = pd.DataFrame([asdict(time) for time in scan_times(cohort.protocol, cohort.arms)])
-    write_table(root / TRUTH / SCAN_TIMES, times, columns=_SCAN_TIME_COLUMNS)
+    write_scan_times(root / TRUTH / SCAN_TIMES, cohort)
     about = {"Name": cohort.name, "DatasetType": "raw", **common}
     write_json(root / "dataset_description.json", about)
+
+
+def write_scan_times(path: Path, cohort: Cohort) -> None:
+    """Write what each arm samples and how long it takes, by each meaning of an acceleration."""
+    times = pd.DataFrame([asdict(time) for time in scan_times(cohort.protocol, cohort.arms)])
+    write_table(path, times, columns=_SCAN_TIME_COLUMNS)
 
 
 def _write_t1w(root: Path, head: Head, seed: int) -> None:
