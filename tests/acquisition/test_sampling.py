@@ -128,6 +128,23 @@ def test_impossible_requests_are_refused(kind, arguments, options, message):
         SAMPLINGS[kind](*arguments, 0, **options)
 
 
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_all_cells_to_choose_among_are_as_none_told(kind):
+    plain, told = (SAMPLINGS[kind]((64, 40), 3.0, 1, acquired) for acquired in (None, np.ones((64, 40), dtype=bool)))
+    np.testing.assert_array_equal(plain.lines, told.lines)
+    np.testing.assert_array_equal(plain.calibration, told.calibration)
+
+
+def test_samples_are_drawn_among_the_lines_of_parallel_imaging():
+    acquired = uniform((128, 36), 2.0, 0).mask
+    sampling = poisson((128, 36), 4.0, 2, acquired)
+    assert sampling.mask.sum() == len(sampling.lines) == 128 * 36 / 4
+    assert acquired[sampling.mask].all()
+    assert sampling.mask[sampling.calibration].all() and sampling.calibration.sum() > 100
+    with pytest.raises(InputError, match="accelerate more"):
+        poisson((128, 36), 1.5, 2, acquired)
+
+
 def test_negative_slope_is_refused():
     with pytest.raises(InputError, match="slope"):
         poisson((64, 18), 3, 0, slope=-1.0)

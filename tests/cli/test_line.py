@@ -192,7 +192,10 @@ def test_what_the_raw_line_refuses(dataset: Path, raw: Path, mapped: Path, tmp_p
     (tmp_path / "p.toml").write_text("shap = [1, 2, 3]")
     assert "shap" in refused("simulate", out, "--participants", 1, "--protocol", tmp_path / "p.toml")
     assert "already holds" in refused("simulate", dataset, "--participants", 1)
-    assert "never acquired" in refused("undersample", mapped / "af2.h5", out, "--acceleration", 2, "--seed", 9)
+    assert "give a larger one" in refused("undersample", mapped / "af2.h5", out, "--acceleration", 1.5)
+    assert "leave --kind out" in refused(
+        "undersample", mapped / "af2.h5", out, "--acceleration", 4, "--kind", "uniform"
+    )
     assert "several are for a BIDS dataset" in refused("undersample", raw, out, "--acceleration", 2, 3)
     assert "is the dataset itself" in refused("undersample", dataset, dataset, "--acceleration", 2)
     assert "no such file" in refused("recon", tmp_path / "x.h5", out)

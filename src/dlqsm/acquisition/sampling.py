@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlqsm.core.checks import InputError
+from dlqsm.core.raw import calibration_region
 
 Cells = NDArray[np.bool_]
 DEFAULT_CALIBRATION: Final = (24, 16)
@@ -66,6 +67,7 @@ def poisson(
     shape: tuple[int, int],
     acceleration: float,
     seed: int,
+    acquired: Cells | None = None,
     *,
     calibration: tuple[int, int] | None = None,
     slope: float = 1.5,
@@ -85,6 +87,9 @@ def poisson(
         Net acceleration factor over the whole rectangle, 1 or more.
     seed
         Seed of the order of visits.
+    acquired
+        ``(ny, nz)`` bool: cells to choose among, of which those in their fully sampled centre can be calibration; all
+        where absent.
     calibration
         Axes of the fully sampled ellipse round the centre [cells]; by default 24 x 16, or less where that would be
         more than 15 % of the samples.
@@ -100,7 +105,8 @@ def poisson(
     Raises
     ------
     InputError
-        If the acceleration is below 1, or the samples do not fit into the support or the calibration region.
+        If the acceleration is below 1, or the samples are more than were acquired, do not fit into the support, or are
+        less than the calibration region.
 
     References
     ----------
@@ -109,7 +115,7 @@ def poisson(
     """
     if not (math.isfinite(slope) and slope >= 0):
         raise InputError(f"slope must be 0 or more; got {slope}")
-    n, support, centre = _plan(shape, acceleration, calibration, elliptical)
+    n, support, centre = _plan(shape, acceleration, acquired, calibration, elliptical)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(support & ~centre)).astype(np.int64)
     growth = 1.0 + slope * _radius(shape)
     base = _bisect(lambda r0: int(_throw(centre, order, r0 * growth).sum()), n, high=1.0)
@@ -122,6 +128,7 @@ def uniform(
     shape: tuple[int, int],
     acceleration: float,
     seed: int,
+    acquired: Cells | None = None,
     *,
     calibration: tuple[int, int] | None = None,
     elliptical: bool | None = None,
@@ -139,6 +146,8 @@ def uniform(
         Net acceleration factor over the whole rectangle, 1 or more.
     seed
         Not used: there is nothing random here.
+    acquired
+        As in `poisson`.
     calibration
         Axes of the fully sampled ellipse round the centre [cells]; by default 24 x 16, or less where that would be
         more than 15 % of the samples.
@@ -152,10 +161,11 @@ def uniform(
     Raises
     ------
     InputError
-        If the acceleration is below 1, or the samples do not fit into the support or the calibration region.
+        If the acceleration is below 1, or the samples are more than were acquired, do not fit into the support, or are
+        less than the calibration region.
     """
     del seed
-    n, support, centre = _plan(shape, acceleration, calibration, elliptical)
+    n, support, centre = _plan(shape, acceleration, acquired, calibration, elliptical)
 
     def chosen(step: float) -> Cells:
         return np.asarray(centre | (support & _every(shape, step)))
@@ -181,7 +191,11 @@ SAMPLINGS: Final[dict[str, Callable[..., Sampling]]] = {"poisson": poisson, "uni
 
 
 def _plan(
-    shape: tuple[int, int], acceleration: float, calibration: tuple[int, int] | None, elliptical: bool | None
+    shape: tuple[int, int],
+    acceleration: float,
+    acquired: Cells | None,
+    calibration: tuple[int, int] | None,
+    elliptical: bool | None,
 ) -> tuple[int, Cells, Cells]:
     """Count of samples, allowed cells and calibration cells; raises where they contradict each other."""
     if len(shape) != 2 or min(shape) < 1:
@@ -191,15 +205,23 @@ def _plan(
     n, n_cells = round(shape[0] * shape[1] / acceleration), shape[0] * shape[1]
     if n < 1:
         raise InputError(f"acceleration {acceleration} leaves no sample of {n_cells} cells; give a smaller one")
-    ellipse = _ellipse(shape)
+    there = np.ones(shape, dtype=bool) if acquired is None else acquired
+    if n > int(there.sum()):
+        raise InputError(
+            f"{n} samples (acceleration {acceleration} of {n_cells} cells) are more than the {int(there.sum())} that "
+            "were acquired; accelerate more"
+        )
+    ellipse = _ellipse(shape) & there
     fits = n <= int(ellipse.sum())
     if elliptical and not fits:
         raise InputError(
             f"{n} samples (acceleration {acceleration} of {n_cells} cells) do not fit into the {int(ellipse.sum())} "
             "cells of the ellipse; sample the full rectangle or accelerate more"
         )
-    support = ellipse if (fits if elliptical is None else elliptical) else np.ones(shape, dtype=bool)
+    support = ellipse if (fits if elliptical is None else elliptical) else there
     centre = support & (_default_calibration(shape, n) if calibration is None else _calibration(shape, calibration))
+    if acquired is not None:
+        centre &= calibration_region(acquired)
     if int(centre.sum()) > n:
         raise InputError(
             f"the calibration region has {int(centre.sum())} cells, more than the {n} samples of acceleration "

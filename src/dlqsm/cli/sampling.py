@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlqsm.acquisition.sampling import SAMPLINGS, Sampling
 from dlqsm.cli.arguments import add_method_options, method_options, path, peek, positive, seed
@@ -47,13 +48,19 @@ def add_sampling_arguments(parser: argparse.ArgumentParser, words: list[str], *,
     add_method_options(parser, _options(kind), title=f"options of {kind}")
 
 
-def draw_sampling(arguments: argparse.Namespace, shape: tuple[int, int], acceleration: float, seed: int) -> Sampling:
-    """Draw a sampling of the kind and with the options that the arguments ask for."""
+def draw_sampling(
+    arguments: argparse.Namespace,
+    shape: tuple[int, int],
+    acceleration: float,
+    seed: int,
+    acquired: NDArray[np.bool_] | None = None,
+) -> Sampling:
+    """Draw a sampling of the kind and with the options that the arguments ask for, among the cells acquired."""
     options = method_options(arguments, _options(arguments.kind))
     if arguments.calibration:
         options["calibration"] = tuple(arguments.calibration)
     draw = choose("sampling", SAMPLINGS, arguments.kind, options)
-    return draw(shape, acceleration, seed)
+    return draw(shape, acceleration, seed, acquired)
 
 
 def run(arguments: argparse.Namespace) -> int:

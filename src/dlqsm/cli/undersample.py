@@ -2,7 +2,9 @@
 
 Of a BIDS dataset every fully sampled scan is undersampled, by each acceleration and each seed, into a new dataset that
 holds the scans themselves too: `dlqsm run` on it compares them, as FULL with FULL_recAF3, FULL_recAF4 and so on. One
-noise and one pose serve all of them, so that such a study tells what undersampling does and nothing else.
+noise and one pose serve all of them, so that such a study tells what undersampling does and nothing else. Where no scan
+is fully sampled, those that skip lines regularly (parallel imaging) are taken: the lines to keep are drawn among those
+acquired, R still counts all cells, and the reference is the scan as acquired.
 
 What raw data tell of subject, study and measurement, and what headers of T1-weighted images and participants.tsv tell
 beside age and sex, is left behind unless --keep-identity is given.
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import Talk, start
@@ -27,6 +30,7 @@ from dlqsm.cli.memory import state_memory
 from dlqsm.cli.sampling import add_sampling_arguments, draw_sampling
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import SelectedRaw, undersample
+from dlqsm.core.sampling_kind import FULL, UNIFORM, sampling_kind
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
@@ -47,12 +51,16 @@ from dlqsm.pipeline.memory import raw_copy_bytes, samples_bytes
 NAME_END: Final = ", undersampled"
 """How the names of these datasets end."""
 PASSED_ON: Final = ("participant_id", "age", "sex")
+REGULAR: Final = "uniform"
+"""Kind of sampling that needs every line to choose among."""
+_WORDS: Final = {FULL: "fully sampled", UNIFORM: "by parallel imaging"}
 _COPY: Final = re.compile(r"_rec-[A-Za-z0-9]*AF\d+(p\d+)?(s\d+)?_")
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     """Declare the arguments."""
-    parser.add_argument("raw", type=path, metavar="FULL", help="fully sampled ISMRMRD file, or a BIDS dataset of such")
+    known = "ISMRMRD file, fully sampled or by parallel imaging, or a BIDS dataset of such"
+    parser.add_argument("raw", type=path, metavar="FULL", help=known)
     parser.add_argument("out", type=path, metavar="OUT", help="file, or folder of the new dataset")
     parser.add_argument(
         "--keep-identity",
@@ -83,15 +91,26 @@ def run(arguments: argparse.Namespace) -> int:
 def _kept(raw_path: Path, arguments: argparse.Namespace, acceleration: float, seed: int) -> SelectedRaw:
     """The lines of a raw file that a sampling keeps; raises `InputError` where one of them was never acquired."""
     raw = read_raw(raw_path)
+    acquired = raw.header.sampling_mask
+    _require_enough(raw_path, acquired, acceleration, arguments.kind)
     _, ny, nz = raw.header.grid.shape
-    sampling = draw_sampling(arguments, (ny, nz), acceleration, seed)
-    absent = int((sampling.mask & ~raw.header.sampling_mask).sum())
-    if absent:
-        raise InputError(
-            f"{raw_path}: {absent} of the {int(np.sum(sampling.mask))} lines to keep were never acquired "
-            f"(its net acceleration is {raw.header.acceleration:.2f}); expected fully sampled data"
-        )
+    sampling = draw_sampling(arguments, (ny, nz), acceleration, seed, acquired)
     return undersample(raw, sampling.mask, sampling.calibration)
+
+
+def _require_enough(raw_path: Path, acquired: NDArray[np.bool_], acceleration: float, kind: str) -> None:
+    """Raise `InputError` where a sampling cannot be drawn among the lines that were acquired."""
+    wanted, n = round(acquired.size / acceleration), int(acquired.sum())
+    if wanted > n:
+        raise InputError(
+            f"{raw_path}: holds {n} lines (net acceleration {acquired.size / n:.2f}), fewer than the {wanted} that "
+            f"--acceleration {acceleration:g} keeps; give a larger one"
+        )
+    if kind == REGULAR and sampling_kind(acquired) != FULL:
+        raise InputError(
+            f"{raw_path}: is not fully sampled (net acceleration {acquired.size / n:.2f}), so that no regular sampling "
+            "can be drawn among its lines; leave --kind out, for a Poisson-disk one"
+        )
 
 
 def _identity(raw_path: Path, arguments: argparse.Namespace) -> Identity | None:
@@ -111,14 +130,7 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
     if arguments.out.resolve() == arguments.raw.resolve():
         raise InputError(f"{arguments.out}: is the dataset itself; give another folder for OUT")
     require_own(arguments.out, f"*{NAME_END}", "OUT")
-    full = [(label, arm) for label, arm in scans if _has_every_line(arm)]
-    if not full:
-        raise InputError(
-            f"{arguments.raw}: none of its {len(scans)} raw scans is fully sampled; nothing to undersample"
-        )
-    for label, arm in scans:
-        if (label, arm) not in full:
-            talk.say(f"note: {label} {arm.name} is not fully sampled and is left out")
+    full = _chosen(scans, arguments, talk)
     largest = max(samples_bytes(read_raw(_raw_of(arm)).header) for _, arm in full)
     state_memory(arguments, talk, raw_copy_bytes(round(largest / min(arguments.acceleration))))
     with output_folder(arguments.out, overwrite=arguments.overwrite, produces=(DESCRIPTION,)) as out:
@@ -130,6 +142,28 @@ def _dataset(arguments: argparse.Namespace, talk: Talk) -> int:
         _describe(dataset, out, keep_identity=arguments.keep_identity)
     print(arguments.out)
     return 0
+
+
+def _chosen(
+    scans: Sequence[tuple[str, ArmSource]], arguments: argparse.Namespace, talk: Talk
+) -> list[tuple[str, ArmSource]]:
+    """The fully sampled scans, or where there are none those by parallel imaging; says which are left out."""
+    masks = [read_raw(_raw_of(arm)).header.sampling_mask for _, arm in scans]
+    kinds = [sampling_kind(mask) for mask in masks]
+    taken = FULL if FULL in kinds else UNIFORM
+    if taken not in kinds:
+        raise InputError(
+            f"{arguments.raw}: none of its {len(scans)} raw scans is fully sampled or skips lines regularly; "
+            "nothing to undersample"
+        )
+    if taken == UNIFORM:
+        talk.say("note: no scan is fully sampled; lines are drawn among those acquired by parallel imaging")
+    for (label, arm), mask, kind in zip(scans, masks, kinds, strict=True):
+        if kind == taken:
+            _require_enough(_raw_of(arm), mask, min(arguments.acceleration), arguments.kind)
+        else:
+            talk.say(f"note: {label} {arm.name} is not {_WORDS[taken]} and is left out")
+    return [scan for scan, kind in zip(scans, kinds, strict=True) if kind == taken]
 
 
 def _scan(label: str, arm: ArmSource, dataset: Dataset, out: Path, arguments: argparse.Namespace, talk: Talk) -> None:
@@ -227,10 +261,6 @@ def _copy_participants(root: Path, out: Path, *, keep_identity: bool) -> None:
         table.to_csv(partial, sep="\t", index=False, na_rep="n/a")
     if (root / columns).is_file():
         write_json(out / columns, {k: v for k, v in read_json(root / columns).items() if k in table.columns})
-
-
-def _has_every_line(arm: ArmSource) -> bool:
-    return bool(read_raw(_raw_of(arm)).header.sampling_mask.all())
 
 
 def _raw_of(arm: ArmSource) -> Path:
