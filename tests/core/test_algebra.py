@@ -1,13 +1,15 @@
 """Differences, operators, solvers, lag sums: adjoints and identities."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sense_encoding import LinearOperator, sense_operator
 
-from dlqsm.core.checks import InputError, require_finite, require_mask
+from dlqsm.core.checks import ConvergenceWarning, InputError, require_finite, require_mask
 from dlqsm.core.differences import divergence, gradient, isotropic_spacing, laplacian
 from dlqsm.core.lags import LARGEST_POWER, LEAST_POWER, lag_sums, within_range
-from dlqsm.core.solvers import CLOSED_FORM, conjugate_gradient
+from dlqsm.core.solvers import CLOSED_FORM, Convergence, conjugate_gradient, warn_unless_converged
 
 SPACING = (0.8, 1.0, 2.0)
 
@@ -118,3 +120,11 @@ def test_lag_sums_out_of_range_come_in_another_unit_and_others_as_they_are(power
     assert LEAST_POWER <= float(found.power.max()) <= LARGEST_POWER
     assert torch.equal(found.lags / found.noise_sd**2, lag_sums(images * 2.0**-power_of_two, None).lags)
     assert within_range(lag_sums(images * torch.nan, None)).n_channels == 2
+
+
+def test_what_stops_above_its_tolerance_is_told_once_with_what_to_raise() -> None:
+    stopped = Convergence(converged=False, n_iterations=7, residual=0.02, tolerance=1e-3)
+    with pytest.warns(ConvergenceWarning, match="lbv stopped after 7 cycles.*above 1.0e-03; raise max_cycles"):
+        warn_unless_converged("lbv", stopped, steps="cycles", option="max_cycles")
+    for quiet in (CLOSED_FORM, replace(stopped, tolerance=0.0)):
+        warn_unless_converged("lbv", quiet)

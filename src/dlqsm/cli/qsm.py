@@ -177,7 +177,7 @@ def run_chain(
 
 
 def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig, *, home: Path) -> None:
-    """Write the maps of section 5 of the design, sidecars, and qsm.json, of files that are told as seen from ``home``.
+    """Write the maps, sidecars, and qsm.json, of files that are told as seen from ``home``.
 
     ``home`` is where the maps will lie: ``folder``, or where its files are moved to.
     """

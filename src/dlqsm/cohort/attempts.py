@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
+from dlqsm.io.locks import NO_LOCKS, is_same_file
 from dlqsm.io.refusals import unwritable
 
 MARKER: Final = ".running"
@@ -21,7 +21,6 @@ LOST: Final = (
 )
 _PAUSE_S: Final = 0.5
 _HELD: Final = (errno.EACCES, errno.EAGAIN)
-_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class LostProcessError(Exception):
@@ -78,23 +77,16 @@ def _locked(marker: Path) -> IO[str]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in _NO_LOCKS:
+            if error.errno in NO_LOCKS:
                 return file
             file.close()
             if error.errno not in _HELD:
                 raise
             time.sleep(_PAUSE_S)
             continue
-        if _is_same_file(file, marker):
+        if is_same_file(file, marker):
             return file
         file.close()  # who held the lock has removed the marker since
-
-
-def _is_same_file(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def n_tries(marker: Path, run: str) -> int:

@@ -152,6 +152,11 @@ class Scan:
         return units.hz_per_ppm(self.field_strength_t)
 
     @property
+    def field_over_3t(self) -> float:
+        """Field strength over 3 T, for which limits on R2* hold; 1 where the field strength is unknown."""
+        return 1.0 if self.field_strength_t is None else self.field_strength_t / 3.0
+
+    @property
     def echo_spacing_s(self) -> float:
         """Spacing of uniform echo times [s]; raises `InputError` for fewer than two or for uneven echoes."""
         if len(self.echo_times_s) < 2:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import torch
+
+from dlqsm.core.checks import ConvergenceWarning
 
 Map = Callable[[torch.Tensor], torch.Tensor]
 
@@ -25,7 +28,7 @@ class Convergence:
     tolerance
         What the measure had to fall below.
     history
-        The measure after each iteration.
+        The measure at each check: after every iteration, or every few of them.
     chosen
         What the method chose from the data, by name.
     """
@@ -40,6 +43,18 @@ class Convergence:
     def as_dict(self) -> dict[str, object]:
         """Plain numbers for a JSON file."""
         return asdict(self)
+
+
+def warn_unless_converged(
+    method: str, convergence: Convergence, *, steps: str = "iterations", option: str = "max_iterations"
+) -> None:
+    """Issue a `ConvergenceWarning` where a method stopped above a tolerance that it was to reach (none if it is 0)."""
+    if not convergence.converged and convergence.tolerance > 0:
+        text = (
+            f"{method} stopped after {convergence.n_iterations} {steps} at a residual of {convergence.residual:.1e}, "
+            f"above {convergence.tolerance:.1e}; raise {option} or tolerance"
+        )
+        warnings.warn(text, ConvergenceWarning, stacklevel=3)
 
 
 CLOSED_FORM = Convergence(converged=True, n_iterations=0, residual=0.0, tolerance=0.0)

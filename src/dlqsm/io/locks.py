@@ -22,7 +22,8 @@ from dlqsm.io.refusals import unwritable
 
 _TRIES: Final = 50
 _WAIT_S: Final = 0.01
-_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of a disk that knows no locks."""
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _UNKNOWN: Final = "-"
 
@@ -71,7 +72,7 @@ def _is_ours(file: IO[str], lock: Path, place: Path) -> bool:
         knows_locks = _lock_of_system(file)
     except BlockingIOError:
         raise _refusal(file, lock, place, sure=True) from None
-    if not _is_same_file(file, lock):
+    if not is_same_file(file, lock):
         return False
     file.seek(0)
     if _may_live(file.read(), knows_locks=knows_locks):
@@ -119,13 +120,14 @@ def _lock_of_system(file: IO[str]) -> bool:
     except BlockingIOError:
         raise
     except OSError as error:
-        if error.errno in _NO_LOCKS:
+        if error.errno in NO_LOCKS:
             return False
         raise unwritable(Path(file.name), error) from None
     return True
 
 
-def _is_same_file(file: IO[str], path: Path) -> bool:
+def is_same_file(file: IO[str], path: Path) -> bool:
+    """Whether a path still leads to an open file: who held its lock may have removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

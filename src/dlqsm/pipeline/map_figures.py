@@ -82,7 +82,7 @@ def _of_echoes(sums: LagSums, scan: Scan, maps: QsmMaps) -> dict[str, float]:
         found["echo_order"] = max(later / earlier for earlier, later in pairwise(signal))
     if maps.r2star_hz is not None:
         rate_hz = float(maps.r2star_hz[maps.eroded_mask].nan_to_num(0.0).median())
-        found["decay"] = rate_hz * 3.0 / (scan.field_strength_t or 3.0)
+        found["decay"] = rate_hz / scan.field_over_3t
     return found
 
 
@@ -94,7 +94,7 @@ def _of_phase(trust: PhaseTrust, scan: Scan) -> dict[str, float]:
         found["sign"] = sign.score
         times_s = scan.echo_times_s
         if sign.r2star_excess_hz > 0.0 and times_s[-1] - times_s[0] >= LEAST_SPAN_S:
-            found["field_scale"] = sign.excess_ppb / sign.r2star_excess_hz * (scan.field_strength_t or 3.0) / 3.0
+            found["field_scale"] = sign.excess_ppb / sign.r2star_excess_hz * scan.field_over_3t
     if trust.poles.get("n_loops"):
         found["poles"] = max(trust.poles["n_poles"]) / trust.poles["n_loops"]
     return found

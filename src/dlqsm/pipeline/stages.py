@@ -57,8 +57,8 @@ def total_field(
 ) -> Field:
     """Total field of echo images, by the methods ``field`` and ``unwrap``.
 
-    It is zero outside the brain mask. Where it cannot be trusted it is the measured phase with the turns of the nearest
-    voxel that can: a hole would be a source to whoever takes the field alone.
+    It is zero outside the brain mask. Where the phase is not trusted, the measured phase is kept, with the whole turns
+    that bring it nearest to the closest trusted voxel: a hole would act as a source for whoever takes the field alone.
 
     Parameters
     ----------

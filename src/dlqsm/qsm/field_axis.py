@@ -21,10 +21,9 @@ def axis_misfit(local_field_ppm: torch.Tensor, r2star_hz: torch.Tensor, mask: to
     """Tell by how much another axis of the array explains the field better than the B0 direction that is told.
 
     Iron makes tissue decay fast and is paramagnetic. The field is inverted by `tkd` for the direction that is told and
-    for the two array axes that are not near it, and each map has a score of `sign_evidence`; the result is the best
-    score of the others less the larger of that which is told and the other one. Only for the right axis is the score
-    well above zero: the result is far below zero where the right axis is told, as far above where one of the others is
-    right, and near zero where the field has the opposite sign, for which both others score alike.
+    for the two array axes that are not near it, and each map has a score of `sign_evidence`; the result is the better
+    score of the two other axes less the larger of the remaining two. It is well above zero only where another axis is
+    right, far below where the one that is told is right, and near zero where the field has the opposite sign.
 
     Parameters
     ----------

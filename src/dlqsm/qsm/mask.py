@@ -169,7 +169,7 @@ def processing_mask(
     worn = torch.zeros_like(good)
     if r2star_hz is not None:
         require_shape("R2*", r2star_hz, scan.grid.shape, "scan.grid")
-        worn = _worn_rim(good, r2star_hz > largest_rim_r2star_hz * (scan.field_strength_t or 3.0) / 3.0)
+        worn = _worn_rim(good, r2star_hz > largest_rim_r2star_hz * scan.field_over_3t)
     good &= ~worn
     if not bool(brain.any()):
         raise InputError("the magnitude image shows no brain; check the images, or give a brain mask")

@@ -101,12 +101,11 @@ def sign_evidence(chi_ppm: torch.Tensor, r2star_hz: torch.Tensor, mask: torch.Te
     require_shape("susceptibility", chi_ppm, scan.grid.shape, "scan.grid")
     require_shape("R2*", r2star_hz, scan.grid.shape, "scan.grid")
     require_mask(mask, scan.grid.shape)
-    field_over_3t = (scan.field_strength_t or 3.0) / 3.0
     # Rates beyond those of any tissue are noise where there is no signal.
-    limited = r2star_hz.nan_to_num(0.0).clamp(0.0, LARGEST_R2STAR_HZ * field_over_3t)
+    limited = r2star_hz.nan_to_num(0.0).clamp(0.0, LARGEST_R2STAR_HZ * scan.field_over_3t)
     (chi, r2star), inside, size = on_working_grid((chi_ppm, limited), mask, scan.grid, FINE_MM)
     chi_excess, r2star_excess = _excess(chi, inside, size), _excess(r2star, inside, size)
-    fast = _fast(r2star_excess, inside, size, field_over_3t)
+    fast = _fast(r2star_excess, inside, size, scan.field_over_3t)
     if not fast.any():
         return SignEvidence(0.0, 0.0, 0, 0)
     place = _places(inside.shape, size)[fast]

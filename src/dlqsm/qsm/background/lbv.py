@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch.nn import functional
 
 from dlqsm.core.checks import (
-    ConvergenceWarning,
     InputError,
     require_finite,
     require_mask,
@@ -17,7 +14,7 @@ from dlqsm.core.checks import (
     require_stop,
 )
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.core.solvers import Convergence, conjugate_gradient
+from dlqsm.core.solvers import Convergence, conjugate_gradient, warn_unless_converged
 from dlqsm.qsm.background.multigrid import levels, v_cycle
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.mask import erode
@@ -89,8 +86,7 @@ def lbv(
     box = Box.around(known, scan.grid, 0.0)
     centred = torch.where(known, total_field_ppm - total_field_ppm[known].mean(dtype=torch.float64), 0.0)
     local, convergence = _zero_on_the_rim(box.take(centred), box.take(interior), scan.grid, tolerance, max_cycles)
-    if not convergence.converged:
-        warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
+    warn_unless_converged("lbv", convergence, steps="cycles", option="max_cycles")
     return box.put_back(local), interior, convergence
 
 
@@ -117,11 +113,4 @@ def _zero_on_the_rim(
         precondition=lambda residual: v_cycle(grids, residual),
         tolerance=tolerance,
         max_iterations=max_cycles,
-    )
-
-
-def _not_converged(convergence: Convergence) -> str:
-    return (
-        f"lbv stopped after {convergence.n_iterations} cycles at a residual of {convergence.residual:.1e}, above "
-        f"{convergence.tolerance:.1e}; raise max_cycles or tolerance"
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 
 from dlqsm.core.checks import (
-    ConvergenceWarning,
     InputError,
     require_finite,
     require_mask,
@@ -19,7 +16,7 @@ from dlqsm.core.checks import (
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan, Vector
-from dlqsm.core.solvers import Convergence, conjugate_gradient
+from dlqsm.core.solvers import Convergence, conjugate_gradient, warn_unless_converged
 from dlqsm.qsm.blocks import Blocks, averaged, averaged_field, blocks_of, grid_of_blocks, repeated
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.weights import relative_weights
@@ -99,8 +96,7 @@ def pdf(
     fit = _Fit(field, inside, weights**2, box.wide, scan.b0_direction)
     start = _start(fit, blocks_of(scan.grid.voxel_size_mm, working_voxel_mm), tolerance, max_iterations)
     sources, convergence = fit.sources(start, tolerance, max_iterations)
-    if not convergence.converged:
-        warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
+    warn_unless_converged("pdf", convergence)
     local = torch.where(inside, fit.centred - fit.field_of(sources), 0.0)
     return box.put_back(local), mask.clone(), convergence
 
@@ -146,10 +142,3 @@ def _start(fit: _Fit, blocks: Blocks, tolerance: float, max_iterations: int) -> 
     coarse = _Fit(field, averaged(fit.inside.to(field.dtype), blocks) > 0, weights_squared, grid, fit.b0)
     sources, _ = coarse.sources(None, tolerance, max_iterations)
     return repeated(sources, blocks, fit.grid.shape).masked_fill_(fit.inside, 0.0)
-
-
-def _not_converged(convergence: Convergence) -> str:
-    return (
-        f"pdf stopped after {convergence.n_iterations} iterations at a residual of {convergence.residual:.1e}, above "
-        f"{convergence.tolerance:.1e}; raise max_iterations or tolerance"
-    )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 
 from dlqsm.core.checks import (
-    ConvergenceWarning,
     InputError,
     require_finite,
     require_mask,
@@ -17,7 +14,7 @@ from dlqsm.core.checks import (
 )
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Scan
-from dlqsm.core.solvers import Convergence, conjugate_gradient
+from dlqsm.core.solvers import Convergence, conjugate_gradient, warn_unless_converged
 from dlqsm.qsm.background.spheres import fits, mean_spectrum
 from dlqsm.qsm.box import Box
 
@@ -98,8 +95,7 @@ def resharp(
         raise InputError(f"the mask holds no sphere of radius {radius_mm} mm; give a smaller radius_mm")
     centred = box.take(torch.where(mask, field - field[mask].mean(dtype=torch.float64), 0.0))
     local, convergence = _deconvolved(centred, kept, 1.0 - mean, regularisation, tolerance, max_iterations)
-    if not convergence.converged:
-        warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
+    warn_unless_converged("resharp", convergence)
     return box.put_back(torch.where(kept, local, 0.0)), box.put_back(kept), convergence
 
 
@@ -128,10 +124,3 @@ def _deconvolved(
         max_iterations=max_iterations,
     )
     return filtered(y, scale), convergence
-
-
-def _not_converged(convergence: Convergence) -> str:
-    return (
-        f"resharp stopped after {convergence.n_iterations} iterations at a residual of {convergence.residual:.1e}, "
-        f"above {convergence.tolerance:.1e}; raise max_iterations or tolerance"
-    )

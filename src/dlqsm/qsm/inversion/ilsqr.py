@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 
-from dlqsm.core.checks import ConvergenceWarning, InputError, require_finite, require_mask, require_shape, require_stop
+from dlqsm.core.checks import InputError, require_finite, require_mask, require_shape, require_stop
 from dlqsm.core.differences import divergence, gradient
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3, wavenumbers
 from dlqsm.core.scan import Grid, Scan, Vector
-from dlqsm.core.solvers import Convergence, conjugate_gradient
+from dlqsm.core.solvers import Convergence, conjugate_gradient, warn_unless_converged
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.weights import relative_weights
@@ -109,8 +107,7 @@ def ilsqr(
     fast = _fast_map(field, inside, kernel, box.wide)
     streaks, convergence = _streaks(first, fast, inside, kernel.abs() < cone, voxel, LOOSER * tolerance, max_iterations)
     convergence = _joined(told, convergence)
-    if not convergence.converged:
-        warnings.warn(_not_converged(convergence), ConvergenceWarning, stacklevel=2)
+    warn_unless_converged("ilsqr", convergence)
     return torch.where(mask, box.put_back(first - streaks), 0.0), convergence
 
 
@@ -194,10 +191,3 @@ def _ball_spectrum(radius_mm: float, grid: Grid, like: torch.Tensor) -> torch.Te
 def _joined(first: Convergence, last: Convergence) -> Convergence:
     n, history = first.n_iterations + last.n_iterations, first.history + last.history
     return Convergence(first.converged and last.converged, n, last.residual, last.tolerance, history)
-
-
-def _not_converged(convergence: Convergence) -> str:
-    return (
-        f"ilsqr stopped after {convergence.n_iterations} iterations at a residual of {convergence.residual:.1e}, above "
-        f"{convergence.tolerance:.1e}; raise max_iterations or tolerance"
-    )

@@ -25,7 +25,7 @@ MEANING: Final = (
 
 
 def streak_measure(chi_ppm: torch.Tensor, mask: torch.Tensor, scan: Scan) -> float:
-    """Tell the power in the cone where |D| is small over what its neighbours of equal |k| let expect.
+    """Power inside the cone where |D| is small, over the power expected there from neighbours of equal |k|.
 
         mean over the cone of |F chi|^2 / (mean of |F chi|^2 over neighbours in the same shell of |k|)
 

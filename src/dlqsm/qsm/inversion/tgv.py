@@ -6,11 +6,11 @@ import torch
 
 from dlqsm.core.checks import require_choice, require_positive, require_stop
 from dlqsm.core.scan import Scan
-from dlqsm.core.solvers import Convergence
+from dlqsm.core.solvers import Convergence, warn_unless_converged
 from dlqsm.qsm.background.lbv import lbv
 from dlqsm.qsm.inversion import admm
 from dlqsm.qsm.inversion.primal_dual import Problem, State, links, solve
-from dlqsm.qsm.inversion.total_variation import pose, warn_unless_converged
+from dlqsm.qsm.inversion.total_variation import pose
 
 CURVATURE_STEP = 10.0
 """sigma_curvature over sigma_gradient: of 0.1, 0.3, 1, 3 and 10 the nearest to the end after 100 iterations."""

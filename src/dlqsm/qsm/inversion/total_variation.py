@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 
 import torch
 
 from dlqsm.core.checks import (
-    ConvergenceWarning,
     InputError,
     require_finite,
     require_mask,
@@ -19,7 +17,7 @@ from dlqsm.core.checks import (
 from dlqsm.core.differences import isotropic_spacing
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.scan import ECHO_TIME_LIMIT_S, Scan
-from dlqsm.core.solvers import Convergence
+from dlqsm.core.solvers import Convergence, warn_unless_converged
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.box import Box
 from dlqsm.qsm.inversion.admm import CHECK_EVERY, Problem, State, solve
@@ -141,16 +139,6 @@ def nearest_turns(field_ppm: torch.Tensor, fitted_ppm: torch.Tensor, rad_per_ppm
         return field_ppm
     turn = TWO_PI / rad_per_ppm
     return field_ppm + turn * torch.round((fitted_ppm - field_ppm) / turn)
-
-
-def warn_unless_converged(method: str, convergence: Convergence) -> None:
-    """Issue a `ConvergenceWarning` where a method stopped above a tolerance that it was to reach."""
-    if not convergence.converged and convergence.tolerance > 0:
-        text = (
-            f"{method} stopped after {convergence.n_iterations} iterations at a residual of "
-            f"{convergence.residual:.1e}, above {convergence.tolerance:.1e}; raise max_iterations or tolerance"
-        )
-        warnings.warn(text, ConvergenceWarning, stacklevel=4)
 
 
 def _check(field_ppm: torch.Tensor, mask: torch.Tensor, scan: Scan, magnitude: torch.Tensor | None) -> None:
