@@ -19,7 +19,6 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from dlqsm.cli.phase_arguments import phase_options
 from dlqsm.cli.report import build_group_page, build_page
 from dlqsm.cli.run_group import run_group
 from dlqsm.cli.run_options import APART, add_measure_arguments, add_output_arguments, add_selection_arguments
+from dlqsm.cli.run_work import work_folder, working_alone
 from dlqsm.cli.workers import add_machine_arguments, choose_workers, open_scheduler, start_for
 from dlqsm.cohort.citation import citation_text
 from dlqsm.cohort.nuclei_stage import known_atlas
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     plan = replace(plan, threads=workers.threads)
     with (
         output_folder(arguments.out, overwrite=True, produces=()) as out,
-        _work_alone(arguments),
+        working_alone(plan.work, plan.out),
         open_scheduler(workers, plan) as scheduler,
     ):
         remove_partial_files(out)
@@ -97,13 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
         remove_partial_files(out)  # of workers at an address that were killed; all stages have ended
         write_provenance(plan.out, plan.bids)
         return code
-
-
-def _work_alone(arguments: argparse.Namespace) -> AbstractContextManager[Path | None]:
-    """A lock on a folder of intermediate files that is no part of OUT: runs on two folders may be given the same."""
-    if arguments.work is None or arguments.work.absolute().is_relative_to(arguments.out.absolute()):
-        return nullcontext()
-    return output_folder(arguments.work, overwrite=True, produces=())
 
 
 def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Talk) -> Plan:
@@ -124,7 +117,7 @@ def _plan(arguments: argparse.Namespace, dataset: Dataset, device: str, talk: Ta
     return Plan(
         bids=arguments.bids.absolute(),
         out=arguments.out.absolute(),
-        work=(arguments.work or arguments.out / "work").absolute(),
+        work=work_folder(arguments.work, arguments.bids, arguments.out),
         methods=tuple(dict.fromkeys(arguments.method)) if arguments.method else None,
         config=QsmConfig() if arguments.config is None else read_qsm_config(arguments.config),
         reconstruction={} if arguments.config is None else read_reconstruction_options(arguments.config),
@@ -159,8 +152,6 @@ def _participants(
         talk.say(f"{outcome.label:<10} {_state(outcome)} ({n_done} of {len(people)} {what})")
 
     outcomes = scheduler.run_all(people, plan, hooks, functools.partial(listen, quiet=arguments.quiet), ended)
-    if plan.work.is_dir() and not any(plan.work.iterdir()):
-        plan.work.rmdir()
     print(summary_text(outcomes, time.perf_counter() - begun, f"{len(people)} {what}"))
     if len(outcomes) < len(people) or any(outcome.n_left for outcome in outcomes):
         print("stopped at the first failure, as asked; run again to go on where it stopped")

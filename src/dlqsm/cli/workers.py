@@ -54,7 +54,8 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     how.add_argument(
         *spelled("-w", "--work", "--work-dir"), type=path, metavar="DIR",
-        help="files between the stages, on a disk that all workers share (default: OUT/work)",
+        help="files between the stages, in a folder of the run's own in DIR, on a disk that all workers share, outside "
+        "BIDS (default: OUT/work)",
     )  # fmt: skip
     how.add_argument(
         *spelled("--keep-work"), action="store_true", help="keep these files of participants that are complete"
