@@ -154,6 +154,14 @@ def test_tables_of_a_stream_and_undersampled_scans_take_no_place_of_another_data
     assert state(tmp_path) == before
 
 
+def test_a_training_removes_no_slabs_that_none_wrote(tmp_path: Path, refused: Refused) -> None:
+    mine = tmp_path / "slabs" / "of_tissue.txt"
+    mine.parent.mkdir()
+    mine.write_text("a year's work")
+    said = refused("train", tmp_path, "--network", "cascade", "--virtual", 1, "--overwrite")
+    assert f"{tmp_path / 'slabs'}: no training wrote it" in said and mine.is_file()
+
+
 def test_other_factors_leave_no_copy_of_the_former_ones(tmp_path: Path, refused: Refused) -> None:
     """A run would take them for arms of the same study."""
     out, anat = tmp_path / "out", Path("sourcedata") / "sub-01" / "anat"

@@ -15,6 +15,7 @@ from dlqsm.cohort.nuclei_stage import settings_hash
 from dlqsm.cohort.participant import RECORDS
 from dlqsm.cohort.records import write_record
 from dlqsm.cohort.stages import fingerprints_of
+from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI
 from dlqsm.io.derivatives import table_path
 from dlqsm.io.outputs import write_json
@@ -123,12 +124,40 @@ class TestOverwrite:
         self, command: list[str], done: list[str], tmp_path: Path, refused: Refused, other: tuple[str, ...]
     ) -> None:
         assert main(command) == 0
+        notes = tmp_path / "out" / "sub-001" / "notes.txt"
+        notes.write_text("somebody's")
         assert "arms PI2, PI2rep); give another folder" in refused(*command, *other)
         assert main([*command, *other, "--overwrite", "--participant-label", "002"]) == 0
         assert done == ["sub-001", "sub-002", "sub-002"]
-        assert not (tmp_path / "out" / "sub-001").exists()
+        assert [path.name for path in (tmp_path / "out" / "sub-001").iterdir()] == ["notes.txt"]
         assert main([*command, *other]) == 0
         assert done[3:] == ["sub-001"]
+
+    def test_maps_of_another_command_are_not_dropped(
+        self, command: list[str], done: list[str], tmp_path: Path, refused: Refused
+    ) -> None:
+        """They may be those of `dlqsm run`, which took hours."""
+        chi = tmp_path / "out" / "sub-001" / "anat" / "sub-001_acq-PI2_Chimap.nii.gz"
+        chi.parent.mkdir(parents=True)
+        chi.write_text("a map")
+        write_json(tmp_path / "out" / "dataset_description.json", {"Name": "dlqsm derivatives of a study"})
+        for more in ((), ("--overwrite",)):
+            assert "sub-001: is not of dlqsm simulate --stream" in refused(*command, *more)
+        assert chi.is_file() and done == []
+
+    def test_folders_of_others_stay_where_heads_are_simulated(
+        self, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        others = tmp_path / "bids" / "work" / "sub-001" / "mine.txt"
+        others.parent.mkdir(parents=True)
+        others.write_text("a year's work")
+
+        def fails(*_: object) -> None:
+            raise InputError("no head today")
+
+        monkeypatch.setattr(simulate_stream, "simulate_participant", fails)
+        assert main(command) == 1
+        assert [path.name for path in (tmp_path / "bids" / "work").rglob("*")] == ["sub-001", "mine.txt"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from cohort_study import Run
 from tiny_images import describe_scans, signal, write_scan
 
 from dlqsm.cli.run_work import work_folder
+from dlqsm.pipeline.transform_store import forget
 
 Refused = Callable[..., str]
 
@@ -63,3 +64,10 @@ def test_one_folder_serves_runs_on_several(tmp_path: Path, monkeypatch: pytest.M
 def test_it_may_lie_in_derivatives_that_lie_in_the_dataset(tmp_path: Path) -> None:
     bids, out = tmp_path, tmp_path / "derivatives" / "dlqsm"
     assert work_folder(None, bids, out) == work_folder(out / "work", bids, out) == out / "work" / "dlqsm-work"
+
+
+def test_what_lies_beside_transforms_stays(tmp_path: Path) -> None:
+    for name in ("from-PI2_to-DL3_xfm.json", "from-PI2_to-DL3_xfm_0.mat", "mine.txt"):
+        (tmp_path / name).touch()
+    forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

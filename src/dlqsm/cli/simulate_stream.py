@@ -37,11 +37,16 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.bids import read_dataset
 from dlqsm.io.derivatives import ACCOUNT_SUFFIX, NAME_START, TABLE_SUFFIX, describe, table_path
-from dlqsm.io.outputs import output_folder, read_json, remove_partial_files, write_json
+from dlqsm.io.manifest import NAME as MANIFEST
+from dlqsm.io.outputs import PARTIAL, output_folder, read_json, remove_partial_files, write_json
 
 STREAM: Final = Path("logs") / "stream.json"
+SCRATCH: Final = Path("work") / "dlqsm-stream"
+"""In OUT, for who is being measured; it is the stream's own, since all in it is removed."""
 KEPT: Final = (TABLE_SUFFIX, ACCOUNT_SUFFIX, PICTURE_SUFFIX)
 """Suffixes of what stays of a participant."""
+MADE: Final = ("from-", PARTIAL)
+"""How names of what is made of a participant begin, beside the label: transforms, files that are half written."""
 KEPT_RECORDS: Final = ("all_nuclei.json", "outcome.json")
 """The others tell of files that are gone, and where they lay."""
 
@@ -64,6 +69,7 @@ def stream(
     if root.resolve() == arguments.stream.resolve():
         raise InputError(f"{root}: is both OUT and --stream; give two folders")
     require_own(arguments.stream, f"{NAME_START}*", "--stream")
+    _require_stream(arguments.stream)
     with (
         output_folder(root, overwrite=True, produces=()),
         output_folder(arguments.stream, overwrite=True, produces=()) as out,
@@ -82,7 +88,8 @@ def stream(
         jobs = [Job(p, cohort, plan, arguments.quiet) for p in wanted if not is_done(plan, p.label)]
         talk.say(f"{len(wanted) - len(jobs)} of {len(wanted)} participants are done; {len(jobs)} to do")
         outcomes = _all(jobs, min(arguments.workers, max(len(jobs), 1)), talk)
-    _remove_if_empty(root / "work")
+    for folder in (root / SCRATCH, root / SCRATCH.parent):
+        _remove_if_empty(folder)
     for outcome in outcomes:
         for sentence in outcome.failures:
             print(f"dlqsm simulate: {outcome.label}: {sentence}", file=sys.stderr)
@@ -104,7 +111,7 @@ def is_done(plan: Plan, label: str) -> bool:
 
 def do_participant(job: Job) -> Outcome:
     """Simulate, map and measure one participant, and keep the tables and a small picture."""
-    label, scratch = job.participant.label, job.plan.bids / "work" / job.participant.label
+    label, scratch = job.participant.label, job.plan.bids / SCRATCH / job.participant.label
     plan, hear = replace(job.plan, bids=scratch, work=scratch / "work"), functools.partial(listen, quiet=job.quiet)
     shutil.rmtree(scratch, ignore_errors=True)
     begun = time.perf_counter()
@@ -122,7 +129,7 @@ def do_participant(job: Job) -> Outcome:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not outcome.failures:
-        _drop_images(plan.out, label)
+        _drop(plan.out, label, KEPT)
         _drop_records(plan.out, label)
     return outcome
 
@@ -159,7 +166,7 @@ def _plan(arguments: argparse.Namespace, cohort: Cohort, root: Path, out: Path, 
     return Plan(
         bids=root,
         out=out,
-        work=root / "work",
+        work=root / SCRATCH,
         methods=None,
         config=stream_config(arguments),
         reconstruction={} if arguments.config is None else read_reconstruction_options(arguments.config),
@@ -184,7 +191,7 @@ def _with_strength(
         return plan
     if known is not None:
         return replace(plan, config=plan.config.with_step("inversion", None, {"strength": known}))
-    scratch = plan.bids / "work" / "strength"
+    scratch = plan.bids / SCRATCH / "strength"
     shutil.rmtree(scratch, ignore_errors=True)
     first, alone = participants[:N_PARTICIPANTS], replace(cohort, arms=(plan.reference,))
     try:
@@ -211,6 +218,16 @@ def _study(cohort: Cohort, n_participants: int, plan: Plan) -> dict[str, Any]:
     return {**about, "key": content_hash(content)}
 
 
+def _require_stream(out: Path) -> None:
+    """Raise `InputError` where a folder holds participants of another command, whose images a stream would drop."""
+    others = sorted(out.glob("sub-*"))
+    if others and not (out / STREAM).is_file():
+        raise InputError(
+            f"{others[0]}: is not of dlqsm simulate --stream, which would drop its images; give another folder for "
+            "--stream"
+        )
+
+
 def _known_study(out: Path, now: dict[str, Any], *, overwrite: bool) -> float | None:
     """Strength of the study whose tables the folder holds; raises `InputError` where that is another study."""
     if overwrite or not (out / STREAM).is_file():
@@ -232,7 +249,7 @@ def _forget(out: Path, now: dict[str, Any], wanted: Sequence[str]) -> None:
             (out / RECORDS / label / "all_nuclei.json").unlink(missing_ok=True)
         return
     for records in sorted((out / RECORDS).glob("sub-*")):
-        shutil.rmtree(out / records.name, ignore_errors=True)
+        _drop(out, records.name, kept=())
         (out / f"{records.name}.html").unlink(missing_ok=True)
         shutil.rmtree(records)
 
@@ -248,13 +265,18 @@ def _chosen(participants: Sequence[Participant], labels: Sequence[str] | None) -
     return [known[label] for label in wanted]
 
 
-def _drop_images(out: Path, label: str) -> None:
-    """Remove everything of a participant but tables, accounts, the small picture, and the page, which has its own."""
+def _drop(out: Path, label: str, kept: Sequence[str]) -> None:
+    """Remove what dlqsm made of a participant, but files with these suffixes; what others put there stays."""
     for path in sorted((out / label).rglob("*"), reverse=True):
         if path.is_dir():
             _remove_if_empty(path)
-        elif path.name.split(".")[0].rpartition("_")[2] not in KEPT:
+        elif _is_made(path.name, label) and path.name.split(".")[0].rpartition("_")[2] not in kept:
             path.unlink()
+    _remove_if_empty(out / label)
+
+
+def _is_made(name: str, label: str) -> bool:
+    return name == MANIFEST or name.startswith((f"{label}_", *MADE))
 
 
 def _drop_records(out: Path, label: str) -> None:

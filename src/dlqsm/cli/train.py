@@ -196,6 +196,8 @@ def _check_place(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     if out.is_dir() and any(out.iterdir()) and not (out / RECIPE).is_file() and not arguments.overwrite:
         raise InputError(f"{out}: holds files that no training wrote; choose another folder")
+    if (out / SLABS).exists() and not (out / RECIPE).is_file():
+        raise InputError(f"{out / SLABS}: no training wrote it, and a new one would remove it; choose another folder")
     for source in (*(arguments.data or ()), *(arguments.validation or ()), arguments.coil_maps):
         if source is not None and source.resolve().is_relative_to((out / SLABS).resolve()):
             raise InputError(f"{source}: lies among the slabs of {out}, which the new training replaces; move it first")

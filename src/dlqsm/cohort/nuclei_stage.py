@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -43,6 +42,7 @@ from dlqsm.io.tables import write_label_names, write_table
 from dlqsm.nuclei.regions import measure_regions
 from dlqsm.pipeline.alignment import SAME_HEAD
 from dlqsm.pipeline.nuclei import ArmMap, ArmNuclei, find_atlas, locate_nuclei, measure_arm, small_labels
+from dlqsm.pipeline.transform_store import forget
 
 
 def nuclei_key(family: Family, plan: Plan, prints: Fingerprints) -> str:
@@ -152,7 +152,7 @@ def _locate(
     t1w = read_volume(family.person.t1w) if family.person.t1w else None
     store = unit_folder(plan.out, family.person.label) / "xfm"
     if plan.overwrite:
-        shutil.rmtree(store, ignore_errors=True)
+        forget(store)
 
     def on(like_paper: bool) -> list[ArmNuclei]:
         return locate_nuclei(

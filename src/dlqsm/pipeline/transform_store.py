@@ -69,6 +69,12 @@ def kept(
     return chain, account, False
 
 
+def forget(folder: Path) -> None:
+    """Remove all transforms that are kept in a folder, and nothing else."""
+    for path in folder.glob("from-*_xfm*"):
+        path.unlink()
+
+
 def _read(folder: Path, name: str, wanted: Mapping[str, Any]) -> Made | None:
     try:
         told: dict[str, Any] = read_json(folder / f"{name}.json")
