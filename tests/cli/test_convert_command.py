@@ -88,6 +88,8 @@ def test_siemens_series_zipped_within_a_folder(tmp_path: Path) -> None:
             archive.write(path, f"deep/er/{path.name}")
     with zipfile.ZipFile(tmp_path / "in" / "outer.zip", "w") as archive:
         archive.write(inner, "inner.zip")
+        archive.writestr("__MACOSX/._inner.zip", b"Mac OS X")
+    (tmp_path / "in" / "._outer.zip").write_bytes(b"Mac OS X")
     convert(tmp_path / "in", tmp_path / "out")
     expected = (2.0 * stored_phase()[0] - 4096) * np.pi / 4096
     assert np.abs(image(tmp_path / "out", 1, "phase").get_fdata() - as_read(expected)).max() < 1e-5

@@ -71,6 +71,10 @@ class TestFolder:
         with pytest.raises(InputError, match=r"got other_dseg\.tsv, tpl-x_dseg\.tsv"):
             read_atlas_folder(folder)
 
+    def test_hidden_files_are_none_of_it(self, folder: Path) -> None:
+        (folder / "._tpl-x_dseg.tsv").write_bytes(b"Mac OS X")
+        assert dict(read_atlas_folder(folder).names) == label_table()
+
     def test_another_grid_is_refused(self, folder: Path) -> None:
         moved = AFFINE.copy()
         moved[0, 3] += 2.0

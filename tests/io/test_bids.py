@@ -141,6 +141,16 @@ class TestArms:
         assert first.t1w == second.t1w
         assert "of another session is taken" in first.notes[0]
 
+    def test_what_a_system_keeps_beside_files_is_no_file_of_the_dataset(self, tmp_path: Path) -> None:
+        """macOS writes ._NAME on foreign disks; a command that was killed leaves .partial-*-NAME."""
+        anat, names = tmp_path / "sub-01" / "anat", [*_echoes("sub-01_acq-A"), "sub-01_T1w.nii.gz"]
+        for hidden in ("._", ".partial-host-12-", ""):
+            _touch(anat, *(hidden + name for name in names))
+        _touch(tmp_path, "sourcedata/sub-01/anat/._sub-01_acq-B_MEGRE.h5")
+        _, person = _read(tmp_path)
+        assert [(arm.name, arm.problem, len(arm.files)) for arm in person.arms] == [("A", None, 4)]
+        assert person.t1w == anat / "sub-01_T1w.nii.gz" and person.notes == ()
+
     def test_a_file_without_entities_has_a_name_too(self, tmp_path: Path) -> None:
         _touch(tmp_path, "sourcedata/sub-01/anat/sub-01_MEGRE.h5")
         assert read_dataset(tmp_path).arm_names == ("MEGRE",)

@@ -12,6 +12,7 @@ from dlqsm.cli.console import Talk
 from dlqsm.core.checks import InputError
 from dlqsm.io.anatomy import load_anatomy
 from dlqsm.io.coil_maps import read_coil_maps
+from dlqsm.io.files import visible
 from dlqsm.io.outputs import write_json
 from dlqsm.io.raw import RawFile, read_raw
 from dlqsm.pipeline.memory import TRAINING_HEAD, training_bytes
@@ -189,7 +190,7 @@ def _slab_folder(paths: Sequence[Path]) -> Path | None:
 def _raw_files(paths: Sequence[Path]) -> list[RawFile]:
     found: list[Path] = []
     for path in paths:
-        inside = sorted(path.rglob("*.h5")) if path.is_dir() else [path]
+        inside = visible(path.rglob("*.h5")) if path.is_dir() else [path]
         if not inside:
             raise InputError(f"{path}: holds neither raw data (.h5) nor training slabs ({SUFFIX})")
         found += inside

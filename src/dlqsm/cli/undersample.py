@@ -34,6 +34,7 @@ from dlqsm.core.sampling_kind import FULL, UNIFORM, sampling_kind
 from dlqsm.io.bids import DESCRIPTION, PARTICIPANTS, TRUTH, read_dataset
 from dlqsm.io.bids_names import join_name
 from dlqsm.io.bids_sources import ArmSource, Dataset
+from dlqsm.io.files import visible
 from dlqsm.io.nifti import has_texts, read_volume, write_volume
 from dlqsm.io.outputs import (
     output_files,
@@ -210,7 +211,7 @@ def _remove_others(out: Path, planned: set[Path], *, overwrite: bool) -> None:
     Where there is no description the earlier call was cut short; its copies are removed on request only.
     """
     is_own = (out / DESCRIPTION).is_file()
-    for raw in sorted((out / "sourcedata").glob("sub-*/**/*_MEGRE.h5")):
+    for raw in visible((out / "sourcedata").glob("sub-*/**/*_MEGRE.h5")):
         if raw in planned or not (is_own or _COPY.search(raw.name)):
             continue
         if not overwrite:

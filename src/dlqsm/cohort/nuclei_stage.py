@@ -33,6 +33,7 @@ from dlqsm.io.derivatives import (
     uri,
     write_derivative,
 )
+from dlqsm.io.files import visible
 from dlqsm.io.images import AS_STORED
 from dlqsm.io.manifest import NAME as MANIFEST
 from dlqsm.io.manifest import write_manifest
@@ -260,7 +261,7 @@ def _atlas_identity(atlas: str, prints: Fingerprints) -> Any:
     folder = Path(atlas).expanduser()
     if not folder.is_dir():
         return atlas
-    return {path.name: prints.of(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    return {path.name: prints.of(path) for path in visible(folder.iterdir()) if path.is_file()}
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from scipy import ndimage
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, label_table
+from dlqsm.io.files import visible
 from dlqsm.io.nifti import read_image, read_volume, require_same_grid
 from dlqsm.io.tables import label_number, read_table
 
@@ -75,7 +76,7 @@ def brain_of(template: torch.Tensor) -> torch.Tensor:
 
 
 def _only(folder: Path, ending: str) -> Path:
-    found = sorted(file for file in folder.iterdir() if file.name.endswith(ending))
+    found = visible(file for file in folder.iterdir() if file.name.endswith(ending))
     if len(found) != 1:
         came = "none" if not found else ", ".join(file.name for file in found)
         raise InputError(f"{folder}: expected one file whose name ends with {ending}; got {came}")

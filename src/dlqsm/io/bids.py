@@ -23,7 +23,7 @@ from dlqsm.io.bids_arms import (
 from dlqsm.io.bids_filter import BidsFilter, BidsFilters
 from dlqsm.io.bids_names import is_participant, participant_of, session_of, split_name
 from dlqsm.io.bids_sources import Dataset, Entities, ParticipantSource
-from dlqsm.io.files import shown
+from dlqsm.io.files import shown, visible
 from dlqsm.io.outputs import read_json
 from dlqsm.io.staging import require_settled
 from dlqsm.io.tables import read_table
@@ -221,7 +221,7 @@ def _choose_t1w(root: Path, label: str, chosen: BidsFilter) -> tuple[Path | None
 def _files_t1w(folder: Path, chosen: BidsFilter) -> list[Path]:
     """T1w images of a participant that a filter lets pass."""
     found = [p for pattern in ("anat/*_T1w.nii*", "ses-*/anat/*_T1w.nii*") for p in folder.glob(pattern)]
-    return sorted(p for p in found if p.name.endswith(IMAGES) and _is_taken(p, chosen))
+    return visible(p for p in found if p.name.endswith(IMAGES) and _is_taken(p, chosen))
 
 
 def _is_taken(path: Path, chosen: BidsFilter) -> bool:

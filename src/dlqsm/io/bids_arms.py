@@ -12,6 +12,7 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.bids_filter import BidsFilter
 from dlqsm.io.bids_names import COIL, split_name
 from dlqsm.io.bids_sources import ArmSource, Entities
+from dlqsm.io.files import visible
 
 SUFFIX: Final = "MEGRE"
 UNNAMED: Final = "MEGRE"
@@ -76,7 +77,7 @@ def find_arms(root: Path, label: str, chosen: BidsFilter) -> dict[Entities, Foun
 def _files(folder: Path, *extensions: str) -> list[Path]:
     """Multi-echo files of a participant with these extensions, sessions included."""
     found = [p for pattern in ("anat/*", "ses-*/anat/*") for p in folder.glob(pattern)]
-    return sorted(p for p in found if p.name.endswith(extensions) and SUFFIX in p.name)
+    return visible(p for p in found if p.name.endswith(extensions) and SUFFIX in p.name)
 
 
 def _readable_entities(path: Path) -> dict[str, str]:

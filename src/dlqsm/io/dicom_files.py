@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.dicom_header import TAGS, Person, Series, person_of, series_of, without_names
+from dlqsm.io.files import visible
 
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"
@@ -98,8 +99,8 @@ def read_study(source: Path, scratch: Path) -> Study:
 
 
 def _files(source: Path, scratch: Path) -> Iterator[_File]:
-    """All files below a folder, or the file itself, unpacked where need be."""
-    paths = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    """All files below a folder but hidden ones, or the file itself, unpacked where need be."""
+    paths = visible(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
     for path in paths:
         yield from _unpacked(_File(path, str(path)), scratch, 0)
 
@@ -126,7 +127,7 @@ def _unzipped(file: _File, scratch: Path) -> Iterator[_File]:
             _require_room(file, sum(m.file_size for m in members), scratch)
             if len(members) > _MOST_MEMBERS:
                 raise InputError(f"{file.shown}: holds {len(members)} files; expected those of one examination")
-            for member in members:
+            for member in (m for m in members if not Path(m.filename).name.startswith(".")):
                 target = _new_name(scratch)
                 with archive.open(member) as packed:
                     _unpack(file, packed, target, member.file_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,11 @@ def require_file(path: Path, expected: str = "") -> None:
     if path.exists():
         raise InputError(f"{path}: is a device or a pipe; expected {wanted}")
     raise InputError(f"{path}: there is no such file" + (f"; expected {expected}" if expected else ""))
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Paths in their order but those whose name begins with a dot: what a system keeps beside files, or half a file."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dlqsm.core.checks import InputError
+from dlqsm.io.files import visible
 
 Stamps = Mapping[Path, tuple[int, int, int] | None]
 
@@ -13,7 +14,7 @@ Stamps = Mapping[Path, tuple[int, int, int] | None]
 def stamps_of(*paths: Path | None) -> Stamps:
     """Size, time and number of files, or of the files of folders, before they are read; None is passed over."""
     given = [path for path in paths if path is not None]
-    files = [file for path in given for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    files = [file for path in given for file in (visible(path.iterdir()) if path.is_dir() else [path])]
     return {file: _stamp(file) for file in files}
 
 
