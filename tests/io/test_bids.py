@@ -6,6 +6,8 @@ import pytest
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids import read_dataset, read_people
+from dlqsm.io.bids_arms import FoundArm, arm_source
+from dlqsm.io.bids_filter import BidsFilter
 from dlqsm.io.bids_names import ENTITIES, join_name, label_of, split_name
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
 from dlqsm.io.outputs import write_json
@@ -85,6 +87,19 @@ class TestArms:
         _, person = _read(tmp_path)
         assert [p.name.split("_")[1] for p in person.arms[0].magnitude] == [f"echo-{n}" for n in range(1, 12)]
 
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_echoes_may_be_numbered_from_zero(self, tmp_path: Path, n: int) -> None:
+        for part in ("mag", "phase"):
+            _touch(tmp_path, *(f"sub-01/anat/sub-01_echo-{echo}_part-{part}_MEGRE.nii" for echo in range(n)))
+        (arm,) = _read(tmp_path)[1].arms
+        assert arm.problem is None
+        assert [p.name.split("_")[1] for p in arm.phase] == [f"echo-{e}" for e in range(n)]
+
+    def test_an_arm_without_an_echo_that_is_taken_has_a_problem(self) -> None:
+        images = {(1, 0, part): Path(f"{part}.nii") for part in ("mag", "phase")}
+        arm = arm_source("A", (), FoundArm(images=images), BidsFilter({"echo": ("2",)}))
+        assert arm.problem is not None and "none of the echoes" in arm.problem
+
     def test_raw_data_win_over_images_and_this_is_said(self, tmp_path: Path) -> None:
         _touch(tmp_path, "sourcedata/sub-01/anat/sub-01_acq-PI2_MEGRE.h5", *_echoes("sub-01/anat/sub-01_acq-PI2"))
         _, person = _read(tmp_path)
@@ -161,6 +176,7 @@ class TestArms:
             (["sub-01/anat/sub-01_acq-A_MEGRE.nii.gz"], "has no echo-N"),
             (_echoes("sub-01/anat/sub-01_acq-A")[:-1], "echo 2 has no part-phase image"),
             (_echoes("sub-01/anat/sub-01_acq-A", 3)[2:], "echo 1 has no part-mag image"),
+            ([f"sub-01/anat/sub-01_acq-A_echo-{e}_MEGRE.nii" for e in (0, 2)], "every echo from 0 on needs both"),
             (
                 [*_echoes("sub-01/anat/sub-01_acq-A"), *_echoes("sub-01/anat/sub-01_acq-A", ending=".nii")],
                 "is there twice",

@@ -107,9 +107,10 @@ def arm_source(name: str, key: Entities, found: FoundArm, chosen: BidsFilter) ->
         combined = next(path for (_, coil, _), path in found.images.items() if coil == 0)
         return ArmSource(name, key, problem=f"{combined}: has no {COIL}-N, as the other images of its arm have; "
                          "give combined images another rec- label")  # fmt: skip
-    last = max(echo for echo, _, _ in found.images)
-    echoes = [echo for echo in range(1, last + 1) if chosen.takes_label("echo", str(echo))]
-    problem = _lack(found, echoes, coils, parts)
+    numbers = {echo for echo, _, _ in found.images}
+    lowest = min(1, *numbers)  # BIDS lets an index begin at 0 too
+    echoes = [echo for echo in range(lowest, max(numbers) + 1) if chosen.takes_label("echo", str(echo))]
+    problem = _lack(found, echoes, coils, parts, lowest)
     if problem:
         return ArmSource(name, key, problem=problem)
     first, second = (tuple(found.images[e, c, part] for e in echoes for c in coils) for part in parts)
@@ -126,16 +127,18 @@ def _parts_of(found: FoundArm) -> tuple[str, str]:
     return _CARTESIAN if set(_CARTESIAN) <= there and "phase" not in there else _POLAR
 
 
-def _lack(found: FoundArm, echoes: list[int], coils: list[int], parts: tuple[str, str]) -> str | None:
+def _lack(found: FoundArm, echoes: list[int], coils: list[int], parts: tuple[str, str], lowest: int) -> str | None:
     """Which image of an arm is missing, in a sentence; None where all are there."""
     some = next(iter(found.images.values()))
+    if not echoes:
+        return f"{some}: none of the echoes of its arm is taken; ask for others with --bids-filter-file"
     for echo in echoes:
         for coil in coils:
             for part in parts:
                 if (echo, coil, part) not in found.images:
                     of_coil = f" of {COIL} {coil}" if coil else ""
                     words = f"echo {echo}{of_coil} has no part-{part} image beside {some.name}"
-                    return f"{some.parent}: {words}; every echo from 1 on needs both"
+                    return f"{some.parent}: {words}; every echo from {lowest} on needs both"
     return None
 
 
