@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from dlqsm.cohort.group import gather, reference_among
-from dlqsm.cohort.participant import RECORDS
+from dlqsm.cohort.participant import ALL, RECORDS, Key, Result, conclude
+from dlqsm.cohort.plan import Plan
 from dlqsm.cohort.records import write_record
+from dlqsm.config import QsmConfig
 from dlqsm.core.labels import NUCLEI
-from dlqsm.io.bids_sources import ParticipantSource
+from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 from dlqsm.io.derivatives import registration_path, table_path
 from dlqsm.io.outputs import write_json
 from dlqsm.io.tables import write_table
@@ -62,3 +64,20 @@ def test_whose_settings_differ_is_named_the_same_in_every_run(tmp_path: Path) ->
     three = [*two, measured(out, "sub-03", ("PI2",), settings="b")]
     told = gather(three, tmp_path, out).problems
     assert list(told) == ["sub-01"] and "than most participants" in told["sub-01"]
+
+
+@pytest.mark.parametrize(("nuclei", "is_taken"), [("failed", False), (None, False), ("run", True)])
+def test_the_table_of_an_earlier_run_does_not_stand_for_one_that_failed(
+    tmp_path: Path, nuclei: str | None, is_taken: bool
+) -> None:
+    """Nuclei are not begun where the run stops at the failure; arms that are mapped keep their table."""
+    out = tmp_path / "out"
+    people = [measured(out, f"sub-0{i}", ("PI2", "DL3")) for i in (1, 2)]
+    results: dict[Key, Result] = {("qsm", "PI2"): Result("qsm", "PI2", "failed", failure="the phase is zero")}
+    if nuclei is not None:
+        results["nuclei", ALL] = Result("nuclei", ALL, nuclei)
+    plan = Plan(tmp_path, out, tmp_path / "work", None, QsmConfig(), atlas="virtual", reference="PI2")
+    conclude(ParticipantSource("sub-01", (ArmSource("PI2", ()),)), plan, results)
+    found = gather(people, tmp_path, out)
+    assert ("sub-01" in set(found.values["participant_id"])) == is_taken
+    assert list(found.problems) == ["sub-01"] and "PI2: the phase is zero" in found.problems["sub-01"]

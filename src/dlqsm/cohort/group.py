@@ -104,14 +104,16 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
         record = read_record(out / RECORDS / person.label / "all_nuclei.json")
         path = table_path(out, person.label, "nuclei")
         if record is None or not path.is_file():
-            gathered.problems[whose] = "has no finished table of nuclei; run the participant stage"
+            why = _failures(out, person.label) or "run the participant stage"
+            gathered.problems[whose] = f"has no finished table of nuclei; {why}"
             continue
         tables.append(read_table(path, VALUES))
         similarity.append(read_table(table_path(out, person.label, SIMILARITY), ("arm",)))
         registration.append(_registration(out, person.label))
         settings[whose] = str(record.about.get("settings"))
         code.add(str(record.about.get("code")))
-        _add_failures(out, person.label, gathered)
+        if failures := _failures(out, person.label):
+            gathered.problems[whose] = failures
         labels.append(person.label)
     if not tables:
         raise InputError(f"{out}: no participant has a finished table of nuclei; run the participant stage first")
@@ -286,11 +288,11 @@ def account_paths(folder: Path) -> dict[str, Path]:
     return {path.name.partition("_acq-")[2].partition("_")[0]: path for path in paths}
 
 
-def _add_failures(out: Path, label: str, gathered: Gathered) -> None:
+def _failures(out: Path, label: str) -> str:
+    """What failed in the last run of a participant; empty where nothing did."""
     path = out / RECORDS / label / "outcome.json"
     failures = read_json(path).get("failures") if path.is_file() else None
-    if isinstance(failures, list) and failures:
-        gathered.problems[participant_of(label)] = "; ".join(map(str, failures))
+    return "; ".join(map(str, failures)) if isinstance(failures, list) else ""
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:

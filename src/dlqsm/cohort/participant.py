@@ -174,7 +174,12 @@ def conclude(person: ParticipantSource, plan: Plan, results: Mapping[Key, Result
         if result.failure is not None:
             outcome.failures.append(result.failure if task.name == ALL else f"{task.name}: {result.failure}")
     kept = [without_places(sentence, names_of_places(plan)) for sentence in outcome.failures]
-    write_json(plan.out / RECORDS / person.label / "outcome.json", {"failures": kept})
+    records = plan.out / RECORDS / person.label
+    write_json(records / "outcome.json", {"failures": kept})
+    measured = results.get(("nuclei", ALL))
+    if outcome.failures and (measured is None or measured.state == "failed"):
+        # A table of an earlier run shows arms that this one could not map: the group must not take it.
+        (records / f"{ALL}_nuclei.json").unlink(missing_ok=True)
     if not outcome.failures and not outcome.n_left and not plan.keep_work:
         shutil.rmtree(plan.work / person.label, ignore_errors=True)
     return outcome
