@@ -144,3 +144,16 @@ def test_another_file_of_the_same_size_and_time_is_seen(tmp_path: Path, time_s: 
     path.write_text("other")
     os.utime(path, (time_s, time_s))
     assert Fingerprints(store).of(path) != first
+
+
+def test_the_phase_of_an_echo_that_is_shown_no_more_goes(tmp_path: Path, run: Callable[..., int]) -> None:
+    write_scan(tmp_path / "bids", signal(), sub="01", acq="A")
+    describe_scans(tmp_path / "bids", {"sub-01": 60})
+    (tmp_path / "two.json").write_text('{"megre": {"echo": [1, 2]}}')
+    for more, echo in ((("--bids-filter-file", str(tmp_path / "two.json")), 2), ((), 3)):
+        assert run("out", *more) == 0
+        (arm,) = json.loads((tmp_path / "out" / "sub-01" / "report.json").read_text())["arms"]
+        stem = f"sub-01_acq-A_echo-{echo}_part-phase_MEGRE"
+        assert arm["files"]["phase"] == f"anat/{stem}.nii.gz"
+        left = sorted(path.name for path in (tmp_path / "out" / "sub-01" / "anat").glob("*part-phase*"))
+        assert left == [f"{stem}.json", f"{stem}.nii.gz"]

@@ -187,7 +187,18 @@ def _write_pictures(
     magnitude = derivative_path(plan.out, arm.label, arm.entities, "magnitude")
     phase = derivative_path(plan.out, arm.label, arm.entities, "phase", echo=str(shown_echo + 1))
     combined = source.sums.power.sum(0).sqrt()
+    _remove_other_echoes(phase, f"_echo-{shown_echo + 1}_")
     return [
         write_derivative(magnitude, combined, scan.grid, "magnitude", {**common, "EchoTime": list(scan.echo_times_s)}),
         write_derivative(phase, phase_rad, scan.grid, "phase", {**common, "EchoTime": scan.echo_times_s[shown_echo]}),
     ]
+
+
+def _remove_other_echoes(phase: Path, echo: str) -> None:
+    """Remove the phase of another echo of the arm, which an earlier run of other echoes showed."""
+    start, end = phase.name.split(echo)
+    for path in phase.parent.glob(f"{start}_echo-*_{end}"):
+        number = path.name.removeprefix(f"{start}_echo-").removesuffix(f"_{end}")
+        if number.isdigit() and path != phase:
+            path.unlink()
+            sidecar_of(path).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from dlqsm.io.bids_names import join_name, label_of, participant_of
 from dlqsm.io.bids_sources import ParticipantSource
 from dlqsm.io.derivatives import account_path, derivative_path, registration_path, table_path, unit_folder
 from dlqsm.io.manifest import ArmFolders, Manifest
+from dlqsm.io.outputs import read_json
 
 PAGE_FILES: Final = (
     "Chimap",
@@ -75,11 +76,10 @@ def _arm_files(arm: Arm, atlas: Atlas, plan: Plan, folder: Path) -> ArmFolders:
     """The files of one arm, relative to the participant's folder."""
     paths = {kind: image_path(arm, plan, kind) for kind in PAGE_FILES}
     paths["summary"] = account_path(plan.out, arm.label, arm.entities)
-    phase = sorted(
-        paths["Chimap"].parent.glob(image_path(arm, plan, "phase", echo="0").name.replace("echo-0", "echo-*"))
-    )
-    if phase:
-        paths["phase"] = phase[0]
+    scan = read_json(paths["summary"]).get("scan") if paths["summary"].is_file() else None
+    shown_echo = scan.get("shown_echo") if isinstance(scan, dict) else None
+    if isinstance(shown_echo, int):
+        paths["phase"] = image_path(arm, plan, "phase", echo=str(shown_echo + 1))
     truth, _ = truth_files(arm, plan)
     labels = image_path(arm, plan, "dseg", atlas=label_of(atlas.name))
     return ArmFolders(
