@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from dlqsm.core.checks import InputError
+from dlqsm.core.scan import Grid
 from dlqsm.io.images import EchoSeries, read_echo_series
-from dlqsm.io.nifti import read_image, read_volume, write_volume
+from dlqsm.io.nifti import Image, read_image, read_volume, write_volume
+from dlqsm.io.phase_unit import phase_in_radian
 
 SHAPE = (6, 7, 5)
 
@@ -113,6 +115,35 @@ def test_a_unit_that_the_values_contradict_is_refused(tmp_path: Path) -> None:
         _read(*_pair(tmp_path), phase_unit="degree")
     with pytest.raises(InputError, match="unknown phase unit"):
         _read(*_pair(tmp_path), phase_unit="range:1:0")
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "is_right"),
+    [
+        ("siemens", "raw", False), ("siemens", "scaled", True), ("siemens", "beyond", False),
+        ("siemens", "small", True), ("range:0:4096", "raw", True), ("range:0:4095", "raw", True),
+        ("range:0:4095", "scaled", False), ("range:-4096:4094", "scaled", True), ("range:0:3000", "raw", False),
+    ],
+)  # fmt: skip
+def test_a_unit_that_would_halve_or_double_the_susceptibility_is_refused(
+    unit: str, values: str, is_right: bool
+) -> None:
+    """Siemens stores 0 to 4095 and has a slope of 2 and an intercept of -4096 in the header."""
+    stored = np.arange(4096, dtype=np.float32).reshape(16, 16, 16)
+    of = {"raw": stored, "scaled": 2 * stored - 4096, "beyond": 4 * stored - 8192, "small": stored / 4}[values]
+    image = Image(of, Grid((16, 16, 16), (1.0, 1.0, 1.0)), 1.0, 0.0, Path("p.nii"))
+    if is_right:
+        phase_in_radian(image, {}, unit, {})
+        return
+    with pytest.raises(InputError, match=r"p\.nii: the phase spans .* range:0:4096 for 0 to 4095"):
+        phase_in_radian(image, {}, unit, {})
+
+
+def test_masked_phase_without_negative_values_is_siemens_by_its_header() -> None:
+    stored = np.linspace(2048, 3600, 512, dtype=np.float32).reshape(8, 8, 8)
+    image = Image(2 * stored - 4096, Grid((8, 8, 8), (1.0, 1.0, 1.0)), 2.0, -4096.0, Path("p.nii"))
+    phase_rad = phase_in_radian(image, {"Manufacturer": "Siemens"}, "siemens", {})
+    assert float(phase_rad.max()) == pytest.approx(3104 * math.pi / 4096)
 
 
 def test_constant_phase_is_refused(tmp_path: Path) -> None:

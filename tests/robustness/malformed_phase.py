@@ -79,6 +79,8 @@ def _scan_text(text: str) -> Any:
 
 _FILES = "qsm OUT --quiet --magnitude IN/m1.nii.gz IN/m2.nii.gz --phase IN/p1.nii.gz IN/p2.nii.gz"
 _UNIT = "give --phase-unit rad, mrad, siemens or range:LO:HI"
+_NOT = "but in the unit"
+_RIGHT = "give siemens for values of -4096 to 4094, range:0:4096 for 0 to 4095, or else range:LO:HI"
 
 CASES = (
     Case("unit_untold", "phase whose unit nothing tells", _told(Units=None), QSM,
@@ -91,6 +93,12 @@ CASES = (
          "unknown phase unit 'degrees'; expected rad, mrad, siemens or range:LO:HI", pain=1),
     Case("unit_range", "a range that ends before it begins", echo_images, f"{QSM} --phase-unit range:4095:0",
          "unknown phase unit 'range:4095:0'; expected rad, mrad, siemens or range:LO:HI with LO below HI"),
+    Case("unit_siemens", "phase of 0 to 4095 called siemens", _phase(np.abs(phase_of(*SHAPE, 3)) * 1300),
+         f"{QSM} --phase-unit siemens", f"IN/phase.nii.gz: the phase spans 2.05562 to 4029.66, {_NOT} 'siemens' (from "
+         f"the option --phase-unit) -4096 is -pi and 4096 is pi; {_RIGHT}", pain=1),
+    Case("unit_beyond", "phase of -4096 to 4094 called range:0:4095", _phase(phase_of(*SHAPE, 3) * 1300),
+         f"{QSM} --phase-unit range:0:4095", f"IN/phase.nii.gz: the phase spans -4019.9 to 4029.66, {_NOT} "
+         f"'range:0:4095' (from the option --phase-unit) 0 is -pi and 4095 is pi; {_RIGHT}", pain=1),
     Case("phase_constant", "phase of one value", _phase(np.zeros((*SHAPE, 3), np.float32)), QSM,
          "IN/phase.nii.gz: the phase is 0 in every voxel; expected wrapped phase images", pain=2),
     Case("phase_nan", "phase that is NaN everywhere", _phase(np.full((*SHAPE, 3), np.nan, np.float32)), QSM,

@@ -1,7 +1,7 @@
 """The unit of phase images.
 
 It is decided from, in this order: the caller's option, the sidecar's ``Units``, the vendor's scaling in sidecar and
-NIfTI header. It is never guessed from the data's range; the range only confirms.
+NIfTI header. It is never guessed from the data's range; the range only confirms, or contradicts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from dlqsm.io.nifti import Image
 PHASE_UNITS = "rad, mrad, siemens or range:LO:HI"
 _LARGEST_PHASE_RAD = 10 * TWO_PI
 _SMALLEST_SPAN_RAD = 0.1
+_SIEMENS = -4096.0, 4096.0
+"""Values of -pi and pi once slope and intercept of the header are applied, which some tools leave out."""
+_SIEMENS_SCALING = 2.0, -4096.0
+_SPARE = 1e-3
+"""Share of a turn by which rounded values or limits may lie beyond the limits."""
 
 
 def phase_in_radian(
@@ -50,6 +55,8 @@ def phase_in_radian(
             f"{image.path}: in the unit '{unit}' (from {reason}) the phase would span {low * scale + offset:.4g} to "
             f"{high * scale + offset:.4g} rad; expected about -3.14 to 3.14: give the right --phase-unit"
         )
+    if option:
+        _require_within(image, option, low, high)
     decisions["phase_unit"] = f"{unit}, from {reason}"
     return values * values.dtype.type(scale) + values.dtype.type(offset)
 
@@ -68,21 +75,50 @@ def _unit_from_headers(image: Image, sidecar: dict[str, object]) -> tuple[str | 
         for unit, factor in (("rad", 1e-3), ("mrad", 1.0)):
             if math.isclose(image.intercept, intercept * factor, rel_tol=1e-3):
                 return unit, "the Philips rescale (milliradian) and the NIfTI scaling"
-    if "siemens" in vendor and (image.slope, image.intercept) == (2.0, -4096.0):
+    if "siemens" in vendor and (image.slope, image.intercept) == _SIEMENS_SCALING:
         return "siemens", "the Siemens scaling (slope 2, intercept -4096)"
     return None, ""
 
 
-def _scale_of(unit: str) -> tuple[float, float]:
-    """Factor and offset from stored values to radian."""
-    fixed = {"rad": 1.0, "mrad": 1e-3, "siemens": math.pi / 4096}
-    if unit in fixed:
-        return fixed[unit], 0.0
+def _require_within(image: Image, unit: str, low: float, high: float) -> None:
+    """Raise `InputError` where the values are none of the unit: it would scale the susceptibility by 2 or 0.5."""
+    limits = _limits_of(unit)
+    if limits is None:
+        return
+    spare = _SPARE * (limits[1] - limits[0])
+    beyond = low < limits[0] - spare or high > limits[1] + spare
+    # Wrapped phase that passes pi/2 and is negative nowhere is stored from 0 on, unless the header says otherwise.
+    unscaled = unit == "siemens" and low >= 0 and high > limits[1] / 2
+    if beyond or (unscaled and (image.slope, image.intercept) != _SIEMENS_SCALING):
+        raise InputError(
+            f"{image.path}: the phase spans {low:.6g} to {high:.6g}, but in the unit '{unit}' (from the option "
+            f"--phase-unit) {limits[0]:g} is -pi and {limits[1]:g} is pi; give siemens for values of -4096 to 4094, "
+            "range:0:4096 for 0 to 4095, or else range:LO:HI"
+        )
+
+
+def _limits_of(unit: str) -> tuple[float, float] | None:
+    """Stored values of -pi and pi; None for radian and milliradian, which may hold several turns."""
+    if unit in ("rad", "mrad"):
+        return None
+    if unit == "siemens":
+        return _SIEMENS
     try:
         kind, low, high = unit.split(":")
-        span = float(high) - float(low)
+        limits = float(low), float(high)
     except ValueError:
         raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS}") from None
-    if kind != "range" or not span > 0:
+    if kind != "range" or not limits[1] > limits[0]:
         raise InputError(f"unknown phase unit '{unit}'; expected {PHASE_UNITS} with LO below HI")
-    return TWO_PI / span, -math.pi - float(low) * TWO_PI / span
+    return limits
+
+
+def _scale_of(unit: str) -> tuple[float, float]:
+    """Factor and offset from stored values to radian."""
+    limits = _limits_of(unit)
+    if limits is None:
+        return {"rad": 1.0, "mrad": 1e-3}[unit], 0.0
+    if unit == "siemens":
+        return math.pi / 4096, 0.0
+    span = limits[1] - limits[0]
+    return TWO_PI / span, -math.pi - limits[0] * TWO_PI / span
