@@ -71,6 +71,25 @@ def test_files_are_sorted_by_their_echo_time(tmp_path: Path) -> None:
     assert np.array_equal(series.magnitude, swapped.magnitude)
 
 
+@pytest.mark.parametrize(("off_s", "is_same"), [(1e-6, True), (-4e-6, True), (6e-6, False), (1e-4, False)])
+@pytest.mark.parametrize("listed", [True, False])
+def test_echo_times_of_magnitude_and_phase_may_be_rounded_differently(
+    tmp_path: Path, off_s: float, is_same: bool, listed: bool
+) -> None:
+    magnitude, phase = _pair(tmp_path, Units="rad")
+    if listed:
+        told = {"EchoTime": [0.003, 0.006], "MagneticFieldStrength": 3, "Units": "rad"}
+        values = np.random.default_rng(2).uniform(0.1, 3, (*SHAPE, 2))
+        magnitude, phase = ([_save(tmp_path / f"{part}.nii.gz", values, told)] for part in "mp")
+    sidecar = magnitude[-1].with_name(magnitude[-1].name.replace(".nii.gz", ".json"))
+    sidecar.write_text(json.dumps({"EchoTime": [0.003, 0.006 + off_s] if listed else 0.006 + off_s}))
+    if is_same:
+        assert _read(magnitude, phase).scan.echo_times_s == (0.003, 0.006)
+        return
+    with pytest.raises(InputError, match=r"as .* at the same place has"):
+        _read(magnitude, phase)
+
+
 @pytest.mark.parametrize(
     ("unit", "scale"),
     [("rad", 1.0), ("mrad", 1000.0), ("siemens", 4096 / math.pi), ("range:-0.5:0.5", 0.5 / math.pi)],

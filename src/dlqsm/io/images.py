@@ -18,7 +18,7 @@ from dlqsm.io.field_strength import believed_field_t
 from dlqsm.io.files import number_of
 from dlqsm.io.nifti import Image, read_image, require_same_grid
 from dlqsm.io.phase_unit import phase_in_radian
-from dlqsm.io.sidecars import inherited_sidecar
+from dlqsm.io.sidecars import inherited_sidecar, is_same_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ def _require_one_time_an_echo(paths: Sequence[Path], sidecars: list[dict[str, ob
     for place, told in enumerate(sidecars):
         first = place - place % n_coils
         mine, theirs = told.get("EchoTime"), sidecars[first].get("EchoTime")
-        if mine != theirs:
+        if not is_same_time(mine, theirs):
             raise InputError(f"{paths[place]}: its EchoTime is {mine} s; expected {theirs} s, as {paths[first]} has")
 
 
@@ -271,7 +271,7 @@ def _require_one_timing(
         return
     for m, p, told in zip(magnitude, phase, phase_sidecars, strict=True):
         mine, theirs = inherited_sidecar(m).get("EchoTime"), told.get("EchoTime")
-        if mine is not None and theirs is not None and mine != theirs:
+        if mine is not None and theirs is not None and not is_same_time(mine, theirs):
             raise InputError(f"{m}: its EchoTime is {mine} s; expected {theirs} s, as {p} at the same place has")
 
 

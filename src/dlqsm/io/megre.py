@@ -13,11 +13,10 @@ from dlqsm.core.checks import InputError
 from dlqsm.io.dicom_header import Series
 from dlqsm.io.dicom_volumes import Volume
 from dlqsm.io.nifti import require_same_grid
+from dlqsm.io.sidecars import SAME_TIME_S
 
 CHOOSE: Final = "choose with --series"
 _T1W_NAME: Final = re.compile(r"mp-?rage|\bt1|_t1|t1w|bravo|ir-?fspgr", re.IGNORECASE)
-_SAME_TIME_S: Final = 5e-6
-"""Echo times of magnitude and phase agree up to this; scanners round them differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ def _same_grid(one: Volume, other: Volume) -> bool:
 
 
 def _same_time(one: Volume, other: Volume) -> bool:
-    return abs(_time(one) - _time(other)) <= _SAME_TIME_S
+    return abs(_time(one) - _time(other)) <= SAME_TIME_S
 
 
 def _time(volume: Volume) -> float:

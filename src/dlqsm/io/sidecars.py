@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
+from typing import Final
 
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids_names import split_name
@@ -11,6 +12,8 @@ from dlqsm.io.outputs import read_json
 
 _DESCRIPTION = "dataset_description.json"
 _DEEPEST = 5
+SAME_TIME_S: Final = 5e-6
+"""Echo times of the images of an echo agree up to this; scanners and programs round them differently."""
 
 
 def inherited_sidecar(path: Path) -> dict[str, object]:
@@ -52,3 +55,14 @@ def _applies(sidecar: Path, entities: dict[str, str], suffix: str) -> bool:
     except InputError:
         return False
     return own_suffix == suffix and own.items() <= entities.items()
+
+
+def is_same_time(one: object, other: object) -> bool:
+    """Whether two entries EchoTime [s], or lists of them, agree within `SAME_TIME_S`."""
+    if one is other:
+        return True  # what is wrong with it, not a number for one, is told by who reads it
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same_time, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= SAME_TIME_S
+    return one == other
