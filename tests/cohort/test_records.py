@@ -41,6 +41,17 @@ def test_a_record_is_current_while_key_and_outputs_stand(tmp_path: Path) -> None
     assert not is_current(read_record(path), "k", tmp_path)
 
 
+def test_files_between_the_stages_are_looked_for_where_they_lie_now(tmp_path: Path) -> None:
+    """In the derivatives at first; in another folder they are not there, and are made again."""
+    work, output = tmp_path / "work", tmp_path / "work" / "sub-01" / "mdi.h5"
+    output.parent.mkdir(parents=True)
+    output.write_text("sums")
+    write_record(tmp_path / "r.json", "k", tmp_path, [output], 1.5, work=work)
+    record = read_record(tmp_path / "r.json")
+    assert is_current(record, "k", tmp_path, work)
+    assert not is_current(record, "k", tmp_path, tmp_path / "elsewhere")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "k"}'])
 def test_a_damaged_record_counts_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)

@@ -59,7 +59,7 @@ PACKAGES: Final = {"recon": _NUMERIC, "qsm": _NUMERIC, "nuclei": (*_NUMERIC, "an
 """Other packages whose version is part of a stage's key: they compute what it writes."""
 _BLOCK: Final = 2**22
 _WORK: Final = "work:"
-"""Stands for the folder of files between the stages, where that lies outside the derivatives."""
+"""Stands for the folder of files between the stages, wherever it lies."""
 _JUST_NOW_NS: Final = 10**8
 
 
@@ -213,9 +213,9 @@ def is_current(record: Record | None, key: str, root: Path, work: Path | None = 
 
 
 def _relative(path: Path, root: Path, work: Path | None) -> str:
-    if path.is_relative_to(root):
-        return str(path.relative_to(root))
-    return f"{_WORK}{path.relative_to(work)}" if work is not None and path.is_relative_to(work) else str(path)
+    if work is not None and path.is_relative_to(work):  # first: it may lie in the derivatives, and elsewhere next time
+        return f"{_WORK}{path.relative_to(work)}"
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _place(name: str, root: Path, work: Path | None) -> Path:
