@@ -2,35 +2,14 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
+from left_tables import measured
 
 from dlqsm.cohort.group import gather, reference_among
-from dlqsm.cohort.participant import ALL, RECORDS, Key, Result, conclude
+from dlqsm.cohort.participant import ALL, Key, Result, conclude
 from dlqsm.cohort.plan import Plan
-from dlqsm.cohort.records import write_record
 from dlqsm.config import QsmConfig
-from dlqsm.core.labels import NUCLEI
 from dlqsm.io.bids_sources import ArmSource, ParticipantSource
-from dlqsm.io.derivatives import registration_path, table_path
-from dlqsm.io.outputs import write_json
-from dlqsm.io.tables import write_table
-
-
-def measured(out: Path, label: str, arms: tuple[str, ...], *, settings: str = "same") -> ParticipantSource:
-    """A participant whose stages left their tables, with made-up values."""
-    person, _, session = label.partition("_")
-    key = {"participant_id": person, **({"session_id": session} if session else {})}
-    rows = [{**key, "arm": arm, "roi": roi, "side": "both", "mean_ppb": 10.0 * i} for arm in arms
-            for i, roi in enumerate(NUCLEI)]  # fmt: skip
-    table_path(out, label, "nuclei").parent.mkdir(parents=True, exist_ok=True)
-    write_table(table_path(out, label, "nuclei"), pd.DataFrame(rows))
-    compared = [{**key, "arm": arm, "reference": arms[0], "ssim": 0.8} for arm in arms[1:]]
-    columns = [*key, "arm", "reference", "ssim"]
-    write_table(table_path(out, label, "similarity"), pd.DataFrame(compared, columns=columns))
-    write_json(registration_path(out, label), {arm: {"rotation_deg": 0.0} for arm in arms})
-    write_record(out / RECORDS / label / "all_nuclei.json", "k", out, [], 1.0, settings=settings, code="1")
-    return ParticipantSource(label, ())
 
 
 @pytest.mark.parametrize(("arms", "reference"), [(("1", "2", "3"), "2"), (("01", "02"), "02"), (("NA", "PI2"), "PI2")])

@@ -196,6 +196,11 @@ def _remove_stale(out: Path, kept: set[str]) -> None:
         (out / name).unlink(missing_ok=True)
 
 
+def study_files() -> tuple[str, ...]:
+    """Names of all files that a study may write."""
+    return (AGREEMENT, "agreement.json", LATEX, *not_always_written())
+
+
 def not_always_written() -> tuple[str, ...]:
     """Names of files that a study may have and another may lack."""
     drawn = [f"{name}.{ending}" for name in (*AGREEMENT_NAMES, *AGE_NAMES) for ending in ("svg", "png")]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, write_agreement
+from dlqsm.cli.agree_files import AGE, AGREEMENT, MIXED, study_files, write_agreement
 from dlqsm.cli.console import Talk
 from dlqsm.cli.report import build_group_page
 from dlqsm.cohort.group import (
@@ -130,6 +130,7 @@ def _agreement(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Write the agreement study; returns its answer and its remarks."""
     if gathered.values["arm"].nunique() < 2:
+        _remove_study(folder)
         return (), (f"there is one arm only ({reference}); nothing can be compared",)
     folder.mkdir(parents=True, exist_ok=True)
     study = write_agreement(
@@ -137,6 +138,12 @@ def _agreement(
         accelerations=gathered.accelerations,
     )  # fmt: skip
     return study.answer, study.remarks
+
+
+def _remove_study(folder: Path) -> None:
+    """Remove the study of an earlier call: its answer would stand on the page of this one."""
+    for name in study_files():
+        (folder / name).unlink(missing_ok=True)
 
 
 def _manifest(
@@ -170,7 +177,7 @@ def _manifest(
         registration=written.get("registration"),
         definitions=written.get(DEFINITIONS_NAME),
         alarms=written.get("alarms"),
-        figures=tuple(sorted(p.relative_to(out).as_posix() for p in folder.glob("*.svg"))),
+        figures=tuple(sorted(p.relative_to(out).as_posix() for p in folder.glob("*.svg") if p.name in study_files())),
         pages={label: pages[label] for label in people if label in pages},
         problems=gathered.problems,
         notes=(*gathered.remarks, *notes),

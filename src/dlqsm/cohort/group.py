@@ -144,18 +144,23 @@ def write_group_tables(gathered: Gathered, out: Path, session: str | None = None
     for what, table in named.items():
         path = table_path(out, unit_of(GROUP, session), what)
         if table.empty:
-            path.unlink(missing_ok=True)
+            _remove_table(path)
             continue
         write_table(path, table, about, columns=COLUMNS | SIMILARITY_COLUMNS | ALARM_COLUMNS)
         written[what] = path.name
     path = group_folder(out, session) / f"{DEFINITIONS_NAME}.tsv"
     if gathered.definitions.empty:
-        path.unlink(missing_ok=True)
+        _remove_table(path)
         return written
     path.parent.mkdir(parents=True, exist_ok=True)
     summary = summary_table(gathered.definitions, gathered.similarity)
     write_table(path, summary, about, columns=DEFINITION_COLUMNS | _OVER_PEOPLE)
     return {**written, DEFINITIONS_NAME: path.relative_to(out).as_posix()}
+
+
+def _remove_table(path: Path) -> None:
+    for file in (path, path.with_suffix(".json")):
+        file.unlink(missing_ok=True)
 
 
 def group_folder(out: Path, session: str | None) -> Path:
