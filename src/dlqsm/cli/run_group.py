@@ -18,6 +18,7 @@ from dlqsm.cohort.group import (
     gather,
     group_folder,
     reference_among,
+    remove_group_tables,
     write_all_sessions,
     write_group_tables,
 )
@@ -48,10 +49,10 @@ def run_group(arguments: argparse.Namespace, dataset: Dataset, people: Sequence[
                 page = _one_session(arguments, dataset, who, gathered, named, out, talk)
             print(page)
             failed = failed or bool(gathered.problems)
-        if several and set(done) == set(dataset.sessions):
-            write_all_sessions(list(done.values()), out)
         if several and None not in dataset.sessions:
             _remove_group_without_sessions(out)
+        if several and set(done) == set(dataset.sessions):
+            write_all_sessions(list(done.values()), out)
         write_provenance(out.absolute(), arguments.bids.absolute())
     return 1 if failed else 0
 
@@ -93,9 +94,13 @@ def _gather_sessions(
 
 
 def _remove_group_without_sessions(out: Path) -> None:
-    """Remove the page of a time when there was one session: it would show what this run does not."""
-    for name in (f"{GROUP}.json", f"{GROUP}.html"):
-        (out / name).unlink(missing_ok=True)
+    """Remove the results of a time when there was one session: they would stand beside those of this run."""
+    page, manifest = out / f"{GROUP}.html", out / f"{GROUP}.json"
+    # Once there were several sessions, the table of values is that of them all.
+    remove_group_tables(out, None, kept=() if manifest.is_file() else ("nuclei",))
+    _remove_study(group_folder(out, None))
+    for path in (page, out / RECORDS / GROUP_RECORDS / f"{ALL}_group.json", manifest):
+        path.unlink(missing_ok=True)
 
 
 def _one_session(

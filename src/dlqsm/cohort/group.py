@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -156,6 +156,14 @@ def write_group_tables(gathered: Gathered, out: Path, session: str | None = None
     summary = summary_table(gathered.definitions, gathered.similarity)
     write_table(path, summary, about, columns=DEFINITION_COLUMNS | _OVER_PEOPLE)
     return {**written, DEFINITIONS_NAME: path.relative_to(out).as_posix()}
+
+
+def remove_group_tables(out: Path, session: str | None, kept: Collection[str] = ()) -> None:
+    """Remove what `write_group_tables` wrote, but for the tables in ``kept``."""
+    for what in ("nuclei", "similarity", "registration", "alarms"):
+        if what not in kept:
+            _remove_table(table_path(out, unit_of(GROUP, session), what))
+    _remove_table(group_folder(out, session) / f"{DEFINITIONS_NAME}.tsv")
 
 
 def _remove_table(path: Path) -> None:
