@@ -18,6 +18,7 @@ from dlqsm.cli import main
 from dlqsm.cli.virtual_dataset import Cohort, describe_dataset, remove_other_scans, require_virtual, write_people
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import MemoryRaw
+from dlqsm.io.nifti import read_volume, write_volume
 from dlqsm.io.outputs import write_json
 from dlqsm.io.raw import write_raw
 
@@ -233,6 +234,17 @@ def test_units_are_checked_where_a_sidecar_tells_them(
             name, own / "field.nii.gz", own / "new.nii.gz", "--mask", own / "mask.nii.gz", "--unit", unit, *more
         )
     assert sentence in said and not (own / "new.json").exists() and not (own / "new.nii.gz").exists()
+
+
+@pytest.mark.parametrize("given", [("ppb", "ppb"), ("chi", "ppb"), ("ppb", "chi")])
+def test_maps_in_ppb_are_not_compared_as_ppm_without_a_sidecar(
+    own: Path, refused: Refused, given: tuple[str, str]
+) -> None:
+    chi_ppm, grid = read_volume(own / "chi.nii.gz")
+    write_volume(own / "ppb.nii.gz", 1000 * chi_ppm, grid)
+    said = refused("compare", *(own / f"{name}.nii.gz" for name in given), "--json", own / "new.json")
+    assert f"{own / 'ppb.nii.gz'}: half of its values are beyond" in said and "looks like ppb" in said
+    assert not (own / "new.json").exists()
 
 
 def test_echo_times_in_milliseconds_are_refused_by_invert_too(own: Path, refused: Refused) -> None:

@@ -124,6 +124,10 @@ CASES = (
          "1000", pain=13),
     Case("chi_unit", "a map whose sidecar says ppb", _chi(0.03, "ppb"), LABELS,
          "IN/chi.json: says that the map is in 'ppb'; expected ppm: convert it, and say so here", pain=13),
+    Case("compare_ppb", "a map in ppb that is compared", _chi(40.0),
+         "compare IN/chi.nii.gz IN/chi.nii.gz --quiet --json OUT.json",
+         "IN/chi.nii.gz: half of its values are beyond 63.7 ppm, which looks like ppb; expected ppm: divide by "
+         "1000", pain=13),
     Case("labels_alone", "labels without their names", single_step, LABELS.replace(" --names IN/names.tsv", ""),
          "--labels and --names go together; give both", pain=15),
     Case("labels_shape", "labels of another shape",

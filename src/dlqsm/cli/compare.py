@@ -10,7 +10,7 @@ import torch
 from dlqsm.agreement.similarity import compare_maps
 from dlqsm.cli.arguments import add_memory_argument, path
 from dlqsm.cli.console import start
-from dlqsm.cli.single_step import require_unit, state_step_memory
+from dlqsm.cli.single_step import require_ppm, state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import output_files, write_json
@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> dict[str, float]:
     """Write the figures, and return them."""
-    for given in (arguments.map, arguments.reference):
-        require_unit(given, "ppm")
     chi_ppm, grid = read_volume(arguments.map)
     reference_ppm, own = read_volume(arguments.reference)
+    for given, values in ((arguments.map, chi_ppm), (arguments.reference, reference_ppm)):
+        require_ppm(given, values)
     require_same_grid(arguments.reference, own, grid, str(arguments.map))
     finite = torch.isfinite(chi_ppm) & torch.isfinite(reference_ppm)
     if arguments.mask is None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dlqsm.cli.arguments import add_memory_argument, path, positive
 from dlqsm.cli.console import Talk, start
-from dlqsm.cli.single_step import state_step_memory
+from dlqsm.cli.single_step import require_ppm, state_step_memory
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid
 from dlqsm.io.dicom_export import method_sentence, series_of_map, stored_numbers, write_images
@@ -100,6 +100,7 @@ def _read_map(file: Path, talk: Talk) -> tuple[NDArray[np.float32], Grid, dict[s
     unit = sidecar.get("Units", "ppm")
     if unit != "ppm":
         raise InputError(f"{file}: is in {unit} by its sidecar; expected susceptibility in ppm")
+    require_ppm(file, values)
     bad = int((~values.isfinite()).sum())
     if bad:
         talk.say(f"  note: {bad} voxels are not finite; they become 0")

@@ -24,7 +24,7 @@ from dlqsm.cli.arguments import add_memory_argument, path, seed
 from dlqsm.cli.console import Talk, say_alarms, start
 from dlqsm.cli.memory import known_shape, state_memory
 from dlqsm.cli.phase_arguments import add_alarm_argument
-from dlqsm.cli.single_step import require_unit
+from dlqsm.cli.single_step import require_ppm
 from dlqsm.core.alarms import FAMILY, Alarm, alarms_of, require_no_stop
 from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
@@ -44,7 +44,6 @@ from dlqsm.qsm.mask import brain_mask
 from dlqsm.report.registration import png, registration_figure
 
 ATLAS = "cit168"
-_LARGEST_USUAL_PPM = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -95,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     with whole_files(*_targets(arguments), overwrite=arguments.overwrite, replaces=_of_atlas(arguments)) as out:
         _state_memory(arguments, talk)
         chi_ppm, grid = read_volume(arguments.chi)
-        _require_ppm(arguments.chi, chi_ppm)
+        require_ppm(arguments.chi, chi_ppm)
         make = _from_atlas if arguments.labels is None else _from_labels
         table = make(arguments, out, chi_ppm, grid, talk)
         require_unchanged(stamps)
@@ -126,17 +125,6 @@ def _require_one_source(arguments: argparse.Namespace) -> None:
         raise InputError("no labels: give --magnitude (and an --atlas), or --labels with --names")
     elif arguments.reruns is not None and arguments.reruns < 1:
         raise InputError(f"--reruns must be at least 1; got {arguments.reruns}")
-
-
-def _require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
-    """Maps are in ppm by their sidecar, and where there is none by their size: half a head is never beyond 2 ppm."""
-    require_unit(chi, "ppm")
-    inside = chi_ppm[torch.isfinite(chi_ppm) & (chi_ppm != 0)].abs()
-    usual = float(inside.median()) if inside.numel() else 0.0
-    if usual > _LARGEST_USUAL_PPM:
-        raise InputError(
-            f"{chi}: half of its values are beyond {usual:.3g} ppm, which looks like ppb; expected ppm: divide by 1000"
-        )
 
 
 def _of_atlas(arguments: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -22,6 +22,8 @@ from dlqsm.io.files import shown
 from dlqsm.io.nifti import read_mask, read_volume, require_same_grid
 from dlqsm.io.outputs import read_json
 from dlqsm.pipeline.memory import step_bytes
+
+LARGEST_USUAL_PPM: Final = 2.0
 
 
 def add_step_arguments(
@@ -70,6 +72,17 @@ def require_unit(image: Path, unit: str, what: str = "map") -> None:
     if told is not None and str(told).lower() != unit:
         raise InputError(
             f"{sidecar}: says that the {what} is in {shown(told)}; expected {unit}: convert it, and say so here"
+        )
+
+
+def require_ppm(chi: Path, chi_ppm: torch.Tensor) -> None:
+    """Maps are in ppm by their sidecar, and where there is none by their size: half a head is never beyond 2 ppm."""
+    require_unit(chi, "ppm")
+    inside = chi_ppm[torch.isfinite(chi_ppm) & (chi_ppm != 0)].abs()
+    usual = float(inside.median()) if inside.numel() else 0.0
+    if usual > LARGEST_USUAL_PPM:
+        raise InputError(
+            f"{chi}: half of its values are beyond {usual:.3g} ppm, which looks like ppb; expected ppm: divide by 1000"
         )
 
 
