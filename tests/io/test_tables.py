@@ -36,3 +36,16 @@ def test_rows_longer_than_the_header_are_refused(tmp_path: Path) -> None:
     (tmp_path / "table.tsv").write_text("participant_id\tmean_ppb\nsub-01\t1.0\t2.0\nsub-02\t1.0\t2.0\n")
     with pytest.raises(InputError, match="more cells than its header of 2 names"):
         read_table(tmp_path / "table.tsv", ("mean_ppb",))
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text('participant_id\tmean_ppb\tarm\t"mean_ppb"\nsub-01\t1.0\tPI2\t2.0\n')
+    with pytest.raises(InputError, match=r"table\.tsv: has the column mean_ppb twice; keep one of them"):
+        read_table(tmp_path / "table.tsv", ("mean_ppb",))
+    with pytest.raises(InputError, match=r"table\.tsv: has the column mean_ppb twice; keep one of them"):
+        read_table(tmp_path / "table.tsv", (), as_text=True)
+
+
+def test_names_that_only_look_doubled_are_read(tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_bytes("\ufeffa\ta.1\tA\t\t\r\n1\t2\t3\t\t\r\n".encode())
+    assert read_table(tmp_path / "table.tsv", ("a",))[["a", "a.1", "A"]].to_numpy().tolist() == [[1, 2, 3]]

@@ -55,6 +55,8 @@ def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) 
     """
     require_file(path)
     try:
+        # As it stands: where it reads a table, pandas renames the second of two equal names.
+        header = pd.read_csv(path, sep="\t", header=None, nrows=1, dtype=str, keep_default_na=False)
         columns = pd.read_csv(path, sep="\t", nrows=0).columns
         missing = {name: _MISSING if name in _NAMES else _MISSING_NUMBER for name in columns}
         kinds = dict.fromkeys(columns if as_text else columns.intersection(list(_NAMES)), str)
@@ -62,6 +64,10 @@ def read_table(path: Path, required: tuple[str, ...], *, as_text: bool = False) 
     # The parser's own errors are of ValueError, as those of text that is not UTF-8.
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: expected a tab-separated table, but it cannot be read ({error})") from None
+    names = [name for name in header.iloc[0] if name]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InputError(f"{path}: has the column {twice} twice; keep one of them")
     if not isinstance(table.index, pd.RangeIndex):  # What stands beyond the header makes columns slip.
         raise InputError(
             f"{path}: its rows have more cells than its header of {len(table.columns)} names; add the names"
