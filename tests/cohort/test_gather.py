@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
-from left_tables import measured
+from left_tables import measured, scanned
 
-from dlqsm.cohort.group import gather, reference_among
+from dlqsm.cohort.group import gather
 from dlqsm.cohort.participant import ALL, Key, Result, conclude
-from dlqsm.cohort.plan import Plan
+from dlqsm.cohort.plan import Plan, choose_reference
 from dlqsm.config import QsmConfig
+from dlqsm.core.arm_names import reference_among
+from dlqsm.core.checks import InputError
+from dlqsm.io.bids import read_dataset
 from dlqsm.io.bids_sources import ArmSource, ParticipantSource
 
 
@@ -20,6 +23,37 @@ def test_arms_may_be_named_by_digits_or_like_a_missing_value(
     found = gather(people, tmp_path, tmp_path / "out")
     assert tuple(found.values["arm"].unique()) == arms == tuple(found.registration["arm"].unique())
     assert reference_among(arms, reference) == reference
+
+
+@pytest.mark.parametrize(
+    ("arms", "wanted", "reference"),
+    [
+        (("DL3_run-1", "PI2_run-1", "PI2_run-2"), None, "PI2_run1"),
+        (("DL3_run-1", "PI2_run-1", "PI2_run-2"), "PI2", "PI2_run1"),
+        (("DL3_run-1", "PI2_run-1", "PI2_run-2"), "PI2_run2", "PI2_run2"),
+        (("DL3", "PI2", "PI2_run-2"), None, "PI2"),
+        (("DL3", "PI2rep"), None, "DL3"),
+    ],
+)
+def test_participants_and_group_have_one_reference(
+    tmp_path: Path, arms: tuple[str, ...], wanted: str | None, reference: str
+) -> None:
+    scanned(tmp_path, "sub-01", arms)
+    dataset = read_dataset(tmp_path)
+    assert choose_reference(dataset, wanted, None) == reference
+    # Tables tell the arms with the reference first.
+    told = sorted(dataset.arm_names, key=lambda arm: (arm != reference, arm))
+    assert reference_among(told, wanted) == reference
+
+
+def test_a_reference_that_nobody_has_is_refused_by_both_stages(tmp_path: Path) -> None:
+    scanned(tmp_path, "sub-01", ("DL3", "PI2rep"))
+    for choose in (
+        lambda: choose_reference(read_dataset(tmp_path), "PI2", None),
+        lambda: reference_among(("DL3", "PI2rep"), "PI2"),
+    ):
+        with pytest.raises(InputError, match="the reference arm 'PI2'; choose one of DL3, PI2rep"):
+            choose()
 
 
 @pytest.mark.parametrize("listed", [None, "participant_id\tage\tsex\nsub-02\t50\tF\n"])

@@ -17,7 +17,6 @@ from dlqsm.cohort.group import (
     Gathered,
     gather,
     group_folder,
-    reference_among,
     remove_group_tables,
     write_all_sessions,
     write_group_tables,
@@ -25,6 +24,7 @@ from dlqsm.cohort.group import (
 from dlqsm.cohort.participant import ALL, RECORDS
 from dlqsm.cohort.provenance import GROUP_RECORDS, about_process, write_provenance
 from dlqsm.cohort.records import content_hash, write_record
+from dlqsm.core.arm_names import reference_among
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids_names import unit_of
 from dlqsm.io.bids_sources import Dataset, ParticipantSource

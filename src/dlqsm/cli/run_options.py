@@ -69,8 +69,9 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         "--atlas", metavar="cit168|virtual|DIR", help="(default: cit168; virtual for datasets of dlqsm simulate)"
     )
     measured.add_argument(
-        "--reference", metavar="ARM", help="arm that the others are compared with (default: PI2, else the first)"
-    )
+        "--reference", metavar="ARM",
+        help="arm that the others are compared with; PI2 means the first PI2_* too (default: PI2, else the first)",
+    )  # fmt: skip
     measured.add_argument(
         *spelled("--like-paper"), action="store_true", help="measure all arms on the reference arm's grid"
     )

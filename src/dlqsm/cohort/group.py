@@ -14,7 +14,6 @@ import pandas as pd
 from dlqsm.agreement.similarity_definitions import summary_table
 from dlqsm.cohort.accounts import alarms_told, registration_figures
 from dlqsm.cohort.participant import RECORDS
-from dlqsm.cohort.plan import USUAL_REFERENCE
 from dlqsm.cohort.records import read_record
 from dlqsm.cohort.similarity_stage import DEFINITION_COLUMNS, DEFINITIONS, SIMILARITY, SIMILARITY_COLUMNS
 from dlqsm.core.checks import InputError
@@ -185,21 +184,6 @@ def write_all_sessions(found: Sequence[Gathered], out: Path) -> Path:
     }
     write_table(path, pd.concat([gathered.values for gathered in found], ignore_index=True), about)
     return path
-
-
-def reference_among(arms: Sequence[str], wanted: str | None) -> str:
-    """The reference arm of the group: what was asked for, else PI2, else the first; any method's where it has several.
-
-    Raises
-    ------
-    InputError
-        If no participant has the arm that was asked for.
-    """
-    for name in (wanted,) if wanted else (USUAL_REFERENCE, arms[0]):
-        found = [arm for arm in arms if arm == name or arm.startswith(f"{name}_")]
-        if found:
-            return name if name in found else found[0]
-    raise InputError(f"no participant has the reference arm '{wanted}'; the tables have {', '.join(arms)}")
 
 
 def _registration(out: Path, label: str) -> pd.DataFrame:

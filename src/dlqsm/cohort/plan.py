@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dlqsm.cohort.records import Fingerprints
 from dlqsm.config import QsmConfig
+from dlqsm.core.arm_names import reference_among
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import calibration_region
 from dlqsm.core.sampling_kind import is_uniform
@@ -20,7 +21,6 @@ from dlqsm.reconstruction.slabs import SLAB_BYTES
 
 FOR_UNIFORM: Final = "sense"
 FOR_RANDOM: Final = "joint"
-USUAL_REFERENCE: Final = "PI2"
 VIRTUAL_ATLAS: Final = "virtual"
 USUAL_ATLAS: Final = "cit168"
 
@@ -156,7 +156,7 @@ def arms_of(source: ArmSource, label: str, plan: Plan, prints: Fingerprints) -> 
 
 
 def choose_reference(dataset: Dataset, wanted: str | None, methods: Sequence[str] | None) -> str:
-    """The reference arm: what was asked for, else PI2, else the first; of its first method where there are several.
+    """The reference arm as `reference_among` has it; of its first method where there are several.
 
     Raises
     ------
@@ -166,12 +166,7 @@ def choose_reference(dataset: Dataset, wanted: str | None, methods: Sequence[str
     plain, several = dataset.arm_names, methods is not None and len(methods) > 1
     raw = {a.name for p in dataset.participants for a in p.arms if a.raw}
     all_names = [n for name in plain for n in (_with_methods(name, methods) if several and name in raw else (name,))]
-    wanted_or_usual = wanted or (USUAL_REFERENCE if USUAL_REFERENCE in plain else plain[0])
-    if wanted_or_usual in all_names:
-        return wanted_or_usual
-    if wanted_or_usual in plain:
-        return _with_methods(wanted_or_usual, methods)[0]
-    raise InputError(f"no participant has the reference arm '{wanted}'; choose one of {', '.join(all_names)}")
+    return reference_among(all_names, wanted)
 
 
 def choose_participants(

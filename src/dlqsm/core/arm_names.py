@@ -1,14 +1,33 @@
-"""What the name of an arm tells: its acceleration, and what is left of the name without it."""
+"""What the name of an arm tells: its acceleration, what is left of it without that, and which arm is the reference."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+from dlqsm.core.checks import InputError
+
+USUAL_REFERENCE: Final = "PI2"
 FULLY_SAMPLED: Final = "FULL"
 _FACTOR: Final = re.compile(r"(?:PI|DL|AF)(\d+(?:[.p]\d+)?)")
 """A point of the factor is a p in labels of BIDS, which have letters and digits only."""
 _MASKED: Final = "#"
+
+
+def reference_among(arms: Sequence[str], wanted: str | None) -> str:
+    """The reference arm: what was asked for, else PI2, else the first; ``PI2`` means the first ``PI2_*`` too.
+
+    Raises
+    ------
+    InputError
+        If no participant has the arm that was asked for.
+    """
+    for name in (wanted,) if wanted else (USUAL_REFERENCE, arms[0]):
+        found = [arm for arm in arms if arm == name or arm.startswith(f"{name}_")]
+        if found:
+            return name if name in found else found[0]
+    raise InputError(f"no participant has the reference arm '{wanted}'; choose one of {', '.join(arms)}")
 
 
 def named_acceleration(arm: str) -> float | None:
