@@ -115,7 +115,7 @@ class TestAnswer:
         table = made.study(slope_difference=FLAT)
         (found,) = answer(table[table["arm"] != "PI2rep"], repeat=None)
         assert "scatter" not in found.sentences[0]
-        assert found.sentences[-1].startswith("PI2 was not repeated")
+        assert found.sentences[-1].startswith("No arm is known to be a repeat of PI2:")
 
     def test_measured_factors_go_before_names_and_order_the_arms(self):
         (found,) = answer(made.study(slope_difference=FLAT), accelerations={"DL3": 6.2, "DL4": 4.16})

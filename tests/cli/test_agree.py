@@ -103,6 +103,13 @@ class TestWhatIsWritten:
         about = json.loads((tmp_path / "out" / "agreement.json").read_text())
         assert about["Repeat"] == "PI2rep_sense" and "AF 3 (DL3_joint)" in about["Answer"][0]
 
+    def test_a_repeat_that_is_another_run(self, tmp_path, capsys):
+        table = _save(_cohort().replace({"arm": {"PI2": "PI2_run1", "PI2rep": "PI2_run2"}}), tmp_path / "t.tsv")
+        _run("agree", table, tmp_path / "out", "--reference", "PI2_run1")
+        assert json.loads((tmp_path / "out" / "agreement.json").read_text())["Repeat"] == "PI2_run2"
+        said = capsys.readouterr().out
+        assert "AF 3 (DL3)" in said and "AF 2" not in said and "known to be a repeat" not in said
+
     def test_not_over_results_that_exist(self, written, refused: Refused):
         assert "--overwrite" in refused("agree", written.parent / "table.tsv", written, "--reference", "PI2")
 

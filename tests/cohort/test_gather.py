@@ -1,8 +1,10 @@
 """From the tables of participants to those of the group: names, ages and settings that are out of the ordinary."""
 
+import json
 from pathlib import Path
 
 import pytest
+from cohort_study import Run
 from left_tables import measured, scanned
 
 from dlqsm.cohort.group import gather
@@ -44,6 +46,18 @@ def test_participants_and_group_have_one_reference(
     # Tables tell the arms with the reference first.
     told = sorted(dataset.arm_names, key=lambda arm: (arm != reference, arm))
     assert reference_among(told, wanted) == reference
+
+
+def test_the_group_knows_a_repeat_by_its_run_or_as_it_is_told(run: Run, tmp_path: Path) -> None:
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    scanned(bids, "sub-01", ("DL3_run-1", "PI2_run-1", "PI2_run-2"))
+    measured(out, "sub-01", ("PI2_run1", "DL3_run1", "PI2_run2"), rois=("RN",))
+    assert run(bids, out, "group", "--repeat", "PI2_run3") == 2
+    assert not (out / "group.json").exists()
+    for named, repeat in (((), "PI2_run2"), (("--repeat", "DL3_run1"), "DL3_run1")):
+        assert run(bids, out, "group", *named) == 0
+        assert json.loads((out / "group" / "agreement.json").read_text())["Repeat"] == repeat
+        assert f"{repeat} is PI2_run1 measured again" in (out / "group.html").read_text()
 
 
 def test_a_reference_that_nobody_has_is_refused_by_both_stages(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dlqsm.core.arm_names import family_of, named_acceleration
+from dlqsm.core.arm_names import family_of, named_acceleration, repeat_among
+from dlqsm.core.checks import InputError
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,38 @@ from dlqsm.core.arm_names import family_of, named_acceleration
 )
 def test_factor_and_family(name, factor, family):
     assert (named_acceleration(name), family_of(name)) == (factor, family)
+
+
+@pytest.mark.parametrize(
+    ("reference", "others", "repeat"),
+    [
+        ("PI2", ("DL3", "PI2rep"), "PI2rep"),
+        ("PI2_sense", ("PI2_cs", "PI2rep_cs", "PI2rep_sense"), "PI2rep_sense"),
+        ("PI2_run1", ("DL3_run1", "PI2_run2"), "PI2_run2"),
+        ("PI2_run1", ("PI2_run10", "PI2_run2", "PI2rep_run1"), "PI2rep_run1"),
+        ("PI2_run1", ("PI2_run10", "PI2_run2"), "PI2_run2"),
+        ("PI2_run2", ("PI2_run1", "PI2_run3"), "PI2_run3"),
+        ("PI2_run3", ("PI2_run1", "PI2_run2"), "PI2_run1"),
+        ("PI2", ("DL3", "PI2_run2"), "PI2_run2"),
+        ("PI2_run1_sense", ("PI2_run1_cs", "PI2_run2_cs", "PI2_run2_sense"), "PI2_run2_sense"),
+        ("ses1_PI2", ("ses1_DL3", "ses2_DL3", "ses2_PI2"), "ses2_PI2"),
+        ("ses1_run1", ("ses1_run2", "ses2_run1"), "ses1_run2"),
+        ("ses-01", ("ses-02",), "ses-02"),
+        ("PI2", ("DL3", "PI2_joint", "PI20", "sense"), None),
+        ("PI2", (), None),
+    ],
+)
+def test_which_arm_repeats_the_reference(reference, others, repeat):
+    assert repeat_among((reference, *others), reference) == repeat
+    assert repeat_among(reversed((*others, reference)), reference) == repeat, "whatever the order"
+
+
+def test_a_repeat_that_is_named_goes_before_names():
+    arms = ("PI2", "PI2rep", "again")
+    assert repeat_among(arms, "PI2", "again") == "again"
+    for named in ("PI2", "absent"):
+        with pytest.raises(
+            InputError,
+            match=f"repeat arm '{named}' is not an arm beside the reference PI2; the others are PI2rep, again",
+        ):
+            repeat_among(arms, "PI2", named)

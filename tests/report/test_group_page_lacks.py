@@ -179,7 +179,7 @@ def test_unknown_values_are_dashes_and_nobody_is_lost():
     assert "8 of 9 participants measured · 3 arms" in found.words
     cells = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))[("Pu", "DL3")]
     assert cells == ["8", "–", "–", "–", "–", "–", "–", "–", "–", "–", "not tested"]
-    assert "has no repeat of PI2" in found.words
+    assert "No arm is known to be a repeat of PI2, as PI2rep or another run" in found.words
     table = table_with(found, "Participant", "Sex")
     assert table[-1] == ["sub-99", "–", "–", "missing", "missing", "missing", "0 of 3"]
 

@@ -183,7 +183,8 @@ def _about_scatter(passed: list[ArmAnswer], repeat: str) -> str:
 def _about_repeat(both: pd.DataFrame, reference: str, margin_ppb: float, repeat: str | None) -> list[str]:
     """In which nuclei the repeat is not shown to stay: since two scans differ, or since few were scanned again."""
     if repeat is None:
-        return [f"{reference} was not repeated: how much two scans by {reference} itself differ is not known."]
+        unknown = f"how much two scans by {reference} itself differ is not known"
+        return [f"No arm is known to be a repeat of {reference}: {unknown}."]
     rows = both[both["arm"] == repeat].to_dict("records")
     failures = [found for row in rows if (found := _failure(row, margin_ppb, None))]
     people = both[both["arm"] != repeat].groupby("roi")["n"].max()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlqsm.agreement.sample import Values
+from dlqsm.core.arm_names import by_name
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, SIDES
 
@@ -112,16 +112,6 @@ def regions(table: pd.DataFrame) -> list[tuple[str, str]]:
     present = set(zip(table["roi"], table["side"], strict=True))
     rois = [*NUCLEI, *(roi for roi in by_name(table["roi"]) if roi not in NUCLEI)]
     return [(roi, side) for roi in rois for side in (BOTH, *SIDES) if (roi, side) in present]
-
-
-def by_name(names: Iterable[str]) -> list[str]:
-    """Each name once, sorted as people do: numbers inside by value."""
-    return sorted(set(names), key=_words_and_numbers)
-
-
-def _words_and_numbers(name: str) -> list[str | int]:
-    # Text and numbers alternate, text first, so that places of two names compare like with like.
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -17,9 +17,10 @@ from dlqsm.agreement.equivalence import tost_paired
 from dlqsm.agreement.floor import ratio_of_pairs
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
-from dlqsm.agreement.pairs import BOTH, Pairs, by_name, make_pairs, regions, require_reference
+from dlqsm.agreement.pairs import BOTH, Pairs, make_pairs, regions, require_reference
 from dlqsm.agreement.sample import LEVEL, Interval, Values
 from dlqsm.agreement.slopes import deming, regress, slope_equivalence
+from dlqsm.core.arm_names import by_name
 from dlqsm.core.checks import InputError, require_positive
 
 MIN_PAIRS: Final = 5

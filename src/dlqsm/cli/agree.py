@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument(
         "--repeat",
         metavar="ARM",
-        help="second scan by the reference: the floor in every figure (default: REFERENCErep)",
+        help="second scan by the reference: the floor in every figure (default: REFERENCErep, else the arm whose name "
+        "differs from REFERENCE in run or session alone)",
     )
     parser.add_argument(
         "--resamples", type=positive(int), default=10_000, metavar="N", help="bootstrap draws (default: 10000)"

@@ -14,9 +14,8 @@ from dlqsm.agreement import columns
 from dlqsm.agreement.answer import answers
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.mixed_model import MixedModel, mixed_model
-from dlqsm.agreement.pairs import by_name
 from dlqsm.agreement.study import MIN_PAIRS, age_table, agreement_table, why_no_age_table
-from dlqsm.core.checks import InputError
+from dlqsm.core.arm_names import by_name, repeat_among
 from dlqsm.io.outputs import whole_file, write_json, write_text
 from dlqsm.report.agreement_latex import latex_tables
 from dlqsm.report.agreement_pictures import AGE_NAMES, AGREEMENT_NAMES, agreement_pictures
@@ -24,7 +23,6 @@ from dlqsm.report.agreement_pictures import AGE_NAMES, AGREEMENT_NAMES, agreemen
 AGREEMENT, AGE, MIXED, LATEX = "agreement.tsv", "age.tsv", "mixed_model.tsv", "tables.tex"
 MOST_PERCENT: Final = 100.0
 """Width of the interval of a percent difference from which it is called vague."""
-REPEAT_ENDING: Final = "rep"
 FAMILY: Final = "all nuclei and arms of the same side; side both is the primary family"
 
 
@@ -69,7 +67,7 @@ def write_agreement(
     seed, n_resamples
         Of the bootstrap.
     repeat
-        Second scan by the reference; None takes the arm named as the reference with ``rep`` behind it, if there is one.
+        Second scan by the reference; None takes the arm whose name tells it (`core.arm_names.repeat_among`).
     accelerations
         Arm to acceleration factor, where the scans tell it; else the names do (`core.arm_names`).
 
@@ -79,8 +77,7 @@ def write_agreement(
         If the table cannot be used; nothing is written then.
     """
     table = check_table(table, "the table", is_unit_known=True)
-    arms = by_name(table["arm"])
-    repeat = _repeat_arm(arms, reference, repeat)
+    repeat = repeat_among(table["arm"], reference, repeat)
     agreement = agreement_table(
         table, reference=reference, margin_ppb=margin_ppb, seed=seed, n_resamples=n_resamples, repeat=repeat
     )
@@ -122,19 +119,6 @@ def _write_study(out: Path, study: Agreement, about: dict[str, Any], pictures: d
         _write_table(out / name, table, told, described)
     # Last, since its presence tells that the folder is complete.
     _write_table(out / AGREEMENT, study.agreement, about, columns.AGREEMENT)
-
-
-def _repeat_arm(arms: list[str], reference: str, named: str | None) -> str | None:
-    if named is None:
-        # PI2 has the repeat PI2rep, and PI2_sense, of several reconstructions of each scan, PI2rep_sense.
-        scan, mark, method = reference.partition("_")
-        usual = (f"{reference}{REPEAT_ENDING}", f"{scan}{REPEAT_ENDING}{mark}{method}")
-        return next((name for name in usual if name in arms), None)
-    if named not in arms or named == reference:
-        raise InputError(
-            f"the repeat arm '{named}' is not an arm beside the reference {reference}; the table has {', '.join(arms)}"
-        )
-    return named
 
 
 def _no_answer(table: pd.DataFrame) -> str:

@@ -24,7 +24,7 @@ from dlqsm.cohort.group import (
 from dlqsm.cohort.participant import ALL, RECORDS
 from dlqsm.cohort.provenance import GROUP_RECORDS, about_process, write_provenance
 from dlqsm.cohort.records import content_hash, write_record
-from dlqsm.core.arm_names import reference_among
+from dlqsm.core.arm_names import reference_among, repeat_among
 from dlqsm.core.checks import InputError
 from dlqsm.io.bids_names import unit_of
 from dlqsm.io.bids_sources import Dataset, ParticipantSource
@@ -116,8 +116,9 @@ def _one_session(
     with talk.working(unit_of(GROUP, session)):
         arms = tuple(dict.fromkeys(gathered.values["arm"]))
         reference = reference_among(arms, arguments.reference)
+        repeat = repeat_among(arms, reference, arguments.repeat)
         written = write_group_tables(gathered, out, session)
-        answer, notes = _agreement(gathered, group_folder(out, session), reference, arguments)
+        answer, notes = _agreement(gathered, group_folder(out, session), reference, repeat, arguments)
         name = unit_of(GROUP, session)
         pages = {p.participant: f"{p.label}.html" for p in people if (out / f"{p.label}.html").is_file()}
         content = _manifest(dataset, gathered, written, reference, notes, out, arguments, session, pages)
@@ -131,7 +132,7 @@ def _one_session(
 
 
 def _agreement(
-    gathered: Gathered, folder: Path, reference: str, arguments: argparse.Namespace
+    gathered: Gathered, folder: Path, reference: str, repeat: str | None, arguments: argparse.Namespace
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Write the agreement study; returns its answer and its remarks."""
     if gathered.values["arm"].nunique() < 2:
@@ -140,7 +141,7 @@ def _agreement(
     folder.mkdir(parents=True, exist_ok=True)
     study = write_agreement(
         gathered.values, folder, reference=reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
-        accelerations=gathered.accelerations,
+        repeat=repeat, accelerations=gathered.accelerations,
     )  # fmt: skip
     return study.answer, study.remarks
 

@@ -73,6 +73,11 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         help="arm that the others are compared with; PI2 means the first PI2_* too (default: PI2, else the first)",
     )  # fmt: skip
     measured.add_argument(
+        "--repeat", metavar="ARM",
+        help="group: second scan by the reference, the floor of all others (default: REFERENCErep, else the arm whose "
+        "name differs from REFERENCE in run or session alone)",
+    )  # fmt: skip
+    measured.add_argument(
         *spelled("--like-paper"), action="store_true", help="measure all arms on the reference arm's grid"
     )
     measured.add_argument(

@@ -23,6 +23,7 @@ from dlqsm.cohort.participant import ALL, RECORDS, Hooks, Result, Task, failed, 
 from dlqsm.cohort.plan import Arm, Plan, arms_of
 from dlqsm.cohort.provenance import about_process
 from dlqsm.cohort.records import Fingerprints, Record, code_state, is_current, key_of, read_record, write_record
+from dlqsm.core.arm_names import repeat_among
 from dlqsm.core.checks import InputError
 from dlqsm.core.threads import use_threads
 from dlqsm.io.bids_sources import ParticipantSource
@@ -259,7 +260,8 @@ def _nuclei(job: _Job) -> Result:
         if result.arm is not None:
             arm = result.arm
             _require_same_key(result.record_key, qsm_key(arm, plan, job.prints), inputs_of_arm(arm, plan))
-    arms, refused = sorted(done, key=lambda arm: _order(arm.name, reference)), list[str]()
+    repeat = repeat_among((arm.name for arm in done), reference)
+    arms, refused = sorted(done, key=lambda arm: _order(arm.name, reference, repeat)), list[str]()
     while True:
         try:
             result = _family(job, Family(job.person, tuple(arms), reference))
@@ -304,6 +306,6 @@ def _reference_among(arms: list[Arm], plan: Plan, journal: Journal) -> str:
     return names[0]
 
 
-def _order(name: str, reference: str) -> tuple[bool, bool, str]:
+def _order(name: str, reference: str, repeat: str | None) -> tuple[bool, bool, str]:
     """The reference first, its repeat last, the others by name."""
-    return name != reference, name == f"{reference}rep", name
+    return name != reference, name == repeat, name

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.core.arm_names import repeat_among
 from dlqsm.core.checks import InputError
 
 VALUES: Final = ("participant_id", "arm", "roi", "side", "mean_ppb")
@@ -115,8 +116,8 @@ class GroupReport:
     software
         Name to version; ``dlqsm`` first.
     repeat
-        Second scan by the reference, whose spread is the floor of all others; the arm named as the reference with
-        ``rep`` behind it where None.
+        Second scan by the reference, whose spread is the floor of all others; where None the arm whose name tells it
+        (`core.arm_names.repeat_among`).
 
     Raises
     ------
@@ -164,7 +165,7 @@ class GroupReport:
     @property
     def repeat_arm(self) -> str | None:
         """The repeat of the reference, where the dataset has one."""
-        name = self.repeat or f"{self.reference_arm}rep"
+        name = self.repeat or repeat_among(self.arms, self.reference_arm)
         return name if name in self.arms else None
 
     @property
