@@ -138,11 +138,13 @@ class TestIncompleteData:
         remarks = json.loads((tmp_path / "out" / "agreement.json").read_text())["Remarks"]
         assert all(remark in said for remark in remarks)
 
-    def test_sides_without_both(self, tmp_path):
+    def test_sides_without_both(self, tmp_path, capsys):
         sides = pd.concat([_cohort().assign(side=side) for side in ("left", "right")])
         _run("agree", _save(sides, tmp_path / "t.tsv"), tmp_path / "out", "--reference", "PI2")
         assert len(_read(tmp_path / "out" / "agreement.tsv")) == 8
         assert not (tmp_path / "out" / "age.tsv").exists()
+        told = " ".join(capsys.readouterr().out.split())
+        assert "note: no row is of side both" in told and "results by side are in agreement.tsv" in told
 
 
 class TestRefused:

@@ -14,6 +14,7 @@ from dlqsm.agreement import columns
 from dlqsm.agreement.answer import answers
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.mixed_model import MixedModel, mixed_model
+from dlqsm.agreement.pairs import BOTH
 from dlqsm.agreement.study import MIN_PAIRS, age_table, agreement_table, why_no_age_table
 from dlqsm.core.arm_names import by_name, repeat_among
 from dlqsm.io.outputs import whole_file, write_json, write_text
@@ -89,6 +90,7 @@ def write_agreement(
     if (agreement["n"] < MIN_PAIRS).all():
         answer = (_no_answer(table),)
     remarks = (
+        *_side_remarks(agreement),
         *_remarks(table, agreement),
         *([f"{AGE} was not made: {reason}"] if reason else _age_remarks(age)),
         *_mixed_remarks(mixed),
@@ -125,6 +127,13 @@ def _no_answer(table: pd.DataFrame) -> str:
     """Said instead of an answer where nothing could be tested: that is no finding on any arm."""
     people = table["participant_id"].nunique()
     return f"No answer yet: {people} participants were measured, and a test needs at least {MIN_PAIRS} with both arms."
+
+
+def _side_remarks(agreement: pd.DataFrame) -> list[str]:
+    if (agreement["side"] == BOTH).any():
+        return []
+    made = "of which answer, printed tables and figures are made"
+    return [f"no row is of side both, {made}; results by side are in {AGREEMENT}"]
 
 
 def _remarks(table: pd.DataFrame, agreement: pd.DataFrame) -> list[str]:
