@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from made_up_table import cohort
 
-from dlqsm.agreement.long_table import check_table
+from dlqsm.agreement.long_table import check_table, open_ages
 from dlqsm.core.checks import InputError
 
 
@@ -70,6 +70,18 @@ def test_an_age_told_once_holds_for_the_person(table):
     table.loc[1:5, "age"] = np.nan
     checked = check_table(table, "t")
     assert checked["age"].notna().all()
+
+
+def test_an_age_of_89_or_above_counts_as_89_and_is_told(table):
+    table = table.astype({"age": object})
+    assert open_ages(table) == []
+    table.loc[table["participant_id"] == "sub-00", "age"] = "89+"
+    checked = check_table(table, "t")
+    assert set(checked[checked["participant_id"] == "sub-00"]["age"]) == {89.0}
+    assert open_ages(table) == ["the age of 1 participants is told as 89+, which counts as 89"]
+    table.loc[0, "age"] = "old+"
+    with pytest.raises(InputError, match="age holds 'old' in row 2"):
+        check_table(table, "t")
 
 
 def test_the_table_given_is_left_as_it_is(table):

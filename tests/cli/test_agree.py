@@ -138,6 +138,14 @@ class TestIncompleteData:
         remarks = json.loads((tmp_path / "out" / "agreement.json").read_text())["Remarks"]
         assert all(remark in said for remark in remarks)
 
+    def test_an_age_that_convert_hides_is_taken_with_a_note(self, tmp_path):
+        table = _cohort().astype({"age": object})
+        table.loc[table["participant_id"] == "sub-8", "age"] = "89+"
+        _run("agree", _save(table, tmp_path / "t.tsv"), tmp_path / "out", "--reference", "PI2")
+        told = json.loads((tmp_path / "out" / "agreement.json").read_text())["Remarks"]
+        assert told[0] == "the age of 1 participants is told as 89+, which counts as 89"
+        assert set(_read(tmp_path / "out" / "age.tsv")["n"]) == {9}
+
     def test_sides_without_both(self, tmp_path, capsys):
         sides = pd.concat([_cohort().assign(side=side) for side in ("left", "right")])
         _run("agree", _save(sides, tmp_path / "t.tsv"), tmp_path / "out", "--reference", "PI2")

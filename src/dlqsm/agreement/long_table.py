@@ -23,7 +23,7 @@ def check_table(table: pd.DataFrame, where: str, *, is_unit_known: bool = False)
     """Check a long table and return it with plain types: names as text, values and ages as floats.
 
     A value that is absent (n/a) stays, as NaN: the nucleus was not measured there. Columns beyond those needed stay.
-    A participant's age, told in some rows, holds for all their rows.
+    A participant's age, told in some rows, holds for all their rows; 89+, as BIDS hides higher ones, counts as 89.
 
     Parameters
     ----------
@@ -50,13 +50,27 @@ def check_table(table: pd.DataFrame, where: str, *, is_unit_known: bool = False)
     if not is_unit_known:
         _require_ppb(checked, where)
     if "age" in checked:
-        checked["age"] = _numbers(table, "age", where, "years")
+        checked["age"] = _numbers(table.assign(age=table["age"].map(_closed)), "age", where, "years")
         _require_plausible_ages(checked, where)
     for name in OF_A_PERSON:
         if name in checked:
             _require_one_a_person(checked, name, where)
             checked[name] = checked.groupby("participant_id")[name].transform("first")
     return checked.reset_index(drop=True)
+
+
+def open_ages(table: pd.DataFrame) -> list[str]:
+    """Sentences on ages such as 89+ in a table that `check_table` takes: whose they are, and what they count as."""
+    if "age" not in table:
+        return []
+    people = table.groupby(table["age"].where(table["age"] != table["age"].map(_closed)))["participant_id"].nunique()
+    return [
+        f"the age of {n} participants is told as {age}, which counts as {_closed(age)}" for age, n in people.items()
+    ]
+
+
+def _closed(age: object) -> object:
+    return age.removesuffix("+") if isinstance(age, str) else age
 
 
 def _require_columns(table: pd.DataFrame, where: str) -> None:

@@ -1,10 +1,10 @@
 """Agreement of arms with a reference, per nucleus, from a long table; and their association with age.
 
-TABLE.tsv has the columns participant_id, arm, roi, side and mean_ppb, as dlqsm nuclei writes them, and age [years] and
-sex where they are known. Pairs are made of what exists, and counted. OUT_DIR gets agreement.tsv, age.tsv and
-mixed_model.tsv, each with a JSON that describes every column, the figures as SVG and PNG, and tables.tex. Without ages
-there is no age.tsv. Names of arms such as DL3 or AF5 tell their acceleration: up to which every nucleus stays what the
-reference measures is answered in a sentence.
+TABLE.tsv has the columns participant_id, arm, roi, side and mean_ppb, as dlqsm nuclei writes them, and age [years] (89+
+counts as 89) and sex where they are known. Pairs are made of what exists, and counted. OUT_DIR gets agreement.tsv,
+age.tsv and mixed_model.tsv, each with a JSON that describes every column, the figures as SVG and PNG, and tables.tex.
+Without ages there is no age.tsv. Names of arms such as DL3 or AF5 tell their acceleration: up to which every nucleus
+stays what the reference measures is answered in a sentence.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dlqsm.agreement.long_table import check_table
+from dlqsm.agreement.long_table import check_table, open_ages
 from dlqsm.cli.agree_files import AGREEMENT, not_always_written, write_agreement
 from dlqsm.cli.agree_summary import print_summary
 from dlqsm.cli.arguments import path, positive, seed
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     talk, _ = start(arguments)
-    table = read_table(arguments.table, ())
+    given = read_table(arguments.table, ())
     is_unit_known = _stated_unit(arguments.table) == "ppb"
-    table = check_table(table, str(arguments.table), is_unit_known=is_unit_known)
+    table = check_table(given, str(arguments.table), is_unit_known=is_unit_known)
     with (
         whole_folder(
             arguments.out, overwrite=arguments.overwrite, produces=(AGREEMENT,), replaces=not_always_written()
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         written = write_agreement(
             table, out, reference=arguments.reference, margin_ppb=arguments.margin_ppb, seed=arguments.seed,
-            n_resamples=arguments.resamples, repeat=arguments.repeat,
+            n_resamples=arguments.resamples, repeat=arguments.repeat, told=open_ages(given),
         )  # fmt: skip
     print_summary(written, reference=arguments.reference, margin_ppb=arguments.margin_ppb)
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +52,7 @@ def write_agreement(
     n_resamples: int = 10_000,
     repeat: str | None = None,
     accelerations: Mapping[str, float] | None = None,
+    told: Sequence[str] = (),
 ) -> Agreement:
     """Compute the agreement study of a long table and write its tables and figures.
 
@@ -71,6 +72,8 @@ def write_agreement(
         Second scan by the reference; None takes the arm whose name tells it (`core.arm_names.repeat_among`).
     accelerations
         Arm to acceleration factor, where the scans tell it; else the names do (`core.arm_names`).
+    told
+        What is to be remarked of how the table was read.
 
     Raises
     ------
@@ -90,6 +93,7 @@ def write_agreement(
     if (agreement["n"] < MIN_PAIRS).all():
         answer = (_no_answer(table),)
     remarks = (
+        *told,
         *_side_remarks(agreement),
         *_remarks(table, agreement),
         *([f"{AGE} was not made: {reason}"] if reason else _age_remarks(age)),
