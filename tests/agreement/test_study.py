@@ -11,7 +11,7 @@ from scipy import stats
 from dlqsm.agreement import columns
 from dlqsm.agreement.concordance import icc_a1
 from dlqsm.agreement.correlation import pearson, williams_test
-from dlqsm.agreement.multiplicity import holm
+from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
 from dlqsm.agreement.study import age_table, agreement_table
 from dlqsm.core.checks import InputError
 
@@ -73,6 +73,18 @@ class TestAgreementTable:
         assert both["p_holm"].to_numpy() == pytest.approx(holm(both["p"].to_numpy()))
         assert (both["p_bh"] <= both["p_holm"] + 1e-12).all()
         assert (both["p_bh"] >= both["p"]).all()
+
+    def test_the_repeat_is_a_family_of_its_own(self, table, found):
+        rows = agreement_table(table, reference="PI2", n_resamples=50, repeat="PI2rep")
+        both = rows[rows["side"] == "both"]
+        for family in (both[both["arm"] != "PI2rep"], both[both["arm"] == "PI2rep"]):
+            assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+            assert family["p_bh"].to_numpy() == pytest.approx(benjamini_hochberg(family["p"].to_numpy()))
+            assert family["tost_p_holm"].to_numpy() == pytest.approx(holm(family["tost_p"].to_numpy()))
+        assert len(both) == 12 and (rows["p_holm"] < found["p_holm"] - 1e-6).any()
+        # An arm's scatter is set against the repeat by itself: that has a family an arm.
+        wider = rows[(rows["side"] == "both") & (rows["arm"] == "DL5")]
+        assert wider["sd_over_repeat_p_holm"].to_numpy() == pytest.approx(holm(wider["sd_over_repeat_p"].to_numpy()))
 
     def test_the_margin_decides_on_equivalence(self, table, found):
         wide = agreement_table(table, reference="PI2", margin_ppb=30.0, n_resamples=50)

@@ -145,7 +145,7 @@ def test_latex_sets_the_repeat_under_the_arms_of_each_nucleus(agreement, age):
     assert len(blocks) == len(ROIS)
     for roi, (arm, floor) in zip(("Pu", "RN", "thalamus"), blocks, strict=True):
         assert arm.startswith(rf"{roi} & DL3\_cs & ") and floor.startswith(r" & \textsl{PI2rep} & ")
-    assert "Slanted: PI2rep, the repeat of PI2" in text
+    assert "Slanted: PI2rep, the repeat of PI2" in text and "adjusted apart from those of the other arms" in text
 
 
 def test_numbers_as_text():

@@ -179,6 +179,7 @@ def test_unknown_values_are_dashes_and_nobody_is_lost():
     assert "8 of 9 participants measured · 3 arms" in found.words
     cells = by_nucleus(next(t for t in found.tables if "CCC" in t[0]))[("Pu", "DL3")]
     assert cells == ["8", "–", "–", "–", "–", "–", "–", "–", "–", "–", "not tested"]
+    assert "nuclei and arms of a side; the table" in found.words
     assert "No arm is known to be a repeat of PI2, as PI2rep or another run" in found.words
     table = table_with(found, "Participant", "Sex")
     assert table[-1] == ["sub-99", "–", "–", "missing", "missing", "missing", "0 of 3"]
@@ -188,7 +189,9 @@ def test_a_repeat_of_another_name_is_the_floor():
     agreement, values = (t.replace({"PI2rep": "Again"}) for t in (make_agreement(), make_values()))
     report = make_group(agreement=agreement, values=values, arms=("PI2", "Again", "DL3", "DL4"), repeat="Again")
     assert report.compared_arms == ("DL3", "DL4", "Again")
-    assert "Again the floor" in table_with(Reader(group_page(report)), "Again the floor")[0]
+    found = Reader(group_page(report))
+    assert "Again the floor" in table_with(found, "Again the floor")[0]
+    assert "nuclei and arms of a side but the repeat, whose nuclei were adjusted for by themselves" in found.words
 
 
 def test_tables_that_cannot_be_used_are_refused():

@@ -23,7 +23,8 @@ AGREEMENT: Final = {
     "icc_high": "Upper end of its 95 % F interval",
     "ccc": "Lin's concordance correlation coefficient",
     "tost_p": "p-value of two one-sided t-tests: below 0.05 shows that |mean difference| is below the margin",
-    "p_holm": "p after Holm over its family: all nuclei and arms of the same side; side both is the primary family",
+    "p_holm": "p after Holm over its family: all nuclei and arms of the same side but the repeat, whose nuclei are a "
+    "family of their own; side both is the primary family",
     "p_bh": "p after Benjamini and Hochberg over the same family",
     "n_arm": "Participants whose value of the arm is known",
     "n_reference": "Participants whose value of the reference is known",

@@ -51,7 +51,8 @@ def agreement_table(
     seed, n_resamples
         Of the bootstrap.
     repeat
-        Second scan by the reference, whose spread is the floor of the others'; without it there is none.
+        Second scan by the reference, whose spread is the floor of the others', and whose p-values are adjusted apart
+        from theirs; without it there is no floor.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def agreement_table(
             row |= _over_floor(one, floors.get((one.roi, one.side)))
         rows.append(row)
     found = pd.DataFrame(rows).reindex(columns=list(columns.AGREEMENT))
-    return _adjust(found)
+    return _adjust(found, repeat)
 
 
 def age_table(table: pd.DataFrame, *, reference: str, slope_margin_ppb_per_year: float = 0.1) -> pd.DataFrame:
@@ -215,18 +216,23 @@ def _ends(pattern: str, interval: Interval) -> Row:
     return {pattern.format("low"): interval.low, pattern.format("high"): interval.high}
 
 
-def _adjust(found: pd.DataFrame) -> pd.DataFrame:
-    """Fill in the adjusted p-values: a side is a family, so that asking for sides does not dilute the primary one."""
+def _adjust(found: pd.DataFrame, repeat: str | None) -> pd.DataFrame:
+    """Fill in the adjusted p-values: a side is a family, so that asking for sides does not dilute the primary one.
+
+    The repeat is the control, no hypothesis on acceleration: its rows are a family of their own.
+    """
+    is_repeat = found["arm"] == repeat
     for side in found["side"].unique():
-        family = found["side"] == side
-        p, tost_p = (found.loc[family, name].to_numpy(np.float64) for name in ("p", "tost_p"))
-        found.loc[family, "p_holm"] = holm(p)
-        found.loc[family, "p_bh"] = benjamini_hochberg(p)
-        for arm in found.loc[family, "arm"].unique():
-            of_arm = family & (found["arm"] == arm)
+        of_side = found["side"] == side
+        for family in (of_side & ~is_repeat, of_side & is_repeat):
+            p, tost_p = (found.loc[family, name].to_numpy(np.float64) for name in ("p", "tost_p"))
+            found.loc[family, "p_holm"] = holm(p)
+            found.loc[family, "p_bh"] = benjamini_hochberg(p)
+            found.loc[family, "tost_p_holm"] = holm(tost_p)
+        for arm in found.loc[of_side, "arm"].unique():
+            of_arm = of_side & (found["arm"] == arm)
             wider = found.loc[of_arm, "sd_over_repeat_p"].to_numpy(np.float64)
             found.loc[of_arm, "sd_over_repeat_p_holm"] = holm(wider)
-        found.loc[family, "tost_p_holm"] = holm(tost_p)
     return found
 
 

@@ -24,7 +24,10 @@ from dlqsm.report.agreement_pictures import AGE_NAMES, AGREEMENT_NAMES, agreemen
 AGREEMENT, AGE, MIXED, LATEX = "agreement.tsv", "age.tsv", "mixed_model.tsv", "tables.tex"
 MOST_PERCENT: Final = 100.0
 """Width of the interval of a percent difference from which it is called vague."""
-FAMILY: Final = "all nuclei and arms of the same side; side both is the primary family"
+FAMILY: Final = (
+    "all nuclei and arms of the same side but the repeat, whose nuclei are a family of their own; side both is the "
+    "primary family"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -42,7 +42,8 @@ def latex_tables(
         "reference. ICC: ICC(A,1). Holm: paired $t$-tests over all nuclei and arms. TOST: two one-sided $t$-tests."
     )
     if repeat is not None:
-        caption += f" Slanted: {_escaped(repeat)}, the repeat of {_escaped(reference)}, whose figures are the floor."
+        caption += f" Slanted: {_escaped(repeat)}, the repeat of {_escaped(reference)}, whose figures are the floor; "
+        caption += "its tests are adjusted apart from those of the other arms."
     body = _by_nucleus(both, repeat)
     parts = [r"% needs \usepackage{booktabs}", _table(body, "llrrlrlrlrrl", AGREEMENT_HEAD, caption)]
     if age is not None:

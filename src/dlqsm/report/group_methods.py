@@ -32,12 +32,13 @@ _STATISTICS: Final = (
         "Morgan",
         ("10.1093/biomet/31.1-2.9", "10.1093/biomet/31.1-2.13"),
     ),
-    (
-        "P values were adjusted by Holm's rule over all nuclei and arms of a side; the table beside this page adds "
-        "those of Benjamini and Hochberg",
-        ("10.1111/j.2517-6161.1995.tb02031.x",),
-    ),
 )
+_ADJUSTED: Final = (
+    "P values were adjusted by Holm's rule over all nuclei and arms of a side{}; the table beside this page adds those "
+    "of Benjamini and Hochberg",
+    ("10.1111/j.2517-6161.1995.tb02031.x",),
+)
+_BUT_THE_REPEAT: Final = " but the repeat, whose nuclei were adjusted for by themselves"
 _MIXED: Final = (
     "All differences from the reference were put into one linear model with arm and nucleus as fixed effects, "
     "participant and nucleus within participant as random effects, fitted by restricted maximum likelihood; standard "
@@ -75,6 +76,8 @@ def group_sentences(report: GroupReport) -> list[Sentence]:
     if is_tested(report.agreement, "p_holm"):
         has_floor = report.repeat_arm is not None
         found += [Sentence("agreement", *words) for words in _STATISTICS if has_floor or "repeat" not in words[0]]
+        adjusted, sources = _ADJUSTED
+        found.append(Sentence("agreement", adjusted.format(_BUT_THE_REPEAT if has_floor else ""), sources))
     if report.mixed is not None:
         found.append(Sentence("mixed", *_MIXED))
     return [*found, *([Sentence("age", *_AGE)] if is_tested(report.age, "pearson_r") else [])]
