@@ -65,7 +65,7 @@ def test_statistics_that_no_table_holds_are_neither_told_nor_set_beside():
         assert word not in methods, word
     assert "No association with age is told" in found.words
     largest = next(row for t in found.tables for row in t if row[0].startswith("Largest difference"))
-    assert largest[1:] == ["this study", "–", "–"], "two people tell nothing beside 59"
+    assert largest[1:] == ["this study", "–", "–", "–"], "two people tell nothing beside 59"
 
 
 def test_warnings_stand_in_the_column_of_their_arm_and_their_remark_once():

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dlqsm.acquisition.sampling_kernels import throw_darts, trim_crowded
 from dlqsm.core.checks import InputError
 from dlqsm.core.raw import calibration_region
 
@@ -118,9 +118,9 @@ def poisson(
     n, support, centre = _plan(shape, acceleration, acquired, calibration, elliptical)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(support & ~centre)).astype(np.int64)
     growth = 1.0 + slope * _radius(shape)
-    base = _bisect(lambda r0: int(_throw(centre, order, r0 * growth).sum()), n, high=1.0)
-    mask = _throw(centre, order, base * growth)
-    _trim(mask, centre, growth, int(mask.sum()) - n)
+    base = _bisect(lambda r0: int(throw_darts(centre, order, r0 * growth).sum()), n, high=1.0)
+    mask = throw_darts(centre, order, base * growth)
+    trim_crowded(mask, centre, growth, int(mask.sum()) - n)
     return Sampling(mask, centre, _centre_out(mask))
 
 
@@ -293,59 +293,3 @@ def _centre_out(mask: Cells) -> NDArray[np.int32]:
     ring = np.rint(np.hypot(*(offset * scale).T)).astype(int)
     angle = np.arctan2(*(offset * scale).T[::-1])
     return np.ascontiguousarray(lines[np.lexsort((angle, ring))], dtype=np.int32)
-
-
-@numba.njit(cache=True)
-def _throw(centre: Cells, order: NDArray[np.int64], radius: NDArray[np.float64]) -> Cells:
-    """One pass of dart throwing: take each cell of ``order`` with nothing taken closer than its radius."""
-    taken = centre.copy()
-    for cell in order:
-        y, z = divmod(cell, taken.shape[1])
-        if _nearest(taken, y, z, radius[y, z]) >= radius[y, z]:
-            taken[y, z] = True
-    return taken
-
-
-@numba.njit(cache=True)
-def _nearest(taken: Cells, y: int, z: int, limit: float) -> float:
-    """Distance [cells] to the nearest other taken cell; ``limit`` where none is closer."""
-    reach, best = int(np.ceil(limit)), limit * limit
-    for j in range(max(y - reach, 0), min(y + reach + 1, taken.shape[0])):
-        for k in range(max(z - reach, 0), min(z + reach + 1, taken.shape[1])):
-            if taken[j, k] and not (j == y and k == z):
-                best = min(best, float((j - y) ** 2 + (k - z) ** 2))
-    return np.sqrt(best)
-
-
-@numba.njit(cache=True)
-def _trim(mask: Cells, centre: Cells, growth: NDArray[np.float64], n_excess: int) -> None:
-    """Remove the ``n_excess`` samples that are, one after another, nearest to another for their radius."""
-    if n_excess <= 0:
-        return
-    ny, nz = mask.shape
-    reach = ny + nz
-    crowding = np.full(mask.shape, np.inf)
-    for y in range(ny):
-        for z in range(nz):
-            if mask[y, z] and not centre[y, z]:
-                crowding[y, z] = _spacing(mask, y, z, reach) / growth[y, z]
-    for _ in range(n_excess):
-        y, z = divmod(int(np.argmin(crowding)), nz)
-        mask[y, z], crowding[y, z] = False, np.inf
-        window = 2 + int(np.ceil(_spacing(mask, y, z, reach))) * 3
-        for j in range(max(y - window, 0), min(y + window + 1, ny)):
-            for k in range(max(z - window, 0), min(z + window + 1, nz)):
-                if mask[j, k] and not centre[j, k]:
-                    crowding[j, k] = _spacing(mask, j, k, reach) / growth[j, k]
-
-
-@numba.njit(cache=True)
-def _spacing(mask: Cells, y: int, z: int, reach: int) -> float:
-    """Distance to the nearest other sample, searched in windows that double."""
-    limit = 2.0
-    while limit < reach:
-        distance = _nearest(mask, y, z, limit)
-        if distance < limit:
-            return distance
-        limit *= 2.0
-    return limit
