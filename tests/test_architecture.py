@@ -124,6 +124,16 @@ class TestEveryFile:
                 assert not magnitude.startswith(("4.257", "2.675")), f"gyromagnetic ratio in {path.name}"
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [("splitting", "background"), ("splitting", "inversion"), ("background", "inversion")],
+)
+def test_the_steps_of_qsm_follow_each_other(earlier: str, later: str) -> None:
+    for path in (PACKAGE / "qsm" / earlier).glob("*.py"):
+        later_ones = [name for name in _imports(path) if name.startswith(f"dlqsm.qsm.{later}")]
+        assert not later_ones, f"{path.name} imports {later_ones}"
+
+
 def test_the_gyromagnetic_ratio_is_codatas() -> None:
     ours, theirs = units.GAMMA_BAR_HZ_PER_T, scipy.constants.value("proton gyromag. ratio in MHz/T") * 1e6
     assert abs(ours / theirs - 1) < 1e-8

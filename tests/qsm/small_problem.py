@@ -4,7 +4,7 @@ import torch
 
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.scan import Grid
-from dlqsm.qsm.inversion.admm import Problem
+from dlqsm.qsm.splitting.admm import Problem
 
 
 def problem(dtype: torch.dtype = torch.float64) -> Problem:

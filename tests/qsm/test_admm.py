@@ -6,8 +6,8 @@ import pytest
 import torch
 from small_problem import problem
 
-from dlqsm.qsm.inversion import admm
-from dlqsm.qsm.inversion.admm import Problem, State, solve, step_in_torch, step_on_cpu
+from dlqsm.qsm.splitting import admm
+from dlqsm.qsm.splitting.admm import Problem, State, solve, step_in_torch, step_on_cpu
 
 
 def states(given: Problem, step: object, n: int) -> tuple[State, list[tuple[float, float]]]:

@@ -12,9 +12,9 @@ from dlqsm.core.dipole import dipole_kernel, susceptibility_to_field
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import INVERSIONS, fansi, l1, medi, tikhonov, tkd, tv
-from dlqsm.qsm.inversion.admm import Problem, State, solve
-from dlqsm.qsm.inversion.gradients import difference, squared_gradient, steepest, surface
 from dlqsm.qsm.inversion.total_variation import FIELD_PENALTY, SHRINKAGE
+from dlqsm.qsm.splitting.admm import Problem, State, solve
+from dlqsm.qsm.splitting.gradients import difference, squared_gradient, steepest, surface
 
 
 def test_l1_recovers_a_sphere(generator):

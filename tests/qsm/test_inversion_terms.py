@@ -18,8 +18,8 @@ from sphere_problem import (
 
 from dlqsm.core.differences import gradient
 from dlqsm.core.scan import Grid, Scan
-from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.total_variation import pose, solve_periodic
+from dlqsm.qsm.splitting.admm import State, solve
 
 
 def test_a_voxel_of_huge_noise_has_no_influence(generator):

@@ -10,9 +10,9 @@ from dlqsm.core.differences import gradient
 from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import medi
-from dlqsm.qsm.inversion.admm import Problem
 from dlqsm.qsm.inversion.medi import SMOOTHING_PPM, gauss_newton_step
 from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose
+from dlqsm.qsm.splitting.admm import Problem
 
 GRID = Grid((28, 26, 20), (1.0, 1.0, 1.5))
 SCAN = Scan(GRID, field_strength_t=3.0)

@@ -12,12 +12,12 @@ from dlqsm.core.differences import gradient, isotropic_spacing
 from dlqsm.core.dipole import susceptibility_to_field
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.qsm.inversion import l1
-from dlqsm.qsm.inversion.admm import State, solve
 from dlqsm.qsm.inversion.smooth_rest import smooth_rest
 from dlqsm.qsm.inversion.strength import NEAR, asked_strength, first_guess, held_out, set_strength
 from dlqsm.qsm.inversion.strength_curve import FACTORS, strength_curve
 from dlqsm.qsm.inversion.total_variation import pose
-from dlqsm.qsm.inversion.uniform import MEAN_SQUARED_DIPOLE
+from dlqsm.qsm.splitting.admm import State, solve
+from dlqsm.qsm.splitting.uniform import MEAN_SQUARED_DIPOLE
 
 GRID = Grid((40, 36, 28), (1.0, 1.0, 1.5))
 SCAN = Scan(GRID, field_strength_t=3.0)

@@ -16,9 +16,9 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.pipeline import map_susceptibility, sums_of_images
 from dlqsm.pipeline.uncertainty import susceptibility_noise
 from dlqsm.qsm.inversion import INVERSIONS, admm, l1
-from dlqsm.qsm.inversion.admm import Problem, State, solve, step_in_torch, step_on_cpu
 from dlqsm.qsm.inversion.medi import gauss_newton_step
-from dlqsm.qsm.inversion.uniform import Uniform
+from dlqsm.qsm.splitting.admm import Problem, State, solve, step_in_torch, step_on_cpu
+from dlqsm.qsm.splitting.uniform import Uniform
 
 GRID = Grid((30, 28, 22), (1.0, 1.0, 1.5))
 SCAN = Scan(GRID, (0.005, 0.01, 0.015), 3.0, (0.0, 0.0, 1.0))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 
 from dlqsm.core.fourier import bounding_box, crop_to, pad_to, padded_grid
 from dlqsm.core.scan import Grid
+
+PADDING_MM: Final = 16.0
+"""Usual room between a mask and its periodic copy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-TWO_PI = 2.0 * math.pi
+from dlqsm.core.units import TWO_PI
+
 LEAST_INFORMATION = 1e-12
 """Of a voxel without signal, so that its line is defined: far below that of any voxel with signal."""
 Array = NDArray[Any]

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from dlqsm.core.scan import Scan, Vector
-from dlqsm.qsm.box import Box
+from dlqsm.qsm.box import PADDING_MM, Box
 from dlqsm.qsm.inversion.direct import tkd
-from dlqsm.qsm.inversion.streaks import PADDING_MM
 from dlqsm.qsm.sign import sign_evidence
 
 AXES: Final[tuple[Vector, ...]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))

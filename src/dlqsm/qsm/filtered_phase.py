@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import torch
 
+from dlqsm.core.alarms import least_of
 from dlqsm.core.checks import require_mask, require_shape
 from dlqsm.core.scan import Scan
 from dlqsm.qsm.masked_means import gaussian_mean, on_working_grid
 
 WIDTH_MM: Final = 40.0
 """Full width at half maximum of the Gaussian that parts low from high frequencies."""
-LEAST_SPREAD_PPB: Final = 8.0
+LEAST_SPREAD_PPB: Final = least_of("filtered")
 """Spread of the low frequencies below which no head's field lies: what air, sinuses and shim leave is 0.03 ppm or more.
 
 Measured as `FieldSpread` tells it on 8 virtual heads and one of a person: 31 to 94 ppb as scanned; filtered by homodyne

@@ -8,8 +8,7 @@ import numba
 import numpy as np
 
 from dlqsm.core.passes import Array
-
-TWO_PI = 2.0 * math.pi
+from dlqsm.core.units import TWO_PI
 
 
 @numba.njit(cache=True, nogil=True)

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dlqsm.core.alarms import least_of
 from dlqsm.core.checks import require_mask, require_shape
 from dlqsm.core.scan import Scan, Vector
+from dlqsm.core.units import PPB_PER_PPM
 from dlqsm.qsm.masked_means import Array, Inside, gaussian_mean, on_working_grid
 from dlqsm.qsm.weights import MAD_TO_SD
 
@@ -29,7 +31,7 @@ LARGEST_R2STAR_HZ: Final = 150.0
 """Rates above this at 3 T count as this [1/s]."""
 PLACE_MM: Final = 8.0
 """Edge of the cubes whose voxels of fast decay count as one place."""
-CLEAR_SCORE: Final = 3.5
+CLEAR_SCORE: Final = -least_of("sign")
 """Score beyond which the sign is clear: signs that fell by chance would reach it at most once in 457 maps.
 
 Measured on maps of virtual heads: 3.6 to 7.0 (41 maps, voxels of 2.6 mm and finer) and 3.0 to 5.1 (6 maps, 4 mm); the
@@ -110,12 +112,12 @@ def sign_evidence(chi_ppm: torch.Tensor, r2star_hz: torch.Tensor, mask: torch.Te
         return SignEvidence(0.0, 0.0, 0, 0)
     place = _places(inside.shape, size)[fast]
     n = np.bincount(place)
-    excess_ppb = 1e3 * np.bincount(place, chi_excess[fast])[n > 0] / n[n > 0]
+    excess_ppb = PPB_PER_PPM * np.bincount(place, chi_excess[fast])[n > 0] / n[n > 0]
     votes = excess_ppb * np.sqrt(n[n > 0])
     norm = math.sqrt(float((votes**2).sum()))
     score = float(votes.sum()) / norm if norm > 0 else 0.0
     chi_excess_ppm, r2star_excess_hz = (float(excess[fast].mean()) for excess in (chi_excess, r2star_excess))
-    return SignEvidence(score, 1e3 * chi_excess_ppm, int((n > 0).sum()), int(fast.sum()), r2star_excess_hz)
+    return SignEvidence(score, PPB_PER_PPM * chi_excess_ppm, int((n > 0).sum()), int(fast.sum()), r2star_excess_hz)
 
 
 def _excess(values: Array, inside: Inside, size: Vector) -> Array:

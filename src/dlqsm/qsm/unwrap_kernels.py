@@ -12,8 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from dlqsm.core.units import TWO_PI
+
 N_COSTS = 256
-TWO_PI = 2.0 * np.pi
 Array = NDArray[Any]
 
 

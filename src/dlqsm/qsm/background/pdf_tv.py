@@ -12,10 +12,10 @@ from dlqsm.core.scan import Grid, Scan
 from dlqsm.core.solvers import Convergence
 from dlqsm.qsm.background.pdf import pdf
 from dlqsm.qsm.blocks import averaged, averaged_field, blocks_of, grid_of_blocks, interpolated
-from dlqsm.qsm.box import Box
-from dlqsm.qsm.inversion.admm import Problem, State, solve
-from dlqsm.qsm.inversion.gradients import steepest
+from dlqsm.qsm.box import PADDING_MM, Box
 from dlqsm.qsm.mask import erode
+from dlqsm.qsm.splitting.admm import Problem, State, solve
+from dlqsm.qsm.splitting.gradients import steepest
 from dlqsm.qsm.weights import relative_weights
 
 SHRINKAGE = 2.0
@@ -35,7 +35,7 @@ def pdf_tv(
     n_iterations: int = 40,
     rim_mm: float = 2.0,
     working_voxel_mm: float = 2.0,
-    padding_mm: float = 16.0,
+    padding_mm: float = PADDING_MM,
 ) -> tuple[torch.Tensor, torch.Tensor, Convergence]:
     """Remove the background field by PDF, then by sources outside the mask M beside a smooth susceptibility inside it.
 

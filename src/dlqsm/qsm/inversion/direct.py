@@ -10,7 +10,7 @@ from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import CLOSED_FORM, Convergence
-from dlqsm.qsm.inversion.gradients import squared_gradient
+from dlqsm.qsm.splitting.gradients import squared_gradient
 
 
 def tkd(

@@ -7,8 +7,9 @@ import torch
 from dlqsm.core.checks import require_positive, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import State
+from dlqsm.qsm.box import PADDING_MM
 from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose, solve_periodic
+from dlqsm.qsm.splitting.admm import State
 
 
 def fansi(
@@ -21,7 +22,7 @@ def fansi(
     strength: float = 1.5e-4,
     nonlinear_time_s: float = 0.012,
     edge_share: float = 0.0,
-    padding_mm: float = 16.0,
+    padding_mm: float = PADDING_MM,
     tolerance: float = 3e-3,
     max_iterations: int = 300,
 ) -> tuple[torch.Tensor, Convergence]:

@@ -11,11 +11,9 @@ from dlqsm.core.fourier import irfft3, rfft3, wavenumbers
 from dlqsm.core.scan import Grid, Scan, Vector
 from dlqsm.core.solvers import Convergence, conjugate_gradient, warn_unless_converged
 from dlqsm.core.units import TWO_PI
-from dlqsm.qsm.box import Box
+from dlqsm.qsm.box import PADDING_MM, Box
 from dlqsm.qsm.weights import relative_weights
 
-PADDING_MM = 16.0
-"""Room between the box of the mask and its periodic copy, as in `l1`."""
 FIELD_PERCENTILES = 60.0, 99.9
 """The first fit's weight falls from 1 to 0 between these percentiles of the field's Laplacian (published)."""
 EDGE_PERCENTILES = 50.0, 70.0

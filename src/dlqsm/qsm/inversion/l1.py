@@ -7,11 +7,12 @@ import torch
 from dlqsm.core.checks import require_choice, require_not_negative, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import State
-from dlqsm.qsm.inversion.gradients import steepest
+from dlqsm.qsm.box import PADDING_MM
 from dlqsm.qsm.inversion.smooth_rest import smooth_rest
 from dlqsm.qsm.inversion.strength import first_guess, solve_and_choose
 from dlqsm.qsm.inversion.total_variation import Posed, nearest_turns, phase_per_ppm, pose, solve_periodic
+from dlqsm.qsm.splitting.admm import State
+from dlqsm.qsm.splitting.gradients import steepest
 from dlqsm.qsm.weights import trust
 
 COARSER = 5.0
@@ -32,7 +33,7 @@ def l1(
     dynamic: str = "both",
     smooth_length_mm: float = 2.0,
     nonlinear_time_s: float = 0.0,
-    padding_mm: float = 16.0,
+    padding_mm: float = PADDING_MM,
     tolerance: float = 4e-3,
     max_iterations: int = 300,
     csf_strength: float = 0.0,

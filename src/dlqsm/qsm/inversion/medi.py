@@ -9,9 +9,9 @@ from dlqsm.core.differences import divergence, gradient
 from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence, conjugate_gradient
-from dlqsm.qsm.inversion.admm import Problem
-from dlqsm.qsm.inversion.gradients import squared_gradient
 from dlqsm.qsm.inversion.total_variation import phase_per_ppm, pose
+from dlqsm.qsm.splitting.admm import Problem
+from dlqsm.qsm.splitting.gradients import squared_gradient
 from dlqsm.qsm.weights import trust
 
 INNER_TOLERANCE, INNER_ITERATIONS = 0.01, 100

@@ -11,8 +11,6 @@ from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.passes import in_slabs
 from dlqsm.core.scan import Vector
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm_kernels import solve_spectrum
-from dlqsm.qsm.inversion.gradients import squared_gradient
 from dlqsm.qsm.inversion.primal_dual_kernels import (
     gradient_adjoint,
     step_curvatures,
@@ -20,6 +18,8 @@ from dlqsm.qsm.inversion.primal_dual_kernels import (
     step_gradients,
     step_slopes,
 )
+from dlqsm.qsm.splitting.admm_kernels import solve_spectrum
+from dlqsm.qsm.splitting.gradients import squared_gradient
 
 RELAXATION = 1.8
 CHECK_EVERY = 10

@@ -7,7 +7,7 @@ import torch
 from dlqsm.core.fourier import irfft3, rfft3, wavenumbers
 from dlqsm.core.scan import Grid
 from dlqsm.core.units import TWO_PI
-from dlqsm.qsm.inversion.admm import Problem, State
+from dlqsm.qsm.splitting.admm import Problem, State
 
 
 def smooth_rest(

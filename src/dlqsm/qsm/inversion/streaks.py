@@ -10,14 +10,12 @@ from dlqsm.core.checks import require_finite, require_mask, require_shape
 from dlqsm.core.dipole import dipole_kernel
 from dlqsm.core.fourier import rfft3, wavenumbers
 from dlqsm.core.scan import Scan
-from dlqsm.qsm.box import Box
+from dlqsm.qsm.box import PADDING_MM, Box
 
 CONE: Final = 0.1
 """|D| below which a sample lies in the cone: 17 % of all directions."""
 NEIGHBOURS: Final = (0.15, 0.3)
 """|D| of the samples beside the cone, on both of its sides, that say what is expected inside."""
-PADDING_MM: Final = 16.0
-"""Room between the box of the mask and its periodic copy, as in the inversions."""
 MEANING: Final = (
     f"mean power of the map where |D| < {CONE}, relative to neighbours ({NEIGHBOURS[0]} < |D| < {NEIGHBOURS[1]}) of "
     "equal |k|; about 1: no streaks, above: noise is amplified there, below: the map lacks what the field does not tell"

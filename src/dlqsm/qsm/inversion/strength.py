@@ -7,9 +7,9 @@ import math
 import torch
 
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import Problem, State
 from dlqsm.qsm.inversion.total_variation import Posed, nearest_turns, solve_periodic
-from dlqsm.qsm.inversion.uniform import MEAN_SQUARED_DIPOLE
+from dlqsm.qsm.splitting.admm import Problem, State
+from dlqsm.qsm.splitting.uniform import MEAN_SQUARED_DIPOLE
 from dlqsm.qsm.weights import MAD_TO_SD
 
 FIRST_GUESS = 0.05

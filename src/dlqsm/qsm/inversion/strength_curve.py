@@ -8,9 +8,9 @@ import torch
 
 from dlqsm.core.differences import gradient
 from dlqsm.core.scan import Scan
-from dlqsm.qsm.inversion.admm import State
 from dlqsm.qsm.inversion.strength import asked_strength, held_out, robust_misfit, set_strength
 from dlqsm.qsm.inversion.total_variation import Posed, phase_per_ppm, pose, solve_periodic
+from dlqsm.qsm.splitting.admm import State
 
 FACTORS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
 

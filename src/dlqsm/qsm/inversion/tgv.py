@@ -8,9 +8,10 @@ from dlqsm.core.checks import require_choice, require_positive, require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence, warn_unless_converged
 from dlqsm.qsm.background.lbv import lbv
-from dlqsm.qsm.inversion import admm
+from dlqsm.qsm.box import PADDING_MM
 from dlqsm.qsm.inversion.primal_dual import Problem, State, links, solve
 from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.splitting import admm
 
 CURVATURE_STEP = 10.0
 """sigma_curvature over sigma_gradient: of 0.1, 0.3, 1, 3 and 10 the nearest to the end after 100 iterations."""
@@ -31,7 +32,7 @@ def tgv(
     second_order: float = 2.0,
     edge_share: float = 0.1,
     harmonic: str = "ignore",
-    padding_mm: float = 16.0,
+    padding_mm: float = PADDING_MM,
     tolerance: float = 2e-3,
     max_iterations: int = 300,
 ) -> tuple[torch.Tensor, Convergence]:

@@ -20,9 +20,9 @@ from dlqsm.core.scan import ECHO_TIME_LIMIT_S, Scan
 from dlqsm.core.solvers import Convergence, warn_unless_converged
 from dlqsm.core.units import TWO_PI
 from dlqsm.qsm.box import Box
-from dlqsm.qsm.inversion.admm import CHECK_EVERY, Problem, State, solve
-from dlqsm.qsm.inversion.gradients import steepest, surface
-from dlqsm.qsm.inversion.uniform import uniform_csf
+from dlqsm.qsm.splitting.admm import CHECK_EVERY, Problem, State, solve
+from dlqsm.qsm.splitting.gradients import steepest, surface
+from dlqsm.qsm.splitting.uniform import uniform_csf
 from dlqsm.qsm.weights import relative_weights
 
 SHRINKAGE = 0.8

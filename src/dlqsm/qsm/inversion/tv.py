@@ -7,8 +7,9 @@ import torch
 from dlqsm.core.checks import require_stop
 from dlqsm.core.scan import Scan
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm import State, solve
+from dlqsm.qsm.box import PADDING_MM
 from dlqsm.qsm.inversion.total_variation import pose
+from dlqsm.qsm.splitting.admm import State, solve
 
 
 def tv(
@@ -19,7 +20,7 @@ def tv(
     magnitude: torch.Tensor | None = None,
     *,
     strength: float = 1.5e-4,
-    padding_mm: float = 16.0,
+    padding_mm: float = PADDING_MM,
     tolerance: float = 3e-3,
     max_iterations: int = 300,
 ) -> tuple[torch.Tensor, Convergence]:

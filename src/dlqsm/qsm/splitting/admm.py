@@ -12,14 +12,14 @@ from dlqsm.core.fourier import irfft3, rfft3
 from dlqsm.core.passes import in_slabs
 from dlqsm.core.scan import Vector
 from dlqsm.core.solvers import Convergence
-from dlqsm.qsm.inversion.admm_kernels import (
+from dlqsm.qsm.splitting.admm_kernels import (
     divergence,
     solve_spectrum,
     split_field,
     split_gradients,
 )
-from dlqsm.qsm.inversion.gradients import difference, squared_gradient
-from dlqsm.qsm.inversion.uniform import Uniform
+from dlqsm.qsm.splitting.gradients import difference, squared_gradient
+from dlqsm.qsm.splitting.uniform import Uniform
 
 RELAXATION = 1.8
 CHECK_EVERY = 5

@@ -1,0 +1,1 @@
+"""Penalties on gradients minimised by splitting them off (ADMM), for background removal and inversion alike."""
