@@ -12,8 +12,9 @@ from dlqsm.core.raw import RawHeader
 from dlqsm.core.scan import Grid
 from dlqsm.pipeline.memory import recon_need
 from dlqsm.reconstruction import RECONSTRUCTIONS
+from dlqsm.reconstruction.hybrid import HYBRID_BYTES
 from dlqsm.reconstruction.reconstruct import reconstruct
-from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, fit_slabs, plan_slabs
+from dlqsm.reconstruction.slabs import SLAB_BYTES, fit_slabs, plan_slabs
 
 
 def header_of(shape: tuple[int, int, int], n_echoes: int, n_coils: int, acceleration: float = 3.0) -> RawHeader:

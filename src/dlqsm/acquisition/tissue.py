@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from dlqsm.core.units import PPB_PER_PPM
+from dlqsm.core.units import PPB_PER_PPM, S_PER_MS
 
 FIELD_STRENGTH_T: Final = 3.0
 """Where R2* and T1 hold; they are not scaled to other field strengths."""
@@ -133,4 +133,4 @@ def _person(name: str, row: Tissue, age_years: float, deviation: float) -> Tissu
     chi_ppb = row.mean_chi_ppb(age_years) + own
     excess_ppm = (chi_ppb - row.chi_ppb) / PPB_PER_PPM if name in _IRON_TISSUES else 0.0
     r2star_hz = row.r2star_hz + R2_STAR_HZ_PER_PPM * excess_ppm
-    return TissueValues(chi_ppb / PPB_PER_PPM, r2star_hz, row.t1_ms * 1e-3, row.proton_density)
+    return TissueValues(chi_ppb / PPB_PER_PPM, r2star_hz, row.t1_ms * S_PER_MS, row.proton_density)

@@ -13,7 +13,7 @@ from dlqsm.acquisition.surroundings import make_surroundings
 from dlqsm.acquisition.tissue import TISSUES, TissueValues
 from dlqsm.acquisition.veins import named_veins
 from dlqsm.core.anatomy import Anatomy
-from dlqsm.core.units import PPB_PER_PPM
+from dlqsm.core.units import PPB_PER_PPM, S_PER_MS
 
 
 def undeformed_head(anatomy: Anatomy, *, scale: float = 1.0) -> Head:
@@ -38,5 +38,5 @@ def undeformed_head(anatomy: Anatomy, *, scale: float = 1.0) -> Head:
 def _mean_values(name: str) -> TissueValues:
     row = TISSUES[name]
     return TissueValues(
-        row.mean_chi_ppb(MEAN_AGE_YEARS) / PPB_PER_PPM, row.r2star_hz, row.t1_ms * 1e-3, row.proton_density
+        row.mean_chi_ppb(MEAN_AGE_YEARS) / PPB_PER_PPM, row.r2star_hz, row.t1_ms * S_PER_MS, row.proton_density
     )

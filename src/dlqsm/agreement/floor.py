@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from dlqsm.agreement.pairs import Pairs
+from dlqsm.agreement.pairs import MIN_PAIRS, Pairs
 from dlqsm.agreement.sample import NOWHERE, Interval, Values, is_constant
 
-FEWEST: Final = 5
 FLOOR_LEVEL: Final = 0.90
 """Confidence of the interval of the ratio: its lower end above 1 and the one-sided test at 0.05 say the same."""
 
@@ -47,7 +46,7 @@ def spread_ratio(differences: Values, floor_differences: Values) -> SpreadRatio:
     doi:10.1093/biomet/31.1-2.13.
     """
     n = differences.size
-    if n < FEWEST or is_constant(differences) or is_constant(floor_differences):
+    if n < MIN_PAIRS or is_constant(differences) or is_constant(floor_differences):
         return UNKNOWN_RATIO
     f = float(differences.var(ddof=1) / floor_differences.var(ddof=1))
     apart = 1.0 - float(np.corrcoef(differences, floor_differences)[0, 1]) ** 2

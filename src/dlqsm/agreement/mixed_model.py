@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dlqsm.agreement import columns
-from dlqsm.agreement.pairs import BOTH, Pairs, make_pairs
+from dlqsm.agreement.pairs import BOTH, MIN_PAIRS, Pairs, make_pairs
 from dlqsm.agreement.sample import LEVEL, is_constant
 from dlqsm.agreement.variance_components import RandomEffectsFit, fit_reml
 from dlqsm.core.arm_names import family_of, named_acceleration
 from dlqsm.core.checks import InputError
-
-FEWEST_PEOPLE: Final = 5
 
 Matrix = NDArray[np.float64]
 Row = dict[str, Any]
@@ -124,8 +122,8 @@ def _why_not(pairs: list[Pairs]) -> str | None:
     if not pairs:
         return "no row is of side both"
     n_people = int(np.any([one.is_pair for one in pairs], axis=0).sum())
-    if n_people < FEWEST_PEOPLE:
-        return f"{n_people} participants have a difference; expected at least {FEWEST_PEOPLE}"
+    if n_people < MIN_PAIRS:
+        return f"{n_people} participants have a difference; expected at least {MIN_PAIRS}"
     differences = [one.arm_ppb - one.reference_ppb for one in pairs if one.n]
     size = max(float(np.abs(one.reference_ppb).max()) for one in pairs if one.n)
     if all(is_constant(d, size) for d in differences):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from dlqsm.core.arm_names import by_name
 from dlqsm.core.checks import InputError
 from dlqsm.core.labels import NUCLEI, SIDES
 
-BOTH = "both"
+BOTH: Final = "both"
+MIN_PAIRS: Final = 5
+"""Fewer pairs than these give counts and means alone: an interval of four people tells nothing that they do not."""
 
 
 @dataclass(frozen=True, eq=False)

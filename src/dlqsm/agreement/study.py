@@ -17,14 +17,15 @@ from dlqsm.agreement.equivalence import tost_paired
 from dlqsm.agreement.floor import ratio_of_pairs
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.multiplicity import benjamini_hochberg, holm
-from dlqsm.agreement.pairs import BOTH, Pairs, make_pairs, regions, require_reference
+from dlqsm.agreement.pairs import BOTH, MIN_PAIRS, Pairs, make_pairs, regions, require_reference
 from dlqsm.agreement.sample import LEVEL, Interval, Values
 from dlqsm.agreement.slopes import deming, regress, slope_equivalence
 from dlqsm.core.arm_names import by_name
 from dlqsm.core.checks import InputError, require_positive
 
-MIN_PAIRS: Final = 5
-"""Fewer pairs than these give counts and means alone: an interval of four people tells nothing that they do not."""
+MARGIN_PPB: Final = 3.0
+"""Mean difference that does not matter, unless another is told."""
+N_RESAMPLES: Final = 10_000
 
 Row = dict[str, Any]
 
@@ -33,9 +34,9 @@ def agreement_table(
     table: pd.DataFrame,
     *,
     reference: str,
-    margin_ppb: float = 3.0,
+    margin_ppb: float = MARGIN_PPB,
     seed: int = 0,
-    n_resamples: int = 10_000,
+    n_resamples: int = N_RESAMPLES,
     repeat: str | None = None,
 ) -> pd.DataFrame:
     """All statistics of agreement of every arm with the reference.

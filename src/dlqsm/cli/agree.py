@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from dlqsm.agreement.long_table import check_table, open_ages
+from dlqsm.agreement.study import MARGIN_PPB, N_RESAMPLES
 from dlqsm.cli.agree_files import AGREEMENT, not_always_written, write_agreement
 from dlqsm.cli.agree_summary import print_summary
 from dlqsm.cli.arguments import path, positive, seed
@@ -29,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
     parser.add_argument("out", type=path, metavar="OUT_DIR", help="folder for tables and figures")
     parser.add_argument("--reference", required=True, metavar="ARM", help="arm that the others are compared with")
     parser.add_argument(
-        "--margin-ppb", type=positive(float), default=3.0, metavar="X",
+        "--margin-ppb", type=positive(float), default=MARGIN_PPB, metavar="X",
         help="mean difference that does not matter [ppb], for the test of equivalence; set it before you see the data "
-        "(default: 3)",
+        f"(default: {MARGIN_PPB:g})",
     )  # fmt: skip
     parser.add_argument(
         "--repeat",
@@ -40,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser, words: list[str]) -> None:
         "differs from REFERENCE in run or session alone)",
     )
     parser.add_argument(
-        "--resamples", type=positive(int), default=10_000, metavar="N", help="bootstrap draws (default: 10000)"
+        "--resamples",
+        type=positive(int),
+        default=N_RESAMPLES,
+        metavar="N",
+        help=f"bootstrap draws (default: {N_RESAMPLES})",
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="S", help="of the bootstrap (default: 0)")
 

@@ -14,8 +14,8 @@ from dlqsm.agreement import columns
 from dlqsm.agreement.answer import answers
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.mixed_model import MixedModel, mixed_model
-from dlqsm.agreement.pairs import BOTH
-from dlqsm.agreement.study import MIN_PAIRS, age_table, agreement_table, why_no_age_table
+from dlqsm.agreement.pairs import BOTH, MIN_PAIRS
+from dlqsm.agreement.study import MARGIN_PPB, N_RESAMPLES, age_table, agreement_table, why_no_age_table
 from dlqsm.core.arm_names import by_name, repeat_among
 from dlqsm.io.outputs import whole_file, write_json, write_text
 from dlqsm.report.agreement_latex import latex_tables
@@ -50,9 +50,9 @@ def write_agreement(
     out: Path,
     *,
     reference: str,
-    margin_ppb: float = 3.0,
+    margin_ppb: float = MARGIN_PPB,
     seed: int = 0,
-    n_resamples: int = 10_000,
+    n_resamples: int = N_RESAMPLES,
     repeat: str | None = None,
     accelerations: Mapping[str, float] | None = None,
     told: Sequence[str] = (),

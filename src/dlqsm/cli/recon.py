@@ -27,8 +27,9 @@ from dlqsm.io.scan_json import write_scan
 from dlqsm.io.steady import require_unchanged, stamps_of
 from dlqsm.pipeline.memory import recon_need
 from dlqsm.reconstruction import COILS_APART, RECONSTRUCTIONS
+from dlqsm.reconstruction.hybrid import HYBRID_BYTES
 from dlqsm.reconstruction.reconstruct import ReconstructedImages, reconstruct, require_uncertainty
-from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES
+from dlqsm.reconstruction.slabs import SLAB_BYTES
 
 SUMMARY = "scan.json"
 _ON_REQUEST = tuple(

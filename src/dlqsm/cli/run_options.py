@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from dlqsm.agreement.study import MARGIN_PPB
 from dlqsm.cli.arguments import path, positive, spelled
 from dlqsm.cli.phase_arguments import add_phase_arguments
 from dlqsm.core.alarms import ARM, FAMILY
@@ -81,8 +82,9 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
         *spelled("--like-paper"), action="store_true", help="measure all arms on the reference arm's grid"
     )
     measured.add_argument(
-        *spelled("--margin-ppb"), type=positive(float), default=3.0, metavar="X",
-        help="group: mean difference that does not matter [ppb]; set it before you see the data (default: 3)",
+        *spelled("--margin-ppb"), type=positive(float), default=MARGIN_PPB, metavar="X",
+        help="group: mean difference that does not matter [ppb]; set it before you see the data "
+        f"(default: {MARGIN_PPB:g})",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from dlqsm.agreement.pairs import MIN_PAIRS
 from dlqsm.agreement.similarity_definitions import summary_table
 from dlqsm.cohort.accounts import alarms_told, registration_figures
 from dlqsm.cohort.participant import RECORDS
@@ -44,8 +45,6 @@ ALARM_COLUMNS: Final = {
     "limit": "The limit that it breaks",
     "text": "What was seen, what it usually means, what to do",
 }
-FEW: Final = 5
-"""Fewer participants than this allow no statement on agreement."""
 
 
 @dataclass(slots=True)
@@ -126,8 +125,8 @@ def gather(people: Sequence[ParticipantSource], bids: Path, out: Path) -> Gather
     gathered.definitions = _definitions(out, labels)
     gathered.accelerations = _accelerations(out, labels)
     gathered.alarms = pd.DataFrame([row for label in labels for row in alarm_rows(out, label)])
-    if len(tables) < FEW:
-        gathered.remarks.append(f"{len(tables)} participants: fewer than {FEW} allow no statement on agreement")
+    if len(tables) < MIN_PAIRS:
+        gathered.remarks.append(f"{len(tables)} participants: fewer than {MIN_PAIRS} allow no statement on agreement")
     return gathered
 
 

@@ -212,6 +212,13 @@ ALARMS: Final[Mapping[str, Limit]] = {
 atlas are registered."""
 
 
+def least_of(name: str) -> float:
+    """What a figure must reach at the least, for the steps that judge by it before there are alarms."""
+    least = ALARMS[name].least
+    assert least is not None, name
+    return least
+
+
 def alarms_of(figures: Mapping[str, float], of: str) -> tuple[Alarm, ...]:
     """Alarms of the figures that are known, in the order of the table; figures without a limit are left alone."""
     found = []

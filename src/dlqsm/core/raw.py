@@ -14,6 +14,8 @@ from dlqsm.core.checks import InputError
 from dlqsm.core.scan import Grid, Scan
 
 Readouts = NDArray[np.complex64]
+COPY_BYTES = 2**28
+"""Raw data that are copied from file to file at once."""
 CALIBRATION_WINDOW = 6
 """Edge [lines] of the smallest square block that counts as fully sampled."""
 _LINES_BRIDGED = 8
@@ -120,7 +122,7 @@ class MemoryRaw:
         return self.samples[first:last]
 
 
-def iterate_readouts(raw: RawData, max_bytes: int = 256 * 2**20) -> Iterator[tuple[int, Readouts]]:
+def iterate_readouts(raw: RawData, max_bytes: int = COPY_BYTES) -> Iterator[tuple[int, Readouts]]:
     """Yield ``(first line, readouts)`` in pieces of at most ``max_bytes``."""
     header = raw.header
     line_bytes = 8 * header.n_echoes * header.n_coils * header.n_readout

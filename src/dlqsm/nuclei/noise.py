@@ -12,8 +12,7 @@ from dlqsm.core.realisations import sds_of_means
 from dlqsm.core.scan import Grid
 from dlqsm.core.units import PPB_PER_PPM
 from dlqsm.nuclei.regions import regions_of
-from dlqsm.nuclei.transfer import labels_of
-from dlqsm.nuclei.weighting import CORE_PROBABILITY, WEIGHTINGS
+from dlqsm.nuclei.weighting import WEIGHTINGS, weighted_labels
 
 COLUMN = "noise_sd_ppb"
 
@@ -25,8 +24,7 @@ def weights_of(
     require_choice("weighting", weighting, WEIGHTINGS)
     if weighting == "probability":
         return dict(zip(names, probabilities, strict=True))
-    kept = probabilities if weighting == "label" else probabilities * (probabilities >= CORE_PROBABILITY)
-    labels = labels_of(kept, names)
+    labels = weighted_labels(probabilities, names, weighting)
     return {number: labels == number for number in names}
 
 

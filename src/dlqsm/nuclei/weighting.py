@@ -60,8 +60,14 @@ def measure_nuclei(
     require_choice("weighting", weighting, WEIGHTINGS)
     if weighting == "probability":
         return _measure_weighted(chi_ppm, probabilities, names, grid, participant, arm)
+    labels = weighted_labels(probabilities, names, weighting)
+    return measure_regions(chi_ppm, labels, names, grid, participant=participant, arm=arm)
+
+
+def weighted_labels(probabilities: torch.Tensor, names: Mapping[int, tuple[str, str]], weighting: str) -> torch.Tensor:
+    """Label of each voxel, of those that ``label`` or ``core`` takes."""
     kept = probabilities if weighting == "label" else probabilities * (probabilities >= CORE_PROBABILITY)
-    return measure_regions(chi_ppm, labels_of(kept, names), names, grid, participant=participant, arm=arm)
+    return labels_of(kept, names)
 
 
 def _measure_weighted(

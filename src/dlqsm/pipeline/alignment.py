@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from dlqsm.core.alarms import least_of
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.scan import Grid
 from dlqsm.nuclei import placement, registration
@@ -22,11 +23,11 @@ from dlqsm.nuclei.transforms import Chain, Linear, isotropic_grid, positions, re
 from dlqsm.pipeline.transform_store import Made, fingerprint, kept
 
 Report = Callable[[str, float], None]
-LOW_CORRELATION: Final = 0.5
+LOW_CORRELATION: Final = least_of("atlas_score")
 """Local correlation of image and placed template below which a warning is given."""
 LARGEST_LOSS: Final = 0.05
 """What the deformation may cost of it: susceptibility weighs more there than the image."""
-SAME_HEAD: Final = 0.85
+SAME_HEAD: Final = least_of("arm_score")
 """Local correlation of the magnitudes of two arms, after rigid registration, below which they may show two heads.
 
 Measured on virtual heads: one head 0.99 at 1.6 mm and at least 0.886 at 4 mm voxels (AF 2 with AF 3), two heads at most

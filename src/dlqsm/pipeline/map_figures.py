@@ -12,6 +12,7 @@ import torch
 from dlqsm.core.checks import InputError
 from dlqsm.core.lags import LagSums
 from dlqsm.core.scan import Scan
+from dlqsm.core.units import PPB_PER_PPM, S_PER_MS
 from dlqsm.pipeline.phase_trust import PhaseTrust
 from dlqsm.pipeline.susceptibility import QsmMaps
 from dlqsm.qsm.field_axis import axis_misfit
@@ -43,8 +44,8 @@ def map_figures(
         **_of_echoes(sums, scan, maps),
         **_of_phase(trust, scan),
         **solver_figures(maps.summary),
-        "noise": 1e3 * float(maps.noise_hz[maps.eroded_mask].median()) / scan.hz_per_ppm,
-        "reference": 1e3 * abs(float(maps.chi_ppm[maps.eroded_mask].double().mean())),
+        "noise": PPB_PER_PPM * float(maps.noise_hz[maps.eroded_mask].median()) / scan.hz_per_ppm,
+        "reference": PPB_PER_PPM * abs(float(maps.chi_ppm[maps.eroded_mask].double().mean())),
     }
     if maps.r2star_hz is not None:
         misfit = axis_misfit(maps.local_field_hz.cpu(), maps.r2star_hz.cpu(), maps.eroded_mask.cpu(), scan)
@@ -74,7 +75,7 @@ def _of_external(mask: torch.Tensor, magnitude: torch.Tensor, scan: Scan) -> dic
 
 def _of_echoes(sums: LagSums, scan: Scan, maps: QsmMaps) -> dict[str, float]:
     """Echo times, whether the signal falls from echo to echo, and how fast."""
-    times_ms = [1e3 * time_s for time_s in scan.echo_times_s]
+    times_ms = [time_s / S_PER_MS for time_s in scan.echo_times_s]
     found = {"first_echo": times_ms[0], "last_echo": times_ms[-1]} if times_ms else {}
     inside = maps.eroded_mask.to(sums.power.device)
     signal = [float(power[inside].double().sqrt().mean()) for power in sums.power]

@@ -18,9 +18,10 @@ import numpy as np
 from dlqsm.acquisition.protocols import Protocol
 from dlqsm.config import QsmConfig
 from dlqsm.core.memory import MB, Need
-from dlqsm.core.raw import RawHeader
+from dlqsm.core.raw import COPY_BYTES, RawHeader
 from dlqsm.reconstruction import NETWORKS
-from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, fit_slabs, plan_slabs
+from dlqsm.reconstruction.hybrid import HYBRID_BYTES
+from dlqsm.reconstruction.slabs import SLAB_BYTES, SlabPlan, fit_slabs, plan_slabs
 
 NEEDS: Final[dict[str, Need]] = {
     # Edges of three axes with their costs; phase, magnitude and result of every echo, and the result once more.
@@ -66,8 +67,6 @@ REALISATION_BYTES: Final = 4.0
 REALISING_BYTES: Final = 90.0
 """Of a voxel, for the chain that runs once more while its first result stays."""
 RAW_COPY: Final = Need(450)
-RAW_BLOCK_BYTES: Final = 2**28
-"""Raw data that are copied from file to file at once."""
 RAW_COPIES: Final = 3.3
 """A block as read, in one piece, in the records of the file, and what HDF5 holds of it."""
 
@@ -190,7 +189,7 @@ def page_bytes(shapes: Sequence[Sequence[int]]) -> int:
 
 def raw_copy_bytes(sample_bytes: int) -> int:
     """Need of reading raw data of so many bytes block by block, and writing them to another file."""
-    return RAW_COPY.planned_bytes(0) + round(RAW_COPIES * min(sample_bytes, RAW_BLOCK_BYTES))
+    return RAW_COPY.planned_bytes(0) + round(RAW_COPIES * min(sample_bytes, COPY_BYTES))
 
 
 def simulation_bytes(protocol: Protocol, acceleration: float = 1.0) -> int:
@@ -201,7 +200,7 @@ def simulation_bytes(protocol: Protocol, acceleration: float = 1.0) -> int:
     making = (
         WIDE_FIELD_MB * MB + FINE_BYTES * cells,
         FINE_FIELD_BYTES * cells,
-        samples + RAW_COPIES * min(samples, RAW_BLOCK_BYTES),
+        samples + RAW_COPIES * min(samples, COPY_BYTES),
     )
     encoding = ENCODING_MB * MB + samples + images + ENCODING_BYTES * n_voxels
     return round(max(SIMULATION_MB * MB + max(making), encoding))

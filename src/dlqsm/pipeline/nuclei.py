@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dlqsm.core.alarms import least_of
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.checks import InputError, require_choice, require_mask, require_shape
 from dlqsm.core.scan import Grid
@@ -26,7 +27,7 @@ from dlqsm.pipeline.atlases import find_atlas
 __all__ = ["CHANNELS", "ArmMap", "ArmNuclei", "find_atlas", "locate_nuclei", "measure_arm", "small_labels"]
 
 CHANNELS: Final = ("auto", "t1w", "t1w+chi", "magnitude", "magnitude+chi")
-LOW_COVERAGE: Final = 0.9
+LOW_COVERAGE: Final = least_of("coverage")
 """Share of a nucleus inside the valid mask below which a warning is given."""
 FEW_VOXELS: Final = 10
 """Voxels of a nucleus's side below which it is named: on virtual heads of 4 mm slices the substantia nigra pars

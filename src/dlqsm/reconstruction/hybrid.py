@@ -22,6 +22,10 @@ from dlqsm.core.fourier import crop_kspace, fftc, ifftc
 from dlqsm.core.raw import RawData, RawHeader, iterate_readouts, read_lines
 
 Matrix = NDArray[np.complex128]
+HYBRID_BYTES = 2**30
+"""Larger hybrid data are in a file."""
+BLOCK_BYTES = 2**27
+"""Raw data read at once."""
 AUTOMATIC_VIRTUAL_COILS = 12
 SILENT = 2.0
 """Energy over that of noise, in the middle of k-space, up to which a coil counts as silent: 1 is noise alone, and coils
@@ -170,8 +174,8 @@ def to_hybrid(
     calibration: Calibration,
     *,
     scratch_folder: Path | None = None,
-    memory_bytes: int = 2**30,
-    block_bytes: int = 128 * 2**20,
+    memory_bytes: int = HYBRID_BYTES,
+    block_bytes: int = BLOCK_BYTES,
 ) -> HybridData:
     """Read all lines once; whiten, compress, transform along the readout, drop its oversampling.
 

@@ -17,7 +17,7 @@ from dlqsm.core.raw import RawData, RawHeader
 from dlqsm.core.sampling_kind import sampling_facts
 from dlqsm.reconstruction import ECHO_BY_ECHO, FIELD_UNCERTAINTY, LINEAR, NETWORKS, RECONSTRUCTIONS
 from dlqsm.reconstruction.combine import roemer
-from dlqsm.reconstruction.hybrid import Calibration, HybridData, calibrate, to_hybrid
+from dlqsm.reconstruction.hybrid import HYBRID_BYTES, Calibration, HybridData, calibrate, to_hybrid
 from dlqsm.reconstruction.learned.weights import describe_weights
 from dlqsm.reconstruction.noise import (
     field_change,
@@ -31,7 +31,7 @@ from dlqsm.reconstruction.noise import (
     zero_filled_noise,
 )
 from dlqsm.reconstruction.sensitivity import CoilMaps, espirit
-from dlqsm.reconstruction.slabs import HYBRID_BYTES, SLAB_BYTES, SlabPlan, plan_slabs
+from dlqsm.reconstruction.slabs import SLAB_BYTES, SlabPlan, plan_slabs
 
 NOISE_SD = 1.0
 """Of one component of the hybrid data, by whitening."""

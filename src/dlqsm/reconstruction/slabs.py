@@ -9,14 +9,10 @@ from typing import Any
 
 from dlqsm.core.raw import RawHeader
 from dlqsm.reconstruction import NETWORKS, halo_planes
-from dlqsm.reconstruction.hybrid import AUTOMATIC_VIRTUAL_COILS
+from dlqsm.reconstruction.hybrid import AUTOMATIC_VIRTUAL_COILS, BLOCK_BYTES, HYBRID_BYTES
 from dlqsm.reconstruction.learned.weights import Network, load_network
 
 SLAB_BYTES = 2**29
-HYBRID_BYTES = 2**30
-"""Larger hybrid data are in a file."""
-BLOCK_BYTES = 2**27
-"""Raw data read at once."""
 _ARRAYS_OF_A_SLAB = 4
 _ARRAYS_MEASURED, _ARRAYS_OF_MOST = {"sense": 10, "cs": 7, "joint": 3}, 5
 """Arrays of the size of a slab's samples that are held at once: those, images, and temporary ones."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dlqsm.core.scan import Grid
+from dlqsm.core.units import PPB_PER_PPM, S_PER_MS
 from dlqsm.report.methods_text import parameters_text, value_text
 from dlqsm.report.summary import Known, counts_text, methods_of, scan_of, scan_time_s
 
@@ -93,10 +94,10 @@ def echo_times_text(scan: Known) -> str | None:
     times = scan.get("echo_times_s")
     if not times:
         return None
-    first, last = 1e3 * times[0], 1e3 * times[-1]
+    first, last = times[0] / S_PER_MS, times[-1] / S_PER_MS
     if len(times) == 1:
         return f"1 echo, {first:.4g} ms"
-    return f"{len(times)} echoes, {first:.4g} : {1e3 * (times[1] - times[0]):.4g} : {last:.4g} ms"
+    return f"{len(times)} echoes, {first:.4g} : {(times[1] - times[0]) / S_PER_MS:.4g} : {last:.4g} ms"
 
 
 def voxel_text(grid: Grid) -> str:
@@ -146,7 +147,7 @@ def _of_raw_data(key: str, implied: str) -> Look:
 def _repetition(arm: Described, scan: Known) -> str | None:
     del arm
     seconds = scan.get("repetition_time_s")
-    return None if seconds is None else f"{1e3 * seconds:.4g} ms"
+    return None if seconds is None else f"{seconds / S_PER_MS:.4g} ms"
 
 
 def _scan_time(arm: Described) -> str | None:
@@ -176,15 +177,18 @@ def _references(arm: Described) -> str | None:
     """The chosen region, and mean and SD of every region before referencing."""
     chosen = arm.summary.get("methods", {}).get("reference")
     values = [
-        f"{r['name']} {1e3 * r['mean_ppm']:+.1f} ± {1e3 * r['sd_ppm']:.1f} ppb ({r['n_voxels']} voxels)".replace(
-            "-", "−"
-        )
-        for r in arm.summary.get("references", [])
-        if {"name", "mean_ppm", "sd_ppm", "n_voxels"} <= set(r)
+        f"{region['name']} {_in_ppb(region['mean_ppm']):+.1f} ± {_in_ppb(region['sd_ppm']):.1f} ppb "
+        f"({region['n_voxels']} voxels)".replace("-", "−")
+        for region in arm.summary.get("references", [])
+        if {"name", "mean_ppm", "sd_ppm", "n_voxels"} <= set(region)
     ]
     parts = [f"{chosen}"] if chosen else []
     parts += [f"before referencing: {'; '.join(values)}"] if values else []
     return "; ".join(parts) or None
+
+
+def _in_ppb(value_ppm: float) -> float:
+    return PPB_PER_PPM * value_ppm
 
 
 _MASKS: Final[Mapping[str, str]] = {

@@ -10,6 +10,7 @@ import torch
 
 from dlqsm.core.labels import FULL_NAMES
 from dlqsm.core.scan import Grid
+from dlqsm.core.units import S_PER_MS
 from dlqsm.report import images
 from dlqsm.report.images import Scale
 from dlqsm.report.participant import ArmMaps, ParticipantReport
@@ -68,7 +69,7 @@ def quantity_gallery(report: ParticipantReport, quantity: str) -> Gallery:
     title, note = _CAPTIONS[quantity]
     echo_s = report.leading.shown_echo_s
     if echo_s is not None and quantity == "phase_rad":
-        note = f"{note} Echo time {1e3 * echo_s:.4g} ms."
+        note = f"{note} Echo time {echo_s / S_PER_MS:.4g} ms."
     if quantity == "phase_rad":
         note = f"{note}{_poles(report)}"
     if quantity == "noise_hz":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dlqsm.core.scan import direction_text
+from dlqsm.core.units import PPB_PER_PPM
 from dlqsm.report.methods_text import value_text
 
 Known = Mapping[str, Any]
@@ -90,7 +91,7 @@ def decisions_of(summary: Known) -> dict[str, str]:
     if summary.get("mask"):
         words["mask voxels"] = counts_text(summary["mask"])
     for region in summary.get("references") or []:
-        mean, sd = 1e3 * region["mean_ppm"], 1e3 * region["sd_ppm"]
+        mean, sd = PPB_PER_PPM * region["mean_ppm"], PPB_PER_PPM * region["sd_ppm"]
         words[f"{region['name']} mean before referencing"] = (
             f"{mean:+.1f} ± {sd:.1f} ppb, {region['n_voxels']} voxels".replace("-", "−")
         )
