@@ -6,7 +6,7 @@ import pytest
 import simulated_study as made
 from scipy import stats
 
-from dlqsm.agreement.answer import BIAS, FEW, SPREAD, UNTESTED, answers, people_needed
+from dlqsm.agreement.answer import BIAS, FEW, SPREAD, UNTESTED, answers, in_words, people_needed
 from dlqsm.agreement.floor import spread_ratio
 from dlqsm.agreement.study import agreement_table
 
@@ -169,3 +169,35 @@ class TestSpreadRatio:
         assert np.isnan(spread_ratio(np.arange(4.0), np.arange(4.0) ** 2).ratio)
         same = np.random.default_rng(0).normal(size=9)
         assert spread_ratio(2 * same, same).ratio == pytest.approx(2.0) and np.isnan(spread_ratio(2 * same, same).p)
+
+
+class TestSeveralMasks:
+    """One scan undersampled under several masks: what holds with each of them comes first."""
+
+    def under_masks(self, *biases):
+        first = made.study(slope_difference=FLAT)
+        tables = [first[first["arm"] == "PI2"].assign(arm="FULL")]
+        for seed, bias_ppb in enumerate(biases):
+            table = made.study(bias_ppb=bias_ppb, slope_difference=FLAT)
+            names = {"DL3": f"FULL_recAF3s{seed}", "DL4": f"FULL_recAF4s{seed}"}
+            tables.append(table[table["arm"].isin(list(names))].assign(arm=lambda t, names=names: t["arm"].map(names)))
+        agreement = agreement_table(pd.concat(tables), reference="FULL", n_resamples=50)
+        return in_words(answers(agreement, reference="FULL", margin_ppb=3.0))
+
+    def test_the_least_of_the_masks_counts(self):
+        told = self.under_masks({}, {("DL4", "RN"): 6.0})
+        assert told[0] == (
+            "With each of 2 sampling masks: up to an acceleration of AF 3, every nucleus stays within ±3 ppb of FULL "
+            "on average (TOST, p < 0.05)."
+        )
+        assert "AF 4 (FULL_recAF4s0), every nucleus" in told[1] and "AF 3 (FULL_recAF3s1), every" in told[2]
+        assert "AF 4 (FULL_recAF4s1): not shown in 1 of 7 nuclei" in told[3]
+        assert [s.startswith("No arm is known to be a repeat of FULL") for s in told] == [False] * 4 + [True]
+
+    def test_one_mask_that_fails_at_once_leaves_no_acceleration(self):
+        told = self.under_masks({("DL3", "RN"): 6.0}, {})
+        assert told[0].startswith("With each of 2 sampling masks: at no acceleration that was tried is it shown that")
+
+    def test_one_mask_is_told_as_ever(self):
+        told = self.under_masks({})
+        assert told[0].startswith("Up to an acceleration of AF 4 (FULL_recAF4s0)") and len(told) == 2

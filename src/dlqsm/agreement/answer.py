@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,11 +12,12 @@ from scipy import stats
 
 from dlqsm.agreement.equivalence import ALPHA
 from dlqsm.agreement.pairs import BOTH
-from dlqsm.core.arm_names import family_of, named_acceleration
+from dlqsm.core.arm_names import family_of, named_acceleration, scan_of_family
 
 MOST_PEOPLE: Final = 10_000
 """Beyond this no number of people is told."""
 BIAS, SPREAD, FEW, UNTESTED = "bias", "spread", "too few people", "not tested"
+_NOWHERE: Final = "at no acceleration that was tried is it shown that"
 Row = Mapping[Hashable, Any]
 
 
@@ -43,9 +44,13 @@ class ArmAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Arms of one family by rising acceleration, and the largest factor up to which none fails (None: none)."""
+    """Arms of one family by rising acceleration, what is asked of them, and the largest factor up to which none fails.
+
+    ``largest`` is None where already the first one fails.
+    """
 
     arms: tuple[ArmAnswer, ...]
+    condition: str
     largest: float | None
     sentences: tuple[str, ...]
 
@@ -97,6 +102,25 @@ def answers(
         _answer(sorted(arms, key=lambda one: one.acceleration), reference, margin_ppb, repeat, about_repeat)
         for arms in families.values()
     ]
+
+
+def in_words(found: Sequence[Answer]) -> tuple[str, ...]:
+    """All sentences: of one scan under several sampling masks first what holds with each, at the end what all share."""
+    shared = [s for s in found[0].sentences if all(s in one.sentences for one in found)] if len(found) > 1 else []
+    scans: dict[str, list[Answer]] = {}
+    for one in found:
+        scans.setdefault(scan_of_family(family_of(one.arms[0].arm)), []).append(one)
+    told: list[str] = []
+    for masks in scans.values():
+        told += [_with_each(masks)] if len(masks) > 1 else []
+        told += [sentence for one in masks for sentence in one.sentences if sentence not in shared]
+    return (*told, *shared)
+
+
+def _with_each(masks: Sequence[Answer]) -> str:
+    known = [one.largest for one in masks if one.largest is not None]
+    least = f"up to an acceleration of AF {min(known):.3g}," if len(known) == len(masks) else _NOWHERE
+    return f"With each of {len(masks)} sampling masks: {least} {masks[0].condition}."
 
 
 def people_needed(bias_ppb: float, sd_ppb: float, margin_ppb: float) -> int | None:
@@ -153,17 +177,15 @@ def _answer(
         best = passed[-1]
         first = f"Up to an acceleration of {_named(best)}, {condition}{floor}."
     else:
-        first = (
-            f"At no acceleration that was tried ({', '.join(_named(one) for one in arms)}) is it shown that {condition}"
-        )
-        first += f"{floor}."
+        tried = ", ".join(_named(one) for one in arms)
+        first = f"At no acceleration that was tried ({tried}) is it shown that {condition}{floor}."
     sentences = [first, *(_failed(one) for one in arms if one.failures)]
     later = [one for one in arms[len(passed) :] if not one.failures]
     if later:
         names = " and ".join(_named(one) for one in later)
         sentences.append(f"{names} would pass, but a lower acceleration does not, so that this may be chance.")
     sentences += about_repeat
-    return Answer(tuple(arms), passed[-1].acceleration if passed else None, tuple(sentences))
+    return Answer(tuple(arms), condition, passed[-1].acceleration if passed else None, tuple(sentences))
 
 
 def _failed(one: ArmAnswer) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 import dlqsm
 from dlqsm.agreement import columns
-from dlqsm.agreement.answer import answers
+from dlqsm.agreement.answer import answers, in_words
 from dlqsm.agreement.long_table import check_table
 from dlqsm.agreement.mixed_model import MixedModel, mixed_model
 from dlqsm.agreement.pairs import BOTH, MIN_PAIRS
@@ -92,7 +92,7 @@ def write_agreement(
     age = None if reason else age_table(table, reference=reference)
     mixed = mixed_model(table, reference=reference, repeat=repeat, accelerations=accelerations)
     found = answers(agreement, reference=reference, margin_ppb=margin_ppb, repeat=repeat, accelerations=accelerations)
-    answer = tuple(sentence for one in found for sentence in one.sentences)
+    answer = in_words(found)
     if (agreement["n"] < MIN_PAIRS).all():
         answer = (_no_answer(table),)
     remarks = (

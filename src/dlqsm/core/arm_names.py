@@ -14,6 +14,8 @@ FULLY_SAMPLED: Final = "FULL"
 _FACTOR: Final = re.compile(r"(?:PI|DL|AF)(\d+(?:[.p]\d+)?)")
 """A point of the factor is a p in labels of BIDS, which have letters and digits only."""
 _MASKED: Final = "#"
+_SEED: Final = re.compile(rf"{_MASKED}s\d+")
+"""The seed of a sampling mask behind the factor, as `dlqsm undersample` writes it where there are several."""
 _SESSION: Final = re.compile(r"ses-?[0-9a-zA-Z+]+")
 _RUN: Final = re.compile(r"run-?\d+")
 
@@ -95,3 +97,8 @@ def family_of(arm: str) -> str:
         return arm
     start, end = factors[-1].span(1)
     return f"{arm[:start]}{_MASKED}{arm[end:]}"
+
+
+def scan_of_family(family: str) -> str:
+    """Family without the seed of its sampling mask: families of one such name are one scan under several masks."""
+    return _SEED.sub(_MASKED, family)
