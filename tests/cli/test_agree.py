@@ -76,9 +76,10 @@ class TestWhatIsWritten:
 
     def test_the_latex_tables_are_whole(self, written):
         text = (written / "tables.tex").read_text()
-        assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
+        assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
         body = [line for line in text.splitlines() if line.startswith("Pu & DL3 ") or r"\textsl{PI2rep} &" in line]
-        assert len(body) == 3 and len({line.count("&") for line in body}) == 1
+        assert [line.count("&") for line in body] == [11, 11, 11, 7, 7, 7]
+        assert "DL3 less PI2, all nuclei & " in text and "test: arm:nucleus & " in text
 
     def test_the_same_again(self, written, tmp_path):
         _run("agree", written.parent / "table.tsv", tmp_path / "out", "--reference", "PI2")

@@ -121,7 +121,12 @@ def _write_study(out: Path, study: Agreement, about: dict[str, Any], pictures: d
     _remove_stale(out, {*pictures, *made, *(Path(name).with_suffix(".json").name for name in made)})
     _write_figures(out, pictures)
     latex = latex_tables(
-        study.agreement, study.age, reference=about["Reference"], margin_ppb=about["MarginPpb"], repeat=study.repeat
+        study.agreement,
+        study.age,
+        reference=about["Reference"],
+        margin_ppb=about["MarginPpb"],
+        repeat=study.repeat,
+        mixed=study.mixed.table if study.mixed.reason is None else None,
     )
     write_text(out / LATEX, latex)
     for name, (table, told, described) in made.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import pandas as pd
@@ -17,10 +18,16 @@ AGREEMENT_HEAD: Final = (
     + "\n"
     + r" & & & & (ppb) & (ppb) & (ppb) & (\%) & & & & \\"
 )
+CONCORDANCE_HEAD: Final = (
+    r"Nucleus & Arm & CCC [95\,\% CI] & Deming slope [95\,\% CI] & Proportional slope [95\,\% CI] & $p$ & "
+    r"Within-subject SD & CV \\" + "\n" + r" & & & & & & (ppb) & (\%) \\"
+)
 AGE_HEAD: Final = (
     r"Arm & Nucleus & $n$ & $r$ & $p$ & Slope [95\,\% CI] & $p$ against reference & Slope difference [95\,\% CI] & "
     r"TOST $p$ \\" + "\n" + r" & & & & & (ppb/year) & & (ppb/year) & \\"
 )
+
+MIXED_HEAD: Final = r"Effect & Estimate [95\,\% CI] & $t$ or $F$ & $p$ \\" + "\n" + r" & (ppb) & & \\"
 
 
 def latex_tables(
@@ -30,11 +37,12 @@ def latex_tables(
     reference: str,
     margin_ppb: float,
     repeat: str | None = None,
+    mixed: pd.DataFrame | None = None,
 ) -> str:
-    """Agreement of side both, and the association with age where it is known, as two LaTeX tables.
+    """Agreement and concordance of side both, age where it is known and the mixed model where it was made, as LaTeX.
 
     The arms of a nucleus stand under each other, the repeat last and slanted: the floor that each figure above it is
-    read against. Needs the package booktabs; numbers are those of agreement.tsv and age.tsv, rounded.
+    read against. Needs the package booktabs; numbers are those of agreement.tsv, age.tsv and mixed_model.tsv, rounded.
     """
     both = agreement[agreement["side"] == "both"]
     caption = (
@@ -44,8 +52,10 @@ def latex_tables(
     if repeat is not None:
         caption += f" Slanted: {_escaped(repeat)}, the repeat of {_escaped(reference)}, whose figures are the floor; "
         caption += "its tests are adjusted apart from those of the other arms."
-    body = _by_nucleus(both, repeat)
-    parts = [r"% needs \usepackage{booktabs}", _table(body, "llrrlrlrlrrl", AGREEMENT_HEAD, caption)]
+    agreeing = _by_nucleus(both, repeat, lambda row: [str(int(row["n"])), *_agreement_cells(row)])
+    parts = [r"% needs \usepackage{booktabs}", _table(agreeing, "llrrlrlrlrrl", AGREEMENT_HEAD, caption)]
+    concordant = _by_nucleus(both, repeat, _concordance_cells)
+    parts.append(_table(concordant, "lllllrrr", CONCORDANCE_HEAD, _about_concordance(reference)))
     if age is not None:
         caption = (
             "Association of susceptibility with age. $p$ against reference tests by Williams' test whether arm and "
@@ -53,16 +63,33 @@ def latex_tables(
             f"{_escaped(reference)}, on age; TOST: two one-sided $t$-tests of it against {_slope_margin(age)}."
         )
         parts.append(_table(_by_arm(age), "llrrrlrlr", AGE_HEAD, caption))
+    if mixed is not None:
+        parts.append(_table(_by_kind(mixed, reference, repeat), "llrr", MIXED_HEAD, _about_mixed(reference)))
     return "\n\n".join(parts) + "\n"
 
 
-def _by_nucleus(both: pd.DataFrame, repeat: str | None) -> list[list[list[str]]]:
-    """Cells of the agreement table: blocks of nuclei, lines of arms."""
+def _about_concordance(reference: str) -> str:
+    return (
+        f"Concordance with {_escaped(reference)}. CCC: Lin's coefficient. Deming slope: of the arm on the reference, "
+        "both with error. Proportional slope: of the difference on the mean of both. Within-subject SD: of the "
+        r"differences over $\sqrt{2}$, bias included; CV: over the mean."
+    )
+
+
+def _about_mixed(reference: str) -> str:
+    return (
+        f"Linear mixed model of the differences from {_escaped(reference)}, with participants and nuclei within "
+        "participants as random effects. Trends: per unit of the acceleration factor; $p$ not adjusted."
+    )
+
+
+def _by_nucleus(both: pd.DataFrame, repeat: str | None, cells_of: Callable[[Row], list[str]]) -> list[list[list[str]]]:
+    """Cells of a table of nuclei: blocks of nuclei, lines of arms."""
     blocks = []
     for roi in rois_of(both):
         rows = [(arm, row) for arm in columns_of(both, repeat) if (row := row_of(both, arm, roi))]
         names = [_escaped(arm) if arm != repeat else rf"\textsl{{{_escaped(arm)}}}" for arm, _ in rows]
-        cells = [[str(int(row["n"])), *_agreement_cells(row)] for _, row in rows]
+        cells = [cells_of(row) for _, row in rows]
         blocks.append([[_escaped(roi) if i == 0 else "", names[i], *cells[i]] for i in range(len(rows))])
     return blocks
 
@@ -75,6 +102,36 @@ def _by_arm(age: pd.DataFrame) -> list[list[list[str]]]:
         lines = [[_escaped(str(row["roi"])), str(int(row["n"])), *_age_cells(row)] for row in rows]
         blocks.append([[_escaped(arm) if i == 0 else "", *line] for i, line in enumerate(lines)])
     return blocks
+
+
+def _by_kind(mixed: pd.DataFrame, reference: str, repeat: str | None) -> list[list[list[str]]]:
+    """Cells of the mixed model: blocks of means, differences from the repeat, trends and tests; no spreads."""
+    blocks = []
+    for kind, name_of in _EFFECTS.items():
+        rows: list[Row] = [dict(row) for _, row in mixed[mixed["kind"] == kind].iterrows()]
+        lines = [[_escaped(name_of(row, reference, repeat or "")), *_effect_cells(row)] for row in rows]
+        blocks += [lines] if lines else []
+    return blocks
+
+
+def _effect_cells(row: Row) -> list[str]:
+    estimate = _with_interval(row, "estimate", "low", "high", 2)
+    return [estimate, _number(number(row, "statistic"), 2), _p(number(row, "p"))]
+
+
+def _trend(row: Row) -> str:
+    where = row["roi"] if isinstance(row["roi"], str) else "all nuclei"
+    return f"trend of {row['arm']}, {where}"
+
+
+_EFFECTS: Final[dict[str, Callable[[Row, str, str], str]]] = {
+    "arm": lambda row, reference, repeat: f"{row['arm']} less {reference}, all nuclei",
+    "against_repeat": lambda row, reference, repeat: f"{row['arm']} less {repeat}, all nuclei",
+    "nucleus": lambda row, reference, repeat: f"{row['roi']}, all arms",
+    "trend": lambda row, reference, repeat: _trend(row),
+    "test": lambda row, reference, repeat: f"test: {row['effect']}",
+}
+"""Rows of the mixed model that a manuscript tells, by their kind, and how they are named."""
 
 
 def _table(blocks: list[list[list[str]]], columns: str, head: str, caption: str) -> str:
@@ -110,6 +167,17 @@ def _agreement_cells(row: Row) -> list[str]:
     ]
 
 
+def _concordance_cells(row: Row) -> list[str]:
+    return [
+        _with_interval(row, "ccc", "ccc_low", "ccc_high", 2),
+        _with_interval(row, "deming_slope", "deming_low", "deming_high", 2),
+        _with_interval(row, "proportional_slope", "proportional_low", "proportional_high", 2),
+        _p(number(row, "proportional_p")),
+        _number(number(row, "within_subject_sd_ppb"), 1),
+        _number(number(row, "within_subject_cv_percent"), 1),
+    ]
+
+
 def _age_cells(row: Row) -> list[str]:
     return [
         _number(number(row, "pearson_r"), 2),
@@ -142,7 +210,10 @@ def _between(low: float, high: float, digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"${value:.{digits}f}$" if math.isfinite(value) else "--"
+    if not math.isfinite(value):
+        return "--"
+    text = f"{value:.{digits}f}"
+    return f"${text.removeprefix('-') if float(text) == 0.0 else text}$"  # no -0.00
 
 
 def _p(value: float) -> str:
