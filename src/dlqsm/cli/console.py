@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from dlqsm.core.alarms import Alarm
 from dlqsm.core.checks import InputError
@@ -19,6 +19,7 @@ from dlqsm.io.memory import peak_memory_mb
 __all__ = ["Advance", "Talk", "peak_memory_mb", "say_alarms", "start"]
 
 Advance = Callable[[float], None]
+Step = Callable[[str, float], None]
 
 
 class Talk:
@@ -37,6 +38,17 @@ class Talk:
     def step(self, name: str, seconds: float) -> None:
         """Print that a step ended."""
         self.say(f"  {name:<22}{seconds:7.1f} s")
+
+    @contextmanager
+    def stepping(self, name: str) -> Iterator[Step]:
+        """Show that steps are at work: call the yielded function with each that has ended."""
+        if not self._live:
+            yield self.step
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            progress.add_task(name)
+            yield self.step
 
     @contextmanager
     def working(self, name: str) -> Iterator[Advance]:

@@ -171,7 +171,8 @@ def _from_atlas(
         atlas = find_atlas(arguments.atlas or ATLAS)
     options: dict[str, Any] = {"t1w": t1w, "channels": arguments.channels or "auto", "report": talk.step}
     store = _beside(arguments.out, "_transforms")
-    (found,) = locate_nuclei([arm], atlas, reference=arm.name, store=store, seed=arguments.seed, **options)
+    with talk.stepping("registration"):
+        (found,) = locate_nuclei([arm], atlas, reference=arm.name, store=store, seed=arguments.seed, **options)
     _say_placement(found.account, talk)
     alarms = _alarms(found, atlas.names, arguments.accept_alarm)
     say_alarms(alarms, talk)

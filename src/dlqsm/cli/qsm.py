@@ -173,7 +173,8 @@ def run_chain(
 ) -> QsmMaps:
     """Run the chain on ``device`` with its steps told."""
     more = {"external": external, "region": region}
-    return chain.run_chain(source, config, device, talk.step, fill_holes=fill_holes, **more)
+    with talk.stepping("maps") as step:
+        return chain.run_chain(source, config, device, step, fill_holes=fill_holes, **more)
 
 
 def save_maps(folder: Path, maps: QsmMaps, source: ChainInput, config: QsmConfig, *, home: Path) -> None:
