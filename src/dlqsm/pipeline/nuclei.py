@@ -136,11 +136,11 @@ def locate_nuclei(
     near_mm = positions(placed.box)[probabilities.amax(0) > 0]
     if not len(near_mm):
         raise InputError(f"atlas {atlas.name}: no label lies in the brain after registration; check mask and atlas")
-    found = []
+    found, family = [], _Placed(alike, atlas, placed.chain, near_mm, like_paper)
     for arm, motion in shared:
         account = motions[arm.name][1] | {"placement": told} | _cover(arm, motion, atlas, probabilities, placed.box)
         there, target = (motion, leading) if like_paper else (Linear(np.eye(4)), arm)
-        found.append(_arm(arm, target, there, motion, alike, atlas, placed.chain, near_mm, account, like_paper))
+        found.append(_arm(arm, target, there, motion, family, account))
     return found
 
 
@@ -187,25 +187,29 @@ def _as_measured(errors_ppm: torch.Tensor, nuclei: ArmNuclei) -> torch.Tensor:
     return torch.where(nuclei.common, errors_ppm - mean_ppm[:, None, None, None], 0.0)
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """What all arms share: those that agree and their motion, the atlas, the chain to it, points near its labels."""
+
+    alike: list[tuple[ArmMap, Linear]]
+    atlas: Atlas
+    chain: Chain
+    near_mm: torch.Tensor
+    like_paper: bool
+
+
 def _arm(
-    arm: ArmMap,
-    target: ArmMap,
-    there: Linear,
-    motion: Linear,
-    alike: list[tuple[ArmMap, Linear]],
-    atlas: Atlas,
-    chain: Chain,
-    near_mm: torch.Tensor,
-    account: dict[str, Any],
-    like_paper: bool,
+    arm: ArmMap, target: ArmMap, there: Linear, motion: Linear, family: _Placed, account: dict[str, Any]
 ) -> ArmNuclei:
     """Labels, common mask and referenced chi of one arm on the target's grid; ``there`` leads from it to the arm."""
+    atlas, like_paper = family.atlas, family.like_paper
     to_reference: Chain = () if like_paper else (motion.inverse,)
-    near = near_mm if like_paper else motion.move(near_mm)
-    probabilities = transfer_labels(atlas, (*to_reference, *chain), target.grid, near)
-    own = [] if any(other is arm for other, _ in alike) else [(arm, motion)]
+    near = family.near_mm if like_paper else motion.move(family.near_mm)
+    to_atlas = (*to_reference, *family.chain)
+    probabilities = transfer_labels(atlas, to_atlas, target.grid, near)
+    own = [] if any(other is arm for other, _ in family.alike) else [(arm, motion)]
     common = torch.ones(target.grid.shape, dtype=torch.bool)
-    for other, to_other in (*alike, *own):
+    for other, to_other in (*family.alike, *own):
         moved = (*to_reference, to_other) if other is not target or like_paper else ()
         common &= resample(other.valid[None].float(), other.grid, target.grid, moved)[0] >= 0.5
     if not bool(common.any()):
@@ -220,7 +224,7 @@ def _arm(
     referenced = torch.where(valid, chi_ppm - mean_ppm, 0.0)
     account |= {"common_voxels": int(common.sum()), "reference_ppm": mean_ppm}
     labels = labels_of(probabilities, atlas.names)
-    template = resample((atlas.template * atlas.brain)[None], atlas.grid, target.grid, (*to_reference, *chain))[0]
+    template = resample((atlas.template * atlas.brain)[None], atlas.grid, target.grid, to_atlas)[0]
     maps = (referenced, labels, probabilities, common, mean_ppm, account, template)
     return ArmNuclei(arm.name, target.grid, *maps, resampled)
 

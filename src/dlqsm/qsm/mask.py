@@ -21,6 +21,12 @@ from dlqsm.qsm.noise import noise_of_magnitude
 Array = NDArray[Any]
 NOISE_SHARE: Final = 0.04
 """Noise over brain intensity that extraction bears: a share above it looks dark somewhere below each vertex."""
+LEVEL_SMOOTHING_MM: Final = 15.0
+"""SD of the Gaussian over which the brain's own intensity is averaged: coils change it over centimetres."""
+ORDINARY: Final = (0.6, 1.5)
+"""Intensities over the median that enter that average: no fluid, no vessels, no fat."""
+LEVEL_FLOOR: Final = 0.004
+"""Share of the median everywhere, so that far from all ordinary voxels the level is defined."""
 
 
 def brain_mask(
@@ -272,15 +278,14 @@ def _faces_in_head(head: Array) -> float:
     return float(sum(face.sum() for face in faces) / sum(face.size for face in faces))
 
 
-def _brain_level(image: Array, envelope: Array, size: Vector, smoothing_mm: float = 15.0) -> Array:
+def _brain_level(image: Array, envelope: Array, size: Vector) -> Array:
     """Intensity of the brain around each voxel: smoothed mean of the envelope's voxels of ordinary intensity."""
     median = np.median(image[envelope])
-    ordinary = envelope & (image > 0.6 * median) & (image < 1.5 * median)
-    sigma = [smoothing_mm / v for v in size]
+    ordinary = envelope & (image > ORDINARY[0] * median) & (image < ORDINARY[1] * median)
+    sigma = [LEVEL_SMOOTHING_MM / v for v in size]
     weight = ndimage.gaussian_filter(ordinary.astype(np.float32), sigma)
     level = ndimage.gaussian_filter(np.where(ordinary, image, 0.0).astype(np.float32), sigma)
-    # A little of the median everywhere, so that far from all ordinary voxels the level is defined.
-    return np.asarray((level + 0.004 * median) / (weight + 0.004))
+    return np.asarray((level + LEVEL_FLOOR * median) / (weight + LEVEL_FLOOR))
 
 
 def _opened(mask: Array, size: Vector, radius_mm: float) -> Array:

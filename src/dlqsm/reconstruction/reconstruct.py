@@ -141,15 +141,16 @@ def reconstruct(
     report(_PREPARED)
     times = raw.header.echo_times_s if uncertainty else None
     plan = _Plan(method, run, maps, hybrid, slabs, uncombined, times, seed, place)
-    images, sums, noise_sd, coil_images, change = _reconstruct_slabs(plan, report)
+    whole = _reconstruct_slabs(plan, report)
     watch.lap("reconstruction")
-    decisions = _decisions(raw, method, run, calibration, sums.n_channels) | {"seconds": watch.seconds}
+    decisions = _decisions(raw, method, run, calibration, whole.sums.n_channels) | {"seconds": watch.seconds}
     if method in NETWORKS:
         decisions["network"] = describe_weights(method, (options or {}).get("weights"))
     uncertainty_hz = None
-    if change is not None:
-        uncertainty_hz = FIELD_UNCERTAINTY[method] * local_rms(change) * field_sd_hz(images, raw.header.echo_times_s)
-    return ReconstructedImages(images, sums, noise_sd, coil_images, decisions, uncertainty_hz)
+    if whole.change is not None:
+        field_hz = field_sd_hz(whole.images, raw.header.echo_times_s)
+        uncertainty_hz = FIELD_UNCERTAINTY[method] * local_rms(whole.change) * field_hz
+    return ReconstructedImages(whole.images, whole.sums, whole.noise_sd, whole.coil_images, decisions, uncertainty_hz)
 
 
 def require_uncertainty(method: str, header: RawHeader) -> None:
@@ -188,10 +189,19 @@ class _Slab:
     change: torch.Tensor | None
 
 
-def _reconstruct_slabs(
-    plan: _Plan, report: Progress
-) -> tuple[torch.Tensor, LagSums, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """Combined images, lag sums, noise, the coil images if kept, and the field's change by noise if asked for."""
+@dataclass(frozen=True)
+class _Whole:
+    """All slabs: combined images, lag sums, noise; coil images and the field's change by noise where asked for."""
+
+    images: torch.Tensor
+    sums: LagSums
+    noise_sd: torch.Tensor
+    coil_images: torch.Tensor | None
+    change: torch.Tensor | None
+
+
+def _reconstruct_slabs(plan: _Plan, report: Progress) -> _Whole:
+    """Reconstruct slab by slab."""
     hybrid, keep = plan.hybrid, plan.hybrid.sampling_mask.to(plan.device)
     shape = (hybrid.n_planes, *hybrid.plane_shape)
     n_echoes = hybrid.samples.shape[1]
@@ -225,7 +235,7 @@ def _reconstruct_slabs(
     exact = torch.full(shape, zero_filled_noise(keep, NOISE_SD))
     noise_sd = exact if plan.method == "zero" else local_noise_sd(replica)
     stated = noise_sd if plan.method in LINEAR else reliability(noise_sd, power[0])
-    return images, LagSums(lags, power, stated, n_channels), noise_sd, coil_images, change
+    return _Whole(images, LagSums(lags, power, stated, n_channels), noise_sd, coil_images, change)
 
 
 def _reconstruct_slab(plan: _Plan, planes: range, keep: torch.Tensor) -> _Slab:
