@@ -1,5 +1,8 @@
 """Transforms against ANTs and algebra, rigid motion of the virtual head, labels on coarse grids."""
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -181,3 +184,30 @@ class TestRigid:
         nothing = Channels(torch.zeros((1, 8, 8, 8)), grid)
         with pytest.raises(InputError, match="could not be registered"):
             registration.register(nothing, nothing, registration.RIGID)
+
+
+COUNT_THREADS = """
+import os, numpy as np, torch
+from dlqsm.core.scan import Grid
+from dlqsm.nuclei.registration import rigid, to_ants
+grid = Grid.centred((24, 24, 24), (2.0, 2.0, 2.0), np.eye(3))
+x = torch.arange(24.0)
+image = torch.exp(-((x[:, None, None] - 11) ** 2 + (x[None, :, None] - 12) ** 2 + (x - 10) ** 2) / 30)
+{first}
+rigid(image, grid, image.roll(1, 0), grid)
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted by Linux's /proc")
+def test_an_image_before_the_first_registration_leaves_it_on_one_thread():
+    """ITK settles its threads at its first image, as one of a stored transform; on several no run repeats another."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("ITK_")}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", COUNT_THREADS.format(first=first)],
+            env=outside, capture_output=True, text=True, check=True,
+        ).stdout.split()[-1]
+        for first in ("", "to_ants(image, grid)")
+    ]  # fmt: skip
+    assert found[0] == found[1]

@@ -15,8 +15,9 @@ from dlqsm.core.dipole import dipole_kernel, susceptibility_to_field
 from dlqsm.core.scan import Grid, Scan
 from dlqsm.pipeline import map_susceptibility, sums_of_images
 from dlqsm.pipeline.uncertainty import susceptibility_noise
-from dlqsm.qsm.inversion import INVERSIONS, admm, l1
+from dlqsm.qsm.inversion import INVERSIONS, l1
 from dlqsm.qsm.inversion.medi import gauss_newton_step
+from dlqsm.qsm.splitting import admm
 from dlqsm.qsm.splitting.admm import Problem, State, solve, step_in_torch, step_on_cpu
 from dlqsm.qsm.splitting.uniform import Uniform
 
