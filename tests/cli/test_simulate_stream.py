@@ -1,6 +1,7 @@
 """A cohort that is simulated, measured and dropped participant by participant."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dlqsm.core.labels import NUCLEI
 from dlqsm.io.derivatives import table_path
 from dlqsm.io.outputs import write_json
 
+STUDY = Path(__file__).parents[2] / "docs" / "replication_poses"
 Refused = Callable[..., str]
 PROTOCOL = """
 base = "small"
@@ -176,6 +178,29 @@ def test_options_that_cannot_be_followed_are_refused(
 ) -> None:
     assert said in refused("simulate", tmp_path / "bids", "--participants", "1", *more)
     assert not (tmp_path / "bids").exists()
+
+
+def test_the_published_tables_are_taken_as_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are the checkpoint that the study goes on from: settings that hash otherwise would measure everyone anew."""
+    for part in ("logs", "sub-001"):
+        shutil.copytree(STUDY / part, tmp_path / "out" / part)
+    shutil.copy(STUDY / "dataset_description.json", tmp_path / "out")
+    (tmp_path / "study.toml").write_text("[reconstruction.joint]\nfinal_steps = 2\n")
+    asked = [
+        "--participants",
+        "59",
+        "--protocol",
+        "small",
+        "--af-mode",
+        "central",
+        "--seed",
+        "2026",
+        "--participant-label",
+        "001",
+    ]
+    words = ["simulate", str(tmp_path / "bids"), *asked, "--config", str(tmp_path / "study.toml")]
+    assert main([*words, "--stream", str(tmp_path / "out")]) == 0
+    assert "1 of 1 participants are done; 0 to do" in "".join(capsys.readouterr())
 
 
 def test_the_dataset_tells_scale_coils_and_scan_times(tmp_path: Path) -> None:

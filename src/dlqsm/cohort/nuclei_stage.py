@@ -22,6 +22,7 @@ from dlqsm.cohort.nuclei_sign import doubtful_signs
 from dlqsm.cohort.plan import Arm, Plan, by_content
 from dlqsm.cohort.records import Fingerprints, content_hash, key_of
 from dlqsm.cohort.similarity_stage import write_similarity
+from dlqsm.core.arm_names import USUAL_REFERENCE
 from dlqsm.core.atlas import Atlas
 from dlqsm.core.labels import label_table
 from dlqsm.io.bids_names import label_of, participant_of
@@ -69,8 +70,9 @@ def settings_hash(plan: Plan, prints: Fingerprints) -> str:
         "methods": plan.methods,
         "atlas": _atlas_identity(plan.atlas, prints),
         "like_paper": plan.like_paper,
-        "reference": plan.reference,
     }
+    if plan.reference != USUAL_REFERENCE:
+        content["reference"] = plan.reference
     if plan.reconstruction:
         content["reconstruction"] = {
             method: by_content(options, prints.of) for method, options in plan.reconstruction.items()
