@@ -1,6 +1,6 @@
 """Where the change of a nucleus in an accelerated arm comes from: method, weights, or samples left unexplained.
 
-One fully sampled scan each of the first participants of the study (docs/replication.md), undersampled as its arms are:
+One fully sampled scan each of the first participants of the first study (docs/replication.md), undersampled as its arms are:
 pose and noise of all arms are one, so that what remains is what acceleration and reconstruction did. Each arm is
 reconstructed by every method and mapped with the strength of the study, with several weights: from one noise for all
 voxels (`flat`, what dlqsm does after methods that are not linear), from the root of the replica's noise, and from the
@@ -48,7 +48,7 @@ from dlqsm.reconstruction.sensitivity import espirit
 REPORT = Path(__file__).parent / "results" / "bias.tsv"
 N_STUDY, SEED = 59, 2025
 STRENGTH_PPM = 0.0005122117335169997
-"""Of the study (docs/replication/logs/stream.json)."""
+"""Of the first study (docs/replication_first/logs/stream.json)."""
 METHODS = ("sense", "cs", "cascade", "joint")
 STEPS = (1, 2, 3)
 """Conjugate-gradient steps on what `joint` leaves unexplained."""

@@ -11,7 +11,7 @@ from memory_tables import needs_table, paper_table
 from planted_faults_table import false_alarm_lines, fault_lines
 from qsm_rows import MEGABYTES, RESULTS, SECONDS, means, read_peers, read_rows
 from qsm_tables import ERRORS, PEER_COLUMNS
-from replication_tables import age_table, bars_table, bias_table, origin_table, similarity_table
+from replication_tables import age_table, bars_table, bias_table, origin_table, scan_times_table, similarity_table
 
 FILES: Mapping[str, str] = {
     "acceptance": "acceptance.py: the whole line on three virtual heads, protocol `small`, by each chain",
@@ -44,8 +44,8 @@ FILES: Mapping[str, str] = {
     "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
     "replication": "replication_bars.py: bars of the repeated study beside those of its repeat",
-    "replication_poses": "replication_bars.py: these in poses of their own, placed by all arms; not all are done",
-    "replication_steps": "replication_bars.py: the same of other people, with two final steps of joint",
+    "replication_first": "replication_bars.py: the first such study: other people, no final steps, labels by the reference arm",
+    "replication_steps": "replication_bars.py: the second: as the first, of the people of the last, with two final steps of joint",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
 }
@@ -233,10 +233,12 @@ RESULT_TABLES: Mapping[str, Callable[[], str]] = {
     "bias": lambda: origin_table(read("bias")),
     "replication bars": lambda: bars_table(read("replication")),
     "replication bias": lambda: bias_table(read("replication")),
-    "replication poses bias": lambda: bias_table(read("replication_poses")),
+    "replication first bars": lambda: bars_table(read("replication_first")),
+    "replication first bias": lambda: bias_table(read("replication_first")),
     "replication steps bars": lambda: bars_table(read("replication_steps")),
     "replication steps bias": lambda: bias_table(read("replication_steps")),
     "replication age": lambda: age_table(read("replication")),
+    "replication scan times": scan_times_table,
     "replication similarity": similarity_table,
     "false alarms of clean scans": lambda: rows_table(false_alarm_lines(read("planted_faults"))[1:]),
     "growth": lambda: plain_table("qsm_growth", ("test", "measure", "value", "bound", "result")),

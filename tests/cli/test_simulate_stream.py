@@ -21,7 +21,7 @@ from dlqsm.core.labels import NUCLEI
 from dlqsm.io.derivatives import table_path
 from dlqsm.io.outputs import write_json
 
-STUDY = Path(__file__).parents[2] / "docs" / "replication_poses"
+STUDY = Path(__file__).parents[2] / "docs" / "replication"
 Refused = Callable[..., str]
 PROTOCOL = """
 base = "small"

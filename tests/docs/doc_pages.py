@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-STUDIES = ("replication", "replication_steps", "replication_poses")
+STUDIES = ("replication", "replication_first", "replication_steps")
 """Folders of `docs` that hold results, not pages."""
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for page in DOCS.rglob("*.md") if page.relative_to(DOCS).parts[0] not in STUDIES)]
