@@ -1,6 +1,6 @@
 """Where the change of a nucleus in an accelerated arm comes from: method, weights, or samples left unexplained.
 
-One fully sampled scan each of the first participants of the first study (docs/replication.md), undersampled as its arms are:
+One fully sampled scan each of participants of the first study (docs/replication.md), undersampled as its arms are:
 pose and noise of all arms are one, so that what remains is what acceleration and reconstruction did. Each arm is
 reconstructed by every method and mapped with the strength of the study, with several weights: from one noise for all
 voxels (`flat`, what dlqsm does after methods that are not linear), from the root of the replica's noise, and from the

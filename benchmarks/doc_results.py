@@ -44,8 +44,8 @@ FILES: Mapping[str, str] = {
     "reconstruction_summary": "reconstruction.py: the same as means over heads and masks",
     "registration": "registration.py: atlas labels beside true ones",
     "replication": "replication_bars.py: bars of the repeated study beside those of its repeat",
-    "replication_first": "replication_bars.py: the first such study: other people, no final steps, labels by the reference arm",
-    "replication_steps": "replication_bars.py: the second: as the first, of the people of the last, with two final steps of joint",
+    "replication_first": "replication_bars.py: the first study: other people, no final steps, labels by one arm",
+    "replication_steps": "replication_bars.py: the second: as the first, with final steps, of the people of the last",
     "scale": "scale.py: accelerations of a coarse matrix beside the published one",
     "scheduling": "scheduling.py: what handing out tasks costs",
 }
