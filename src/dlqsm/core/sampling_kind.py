@@ -35,8 +35,8 @@ def sampling_facts(sampling_mask: Cells) -> dict[str, Any]:
 
     Returns
     -------
-    ``sampling`` (`FULL`, `UNIFORM` or `IRREGULAR`), ``partial_fourier`` (the share of k-space along each axis that is
-    sampled to one side only, in words) and ``elliptical_shutter``.
+    ``sampling`` (`FULL`, `UNIFORM` or `IRREGULAR`), ``partial_fourier`` (the sampled share of each axis of which one
+    side was cut short, in words) and ``elliptical_shutter``.
     """
     return {
         "sampling": sampling_kind(sampling_mask),
@@ -46,7 +46,7 @@ def sampling_facts(sampling_mask: Cells) -> dict[str, Any]:
 
 
 def sampling_kind(sampling_mask: Cells) -> str:
-    """`FULL` where hardly a sample lies outside the fully sampled region, else `UNIFORM` or `IRREGULAR`."""
+    """`FULL` where hardly a cell ``(ky, kz)`` lies outside the fully sampled region, else `UNIFORM` or `IRREGULAR`."""
     calibration = calibration_region(sampling_mask)
     if (sampling_mask & calibration).sum() >= _NEARLY_ALL * sampling_mask.sum():
         return FULL
@@ -54,7 +54,7 @@ def sampling_kind(sampling_mask: Cells) -> str:
 
 
 def is_elliptical(sampling_mask: Cells) -> bool:
-    """Whether the corners of the sampled rectangle are left out."""
+    """Whether the corners of the sampled rectangle of cells ``(ky, kz)`` are left out."""
     taken = np.nonzero(sampling_mask)
     offsets = [where - n // 2 for where, n in zip(taken, sampling_mask.shape, strict=True)]
     squares = [(offset / max(1, int(np.abs(offset).max()))) ** 2 for offset in offsets]

@@ -65,7 +65,7 @@ def measure_nuclei(
 
 
 def weighted_labels(probabilities: torch.Tensor, names: Mapping[int, tuple[str, str]], weighting: str) -> torch.Tensor:
-    """Label of each voxel, of those that ``label`` or ``core`` takes."""
+    """Labels ``(x, y, z)`` of the voxels that ``label`` or ``core`` takes, from probabilities ``(label, x, y, z)``."""
     kept = probabilities if weighting == "label" else probabilities * (probabilities >= CORE_PROBABILITY)
     return labels_of(kept, names)
 
